@@ -1,0 +1,34 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+ARGS ?=
+
+.PHONY: backtest test check format clean
+
+# the main job: our models and Darts' on the shipped ridership data; options in ARGS, such as ARGS="--seeds 3"
+backtest: $(INSTALLED)
+	$(BIN)/python -m benchmarks backtest $(ARGS)
+
+# all tests, on all processors
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+# format, lint and types
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; name one, such as: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Benchmarks of the forecasters beside those of Darts."""

@@ -1,0 +1,8 @@
+from . import datasets as datasets
+from . import layers as layers
+from . import models as models
+from . import windows as windows
+from .models import *
+
+__version__: str
+__all__: list[str]

@@ -1,0 +1,304 @@
+"""Daily ridership of Chicago's public transport, loaded in the manner of ``darts.datasets``."""
+
+import hashlib
+import os
+import tarfile
+import time
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from threading import Event, Thread
+from uuid import uuid4
+
+import pandas as pd
+from darts import TimeSeries
+from tqdm import tqdm
+
+__all__ = ["CTARidershipDataset", "ChicagoRidershipDataset", "DatasetError"]
+
+DATA_VARIABLE = "SEQ_PLUGINS_DATA"
+DAY_TYPES = ("W", "A", "U")
+
+
+class DatasetError(OSError):
+    """A data set could not be read, downloaded or stored; the message tells how to supply it."""
+
+
+class ChicagoRidershipDataset:
+    """Daily entries at Clark/Lake, a station of Chicago's "L", with day types and weather; shipped with the package.
+
+    5698 days, 2001-01-22 to 2016-08-28, none missing. Components:
+
+    - ``ridership``: entries at the station's turnstiles, riders a day
+    - ``day_type_W``, ``day_type_A``, ``day_type_U``: 1 on weekdays, on Saturdays, and on Sundays and holidays, else 0;
+      known in advance
+    - ``temp_min``, ``temp``, ``temp_max``: lowest, median and highest temperature, °F
+    - ``dew``: median dew point, °F
+    - ``humidity``: median relative humidity, %
+    - ``pressure``: median pressure at sea level, inches of mercury
+    - ``wind``: median wind speed, miles an hour
+    - ``gust_max``: strongest gust, miles an hour, 0 if none was reported
+    - ``precipitation_max``: largest precipitation in one report, inches
+    - ``weather_rain``, ``weather_snow``, ``weather_cloud``, ``weather_storm``: shares, 0 to 1, of the day's reports
+      that tell of such weather; ``weather_storm`` counts overcast skies too
+
+    The weather was observed at Midway airport and is not known in advance: use it as past covariates.
+
+    Source: the data set ``Chicago`` of the R package modeldata (MIT licence), from Kuhn and Johnson, Feature
+    Engineering and Selection (2020), https://bookdown.org/max/FES/, with counts from the City of Chicago Data Portal.
+    The day types were added. ``data/README.md`` says more.
+
+    Examples
+    --------
+    >>> from seq_plugins.datasets import ChicagoRidershipDataset
+    >>> series = ChicagoRidershipDataset().load()
+    >>> target, day_types = series["ridership"], series[["day_type_W", "day_type_A", "day_type_U"]]
+    """
+
+    CSV_NAME = "chicago_ridership.csv"
+    CSV_SHA256 = "feb879328c901729c079912c86a39ec5eeb569b324c2df1e83ac58c64d4445ad"
+
+    def load(self) -> TimeSeries:
+        """Return the series.
+
+        Returns
+        -------
+        TimeSeries
+            Daily series of 5698 days and 17 components, float64.
+
+        Raises
+        ------
+        DatasetError
+            If the shipped file is missing or not the one that was shipped.
+        """
+        package = Path(__file__).parent
+        installed = package / "_data" / self.CSV_NAME  # in a wheel; otherwise this is a checkout
+        path = installed if installed.exists() else package.parent / "data" / self.CSV_NAME
+        try:
+            content = path.read_bytes()
+            _check_sha256(str(path), content, self.CSV_SHA256)
+        except OSError as error:
+            raise DatasetError(
+                f"Could not load the shipped Chicago ridership: {error}. Install seq-plugins anew; in a checkout, make "
+                f"the file again with `python -m benchmarks.remake_chicago_data --output data/{self.CSV_NAME}`."
+            ) from error
+        table = pd.read_csv(BytesIO(content), index_col="date", parse_dates=["date"])
+        weather = table.columns.drop(["ridership", "day_type"])
+        return _to_series(table, counts=["ridership"], others=list(weather))
+
+
+class CTARidershipDataset:
+    """Daily boardings of the Chicago Transit Authority's buses and trains; downloaded on first use.
+
+    7639 days, 2001-01-01 to 2021-11-30, none missing. Components:
+
+    - ``bus``, ``rail``: boardings a day
+    - ``day_type_W``, ``day_type_A``, ``day_type_U``: 1 on weekdays, on Saturdays, and on Sundays and holidays, else 0;
+      known in advance
+
+    The months 2011-10 and 2014-07, which stand in the file twice, are taken once.
+
+    If the environment variable ``SEQ_PLUGINS_DATA`` names a folder, the CSV file is read from there and nothing is
+    downloaded. Otherwise it is read from the cache, `root_path`; if it is missing there, or is not the right one, it is
+    downloaded. Whatever is read is compared with a pinned SHA-256.
+
+    Source: "CTA - Ridership - Daily Boarding Totals" of the City of Chicago Data Portal,
+    https://data.cityofchicago.org/d/6iiy-9s97, as packed in https://github.com/ageron/data. The data set's entry in
+    the catalogue names no licence; the portal's terms of use apply.
+
+    Parameters
+    ----------
+    root_path
+        Folder of the cache; ``~/.seq_plugins/datasets`` if ``None``.
+
+    Examples
+    --------
+    >>> from seq_plugins.datasets import CTARidershipDataset
+    >>> series = CTARidershipDataset().load()  # doctest: +SKIP
+    >>> target = series[["bus", "rail"]]  # doctest: +SKIP
+    """
+
+    URL = "https://github.com/ageron/data/raw/main/ridership.tgz"
+    ARCHIVE_SHA256 = "0ff99f3dddd886ddea161b68f25f90b56b0468f5c91949b75376fb494516c794"
+    CSV_NAME = "CTA_-_Ridership_-_Daily_Boarding_Totals.csv"
+    CSV_SHA256 = "34faaba085ca21434b7dd3e0abcbaf8cde5be3a4f170dda1c8caef72c5c4bd06"
+
+    CONNECT_TIMEOUT = 10.0  # seconds
+    READ_TIMEOUT = 30.0  # seconds without a byte
+    DEADLINE = 300.0  # seconds for the whole download
+    MAX_BYTES = 10_000_000  # of the archive
+
+    def __init__(self, root_path: str | os.PathLike[str] | None = None) -> None:
+        self.root_path = Path("~/.seq_plugins/datasets" if root_path is None else root_path).expanduser()
+
+    def load(self) -> TimeSeries:
+        """Return the series, downloading it if need be.
+
+        Returns
+        -------
+        TimeSeries
+            Daily series of 7639 days and 5 components, float64.
+
+        Raises
+        ------
+        DatasetError
+            If the file could not be read, downloaded or stored, or is not the pinned one.
+        """
+        try:
+            content = self._content()
+        except (OSError, tarfile.TarError) as error:
+            raise DatasetError(
+                f"Could not load the CTA ridership: {error}. You can supply the file `{self.CSV_NAME}`, unpacked from "
+                f"{self.URL}, in two ways: put it at {self._cache_path} and leave {DATA_VARIABLE} unset, or set the "
+                f"environment variable {DATA_VARIABLE} to a folder that holds it."
+            ) from error
+        table = pd.read_csv(BytesIO(content)).drop_duplicates("service_date")
+        table.index = pd.to_datetime(table["service_date"], format="%m/%d/%Y")
+        table = table.rename(columns={"rail_boardings": "rail"}).sort_index()
+        return _to_series(table, counts=["bus", "rail"], others=[])
+
+    @property
+    def _cache_path(self) -> Path:
+        return self.root_path / self.CSV_NAME
+
+    def _content(self) -> bytes:
+        """Return the CSV file's bytes from the user's folder, the cache or the network."""
+        if folder := os.environ.get(DATA_VARIABLE):
+            return self._supplied(Path(folder).expanduser())
+        if self._cache_path.exists():
+            content = self._cache_path.read_bytes()
+            if _sha256(content) == self.CSV_SHA256:
+                return content
+        archive = self._download()
+        _check_sha256(self.URL, archive, self.ARCHIVE_SHA256)
+        content = self._unpack(archive)
+        _check_sha256(f"`{self.CSV_NAME}` in {self.URL}", content, self.CSV_SHA256)
+        try:
+            replace_file(self._cache_path, content)
+        except OSError as error:
+            raise OSError(f"the cache {self.root_path} could not be written ({error})") from error
+        return content
+
+    def _supplied(self, folder: Path) -> bytes:
+        try:
+            content = (folder / self.CSV_NAME).read_bytes()
+            _check_sha256(str(folder / self.CSV_NAME), content, self.CSV_SHA256)
+        except OSError as error:
+            raise OSError(f"the environment variable {DATA_VARIABLE} names the folder {folder}, but {error}") from error
+        return content
+
+    def _download(self) -> bytes:
+        """Return the archive's bytes."""
+        transfer = _Transfer(self.URL, (self.CONNECT_TIMEOUT, self.READ_TIMEOUT), self.MAX_BYTES)
+        deadline = time.monotonic() + self.DEADLINE
+        transfer.start()
+        try:
+            with tqdm(desc=PurePosixPath(self.URL).name, unit="B", unit_scale=True) as progress:
+                while transfer.is_alive():
+                    transfer.join(timeout=0.1)
+                    progress.total = transfer.expected_bytes
+                    progress.update(len(transfer.body) - progress.n)
+                    if time.monotonic() > deadline:
+                        raise OSError(f"{self.URL} was not read to its end within {self.DEADLINE:g} seconds")
+        finally:
+            transfer.abandoned.set()
+        if transfer.error is not None:
+            raise OSError(f"{self.URL} could not be read ({transfer.error})") from transfer.error
+        return bytes(transfer.body)
+
+    def _unpack(self, archive: bytes) -> bytes:
+        """Return the CSV file's bytes, whatever folder of the archive it lies in; nothing is written."""
+        with tarfile.open(fileobj=BytesIO(archive), mode="r:gz") as members:
+            for member in members:
+                if member.isfile() and PurePosixPath(member.name).name == self.CSV_NAME:
+                    file = members.extractfile(member)
+                    return file.read() if file else b""
+        raise OSError(f"{self.URL} holds no `{self.CSV_NAME}`")
+
+
+class _Transfer(Thread):
+    """Reading of a URL into memory.
+
+    It is a thread of its own so that it can be left behind at any time: the timeouts of `requests` bound neither the
+    look-up of a name nor a server that sends a byte now and then.
+
+    Parameters
+    ----------
+    url
+        Address to read.
+    timeouts
+        Seconds to wait for a connection, and for the next byte.
+    max_bytes
+        Size from which on reading is given up.
+    """
+
+    def __init__(self, url: str, timeouts: tuple[float, float], max_bytes: int) -> None:
+        super().__init__(daemon=True)
+        self.url = url
+        self.timeouts = timeouts
+        self.max_bytes = max_bytes
+        self.expected_bytes: int | None = None
+        self.body = bytearray()
+        self.error: Exception | None = None
+        self.abandoned = Event()
+
+    def run(self) -> None:
+        """Read until the end, an error, or the moment when nobody waits any longer."""
+        import requests  # here, since importing it changes the warnings' filters
+
+        try:
+            headers = {"Accept-Encoding": "identity"}  # the checksum is that of the archive as it is stored
+            with requests.get(self.url, stream=True, timeout=self.timeouts, headers=headers) as response:
+                response.raise_for_status()
+                self.expected_bytes = int(response.headers.get("Content-Length", 0)) or None
+                for chunk in response.iter_content(chunk_size=2**14):
+                    if self.abandoned.is_set():
+                        return
+                    self.body += chunk
+                    if len(self.body) > self.max_bytes:
+                        raise OSError(f"it is larger than {self.max_bytes} bytes")
+        except Exception as error:  # raised again in the thread that waits
+            self.error = error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file as a whole or not at all, in place of one that may be there.
+
+    Parameters
+    ----------
+    path
+        File to write; its folder is made if it is missing.
+    content
+        Bytes to write.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _to_series(table: pd.DataFrame, counts: Sequence[str], others: Sequence[str]) -> TimeSeries:
+    """Build a daily series of the counts, the day types as 0 and 1, and the other columns."""
+    day_types = {f"day_type_{day_type}": table["day_type"] == day_type for day_type in DAY_TYPES}
+    columns = [*counts, *day_types, *others]
+    return TimeSeries.from_dataframe(table.assign(**day_types)[columns].astype("float64"), freq="D")
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _check_sha256(name: str, content: bytes, expected: str) -> None:
+    if (found := _sha256(content)) != expected:
+        raise OSError(f"{name} has SHA-256 {found}, expected {expected}")

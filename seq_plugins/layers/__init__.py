@@ -1,0 +1,30 @@
+"""Reusable PyTorch layers: time is the second dimension, features are the last, and equations are those of Keras."""
+
+from seq_plugins.layers.convolution import (
+    AveragePooling1D,
+    Conv1D,
+    DownSampling,
+    GlobalMaxPooling1D,
+    MaxPooling1D,
+    down_sampled_step_ends,
+)
+from seq_plugins.layers.dropout import VariationalDropout
+from seq_plugins.layers.head import Dense, HorizonHead
+from seq_plugins.layers.recurrent import GRU, LSTM, RecurrentLayer, RecurrentStack, SimpleRNN
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "AveragePooling1D",
+    "Conv1D",
+    "Dense",
+    "DownSampling",
+    "GlobalMaxPooling1D",
+    "HorizonHead",
+    "MaxPooling1D",
+    "RecurrentLayer",
+    "RecurrentStack",
+    "SimpleRNN",
+    "VariationalDropout",
+    "down_sampled_step_ends",
+]

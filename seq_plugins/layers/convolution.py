@@ -1,0 +1,153 @@
+"""Convolution and pooling over time, with Keras' equations, initial weights and channels last."""
+
+import torch
+from torch import nn
+
+# B: batch, L: time steps, L': time steps after down-sampling, I: features of a step
+
+
+class Conv1D(nn.Conv1d):
+    """Keras' ``Conv1D`` with valid padding, from `(B, L, I)` to `(B, L', num_filters)`.
+
+    Kernels start Glorot uniform and biases at zero.
+
+    Parameters
+    ----------
+    input_dim
+        Number of features of a time step, `I`.
+    num_filters
+        Number of filters.
+    kernel_size
+        Number of time steps that a filter sees at once.
+    stride
+        Number of time steps from one window to the next.
+    """
+
+    def __init__(self, input_dim: int, num_filters: int, kernel_size: int, stride: int = 1) -> None:
+        super().__init__(input_dim, num_filters, kernel_size, stride=stride)
+
+    def reset_parameters(self) -> None:
+        """Draw new initial weights."""
+        nn.init.xavier_uniform_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the filters' outputs `(B, L', num_filters)` for `input` `(B, L, I)`."""
+        outputs: torch.Tensor = super().forward(input.transpose(1, 2)).transpose(1, 2)
+        return outputs
+
+
+class MaxPooling1D(nn.MaxPool1d):
+    """Keras' ``MaxPooling1D``, from `(B, L, I)` to `(B, L // pool_size, I)`: windows do not overlap."""
+
+    def __init__(self, pool_size: int = 2) -> None:
+        super().__init__(pool_size)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the largest value of each window."""
+        pooled: torch.Tensor = super().forward(input.transpose(1, 2)).transpose(1, 2)
+        return pooled
+
+
+class AveragePooling1D(nn.AvgPool1d):
+    """Keras' ``AveragePooling1D``, from `(B, L, I)` to `(B, L // pool_size, I)`: windows do not overlap."""
+
+    def __init__(self, pool_size: int = 2) -> None:
+        super().__init__(pool_size)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the mean of each window."""
+        pooled: torch.Tensor = super().forward(input.transpose(1, 2)).transpose(1, 2)
+        return pooled
+
+
+class GlobalMaxPooling1D(nn.Module):
+    """Keras' ``GlobalMaxPooling1D``, from `(B, L, I)` to `(B, I)`."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the largest value over time of each feature."""
+        return input.amax(dim=1)
+
+
+POOLING_LAYERS: dict[str, type[MaxPooling1D] | type[AveragePooling1D]] = {
+    "max": MaxPooling1D,
+    "average": AveragePooling1D,
+}
+"""The pooling layers by the name that the argument `pooling` gives them."""
+
+
+def window_ends(length: int, window: int, stride: int) -> list[int]:
+    """Return the position at which each window over `length` steps ends, counted so that the last one sees the newest.
+
+    The oldest steps, which do not fill a window, belong to none: the first window starts at the first returned
+    position minus ``window - 1``.
+    """
+    return list(range(length - 1, window - 2, -stride))[::-1]
+
+
+def down_sampled_step_ends(
+    length: int, kernel_size: int, stride: int, pooling: str | None = None, pool_size: int = 2
+) -> list[int]:
+    """Return the position in ``0..length - 1`` of the newest input that each step of :class:`DownSampling` has seen.
+
+    The list is empty if the windows leave no step.
+    """
+    ends = window_ends(length, kernel_size, stride)
+    if pooling is None:
+        return ends
+    return [ends[end] for end in window_ends(len(ends), pool_size, pool_size)]
+
+
+class DownSampling(nn.Module):
+    """Strided convolution and optional pooling, from `(B, L, I)` to `(B, L', num_filters)`, counted from the end.
+
+    What does not fill a window is dropped at the oldest end, so that the last step has always seen the newest input.
+
+    Parameters
+    ----------
+    length
+        Number of time steps, `L`.
+    input_dim
+        Number of features of a time step, `I`.
+    num_filters
+        Number of filters of the convolution.
+    kernel_size
+        Number of time steps that a filter sees at once.
+    stride
+        Number of time steps from one window of the convolution to the next.
+    activation
+        Name of the ``torch.nn`` activation function after the convolution.
+    pooling
+        ``None``, ``"max"`` or ``"average"``.
+    pool_size
+        Number of the convolution's steps in a window of the pooling.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        input_dim: int,
+        num_filters: int,
+        kernel_size: int,
+        stride: int,
+        activation: str,
+        pooling: str | None = None,
+        pool_size: int = 2,
+    ) -> None:
+        super().__init__()
+        self.convolution = Conv1D(input_dim, num_filters, kernel_size, stride)
+        self.activation: nn.Module = getattr(nn, activation)()
+        self.pooling = None if pooling is None else POOLING_LAYERS[pooling](pool_size)
+        self.first_input = (length - kernel_size) % stride
+        n_convolved = len(window_ends(length, kernel_size, stride))
+        self.first_convolved = 0 if pooling is None else n_convolved % pool_size
+        self.step_ends = down_sampled_step_ends(length, kernel_size, stride, pooling, pool_size)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the down-sampled steps `(B, L', num_filters)` of `inputs` `(B, L, I)`."""
+        convolved: torch.Tensor = self.activation(self.convolution(inputs[:, self.first_input :]))
+        if self.pooling is None:
+            return convolved
+        pooled: torch.Tensor = self.pooling(convolved[:, self.first_convolved :])
+        return pooled

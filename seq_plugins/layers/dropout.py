@@ -1,0 +1,33 @@
+"""Variational dropout: one mask for all time steps of a sequence."""
+
+import torch
+import torch.nn.functional as F
+from darts.utils.torch import MonteCarloDropout
+
+
+class VariationalDropout(MonteCarloDropout):
+    """Dropout with one mask per sequence, shared by all of its time steps [1]_.
+
+    The layer is active in training, and in prediction when Darts switches it on (``predict(..., mc_dropout=True)``).
+
+    Parameters
+    ----------
+    p
+        Probability that a feature is zeroed. The others are divided by ``1 - p``.
+
+    References
+    ----------
+    .. [1] Y. Gal and Z. Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural Networks",
+           2016, https://arxiv.org/abs/1512.05287
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Drop features of `input`, of shape `(B, L, I)`, the same ones at every step of a sequence."""
+        mask = self.sample_mask(input[:, 0])
+        return input if mask is None else input * mask.unsqueeze(1)
+
+    def sample_mask(self, features: torch.Tensor) -> torch.Tensor | None:
+        """Draw one mask of the shape, type and device of `features`, `(B, I)`; ``None`` where dropout is off."""
+        if not self.mc_dropout_enabled or self.p == 0.0:
+            return None
+        return F.dropout(torch.ones_like(features), self.p, training=True)

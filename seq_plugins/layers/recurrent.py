@@ -1,0 +1,254 @@
+"""Recurrent layers with the equations and the initial weights of Keras.
+
+PyTorch's layers start from other weights and carry a second, redundant bias. Both change what a small network
+learns in a given number of epochs, so networks that are described in Keras do not train alike in ``torch.nn``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from seq_plugins.layers.dropout import VariationalDropout
+
+# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates
+
+
+class RecurrentLayer(nn.Module, ABC):
+    """One recurrent layer, from `(B, L, I)` to the state of every step, `(B, L, D)`. The first state is zero.
+
+    Input kernels start Glorot uniform, recurrent kernels orthogonal and biases at zero, as in Keras. Recurrent dropout
+    has one mask for all gates, where Keras draws one for each.
+
+    Parameters
+    ----------
+    input_dim
+        Number of features of a time step, `I`.
+    hidden_dim
+        Number of units, `D`.
+    dropout
+        Share of the input features dropped, the same ones at every step of a sequence.
+    recurrent_dropout
+        Share of the state's units hidden from the next step's gates, the same ones at every step of a sequence.
+    """
+
+    n_gates: ClassVar[int]
+    # position of PyTorch's gates among Keras' gates
+    keras_gates: ClassVar[Sequence[int]]
+    has_recurrent_bias: ClassVar[bool] = False
+
+    def __init__(self, input_dim: int, hidden_dim: int, dropout: float = 0.0, recurrent_dropout: float = 0.0) -> None:
+        super().__init__()
+        self.input_dim = input_dim
+        self.hidden_dim = hidden_dim
+        self.weight_ih = nn.Parameter(torch.empty(self.n_gates * hidden_dim, input_dim))
+        self.weight_hh = nn.Parameter(torch.empty(self.n_gates * hidden_dim, hidden_dim))
+        self.bias_ih = nn.Parameter(torch.empty(self.n_gates * hidden_dim))
+        self.bias_hh = nn.Parameter(torch.empty(self.n_gates * hidden_dim)) if self.has_recurrent_bias else None
+        # absent rather than inactive at zero: Darts takes a model with Monte Carlo dropout layers for probabilistic
+        self.dropout = VariationalDropout(dropout) if dropout > 0 else None
+        self.recurrent_dropout = VariationalDropout(recurrent_dropout) if recurrent_dropout > 0 else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial weights."""
+        nn.init.xavier_uniform_(self.weight_ih)
+        nn.init.orthogonal_(self.weight_hh)
+        nn.init.zeros_(self.bias_ih)
+        if self.bias_hh is not None:
+            nn.init.zeros_(self.bias_hh)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the states `(B, L, D)` of `inputs` `(B, L, I)`."""
+        if self.dropout is not None:
+            inputs = self.dropout(inputs)
+        first_state = inputs.new_zeros(inputs.shape[0], self.hidden_dim)
+        mask = None if self.recurrent_dropout is None else self.recurrent_dropout.sample_mask(first_state)
+        if mask is None:
+            return self._run(inputs, first_state.unsqueeze(0))
+        return self._run_with_mask(inputs, first_state, mask)
+
+    def _run(self, inputs: torch.Tensor, first_state: torch.Tensor) -> torch.Tensor:
+        """All steps in one call of PyTorch's kernel."""
+        bias_hh = torch.zeros_like(self.bias_ih) if self.bias_hh is None else self.bias_hh
+        return self._kernel(inputs, first_state, [self.weight_ih, self.weight_hh, self.bias_ih, bias_hh])
+
+    def _run_with_mask(self, inputs: torch.Tensor, first_state: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Step by step, since PyTorch's kernels know no dropout on the state."""
+        projected = F.linear(inputs, self.weight_ih, self.bias_ih)  # -> (B, L, G * D)
+        state, cell = first_state, first_state
+        states = []
+        for projected_step in projected.unbind(dim=1):
+            recurrent = F.linear(state * mask, self.weight_hh, self.bias_hh)  # -> (B, G * D)
+            state, cell = self._step(projected_step, recurrent, state, cell)
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+    @abstractmethod
+    def _kernel(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+        """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, starting from `first_state` `(1, B, D)`."""
+
+    @staticmethod
+    @abstractmethod
+    def _step(
+        projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the next state and the next cell, `(B, D)`, from a step's two projections, `(B, G * D)`."""
+
+    def load_keras_weights(self, kernel: np.ndarray, recurrent_kernel: np.ndarray, bias: np.ndarray) -> None:
+        """Take over the weights that ``get_weights()`` gives for the layer of the same name in Keras.
+
+        Parameters
+        ----------
+        kernel
+            Input kernel, of shape `(I, G * D)`.
+        recurrent_kernel
+            Recurrent kernel, of shape `(D, G * D)`.
+        bias
+            Bias, of shape `(G * D,)`; for a GRU `(2, G * D)`, that of the input and that of the state.
+
+        Raises
+        ------
+        ValueError
+            If a shape is not that of this layer.
+        """
+        gates = self.n_gates * self.hidden_dim
+        bias_shape = (2, gates) if self.has_recurrent_bias else (gates,)
+        expected_shapes = (self.input_dim, gates), (self.hidden_dim, gates), bias_shape
+        for name, weight, expected in zip(
+            ("kernel", "recurrent_kernel", "bias"), (kernel, recurrent_kernel, bias), expected_shapes, strict=True
+        ):
+            if weight.shape != expected:
+                raise ValueError(
+                    f"Expected `{name}` of shape {expected} for {type(self).__name__}({self.input_dim}, "
+                    f"{self.hidden_dim}), got {weight.shape}. Build the layer with the sizes of the Keras layer."
+                )
+        biases = np.atleast_2d(bias)
+        with torch.no_grad():
+            self.weight_ih.copy_(self._from_keras(kernel).T)
+            self.weight_hh.copy_(self._from_keras(recurrent_kernel).T)
+            self.bias_ih.copy_(self._from_keras(biases)[0])
+            if self.bias_hh is not None:
+                self.bias_hh.copy_(self._from_keras(biases)[1])
+
+    def _from_keras(self, weight: np.ndarray) -> torch.Tensor:
+        """Reorder the gates along the last dimension."""
+        gates = np.split(weight, self.n_gates, axis=-1)
+        return torch.from_numpy(np.concatenate([gates[gate] for gate in self.keras_gates], axis=-1))
+
+
+class SimpleRNN(RecurrentLayer):
+    """Keras' ``SimpleRNN``: ``h = tanh(W x + U h + b)``."""
+
+    n_gates = 1
+    keras_gates = (0,)
+
+    def _kernel(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+        states, _ = torch.rnn_tanh(inputs, first_state, weights, True, 1, 0.0, self.training, False, True)
+        return states
+
+    @staticmethod
+    def _step(
+        projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.tanh(projected + recurrent), cell
+
+
+class LSTM(RecurrentLayer):
+    """Keras' ``LSTM`` [1]_. The bias of the forget gate starts at one.
+
+    References
+    ----------
+    .. [1] S. Hochreiter and J. Schmidhuber, "Long Short-Term Memory", 1997,
+           https://doi.org/10.1162/neco.1997.9.8.1735
+    """
+
+    n_gates = 4
+    keras_gates = (0, 1, 2, 3)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.ones_(self.bias_ih[self.hidden_dim : 2 * self.hidden_dim])
+
+    def _kernel(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+        states, _, _ = torch.lstm(inputs, [first_state, first_state], weights, True, 1, 0.0, self.training, False, True)
+        return states
+
+    @staticmethod
+    def _step(
+        projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        input_gate, forget_gate, candidate, output_gate = (projected + recurrent).chunk(4, dim=-1)
+        cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
+        return torch.sigmoid(output_gate) * torch.tanh(cell), cell
+
+
+class GRU(RecurrentLayer):
+    """Keras' ``GRU`` [1]_ as it is by default, with the reset gate applied after the matrix product.
+
+    References
+    ----------
+    .. [1] K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
+           Translation", 2014, https://arxiv.org/abs/1406.1078
+    """
+
+    n_gates = 3
+    keras_gates = (1, 0, 2)  # reset, update, candidate here; update, reset, candidate in Keras
+    has_recurrent_bias = True
+
+    def _kernel(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+        states, _ = torch.gru(inputs, first_state, weights, True, 1, 0.0, self.training, False, True)
+        return states
+
+    @staticmethod
+    def _step(
+        projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        reset_in, update_in, candidate_in = projected.chunk(3, dim=-1)
+        reset_rec, update_rec, candidate_rec = recurrent.chunk(3, dim=-1)
+        reset = torch.sigmoid(reset_in + reset_rec)
+        update = torch.sigmoid(update_in + update_rec)
+        candidate = torch.tanh(candidate_in + reset * candidate_rec)
+        return update * state + (1 - update) * candidate, cell
+
+
+RECURRENT_LAYERS: dict[str, type[RecurrentLayer]] = {"RNN": SimpleRNN, "LSTM": LSTM, "GRU": GRU}
+"""The recurrent layers by the name that Darts gives them in its argument `model`."""
+
+
+class RecurrentStack(nn.Sequential):
+    """Recurrent layers on top of each other, from `(B, L, I)` to the states of the topmost, `(B, L, D)`.
+
+    Parameters
+    ----------
+    model
+        ``"RNN"``, ``"LSTM"`` or ``"GRU"``.
+    input_dim
+        Number of features of a time step, `I`.
+    hidden_dim
+        Number of units of each layer, `D`.
+    n_layers
+        Number of layers.
+    dropout
+        Share of each layer's input features dropped.
+    recurrent_dropout
+        Share of each layer's state hidden from its next step.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        input_dim: int,
+        hidden_dim: int,
+        n_layers: int = 1,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+    ) -> None:
+        layer_class = RECURRENT_LAYERS[model]
+        input_dims = [input_dim] + [hidden_dim] * (n_layers - 1)
+        super().__init__(*(layer_class(dim, hidden_dim, dropout, recurrent_dropout) for dim in input_dims))
+        self.output_dim = hidden_dim

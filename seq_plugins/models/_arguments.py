@@ -1,0 +1,104 @@
+"""Checks of constructor arguments, one for each argument name, shared by all models."""
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+from torch import nn
+
+from seq_plugins.layers.convolution import POOLING_LAYERS
+from seq_plugins.layers.recurrent import RECURRENT_LAYERS
+
+ArgumentCheck = Callable[[str, Any], None]
+
+
+def integer_from(minimum: int) -> ArgumentCheck:
+    """Accept an integer of at least `minimum`."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
+            raise ValueError(f"Expected `{name}` to be an integer of at least {minimum}, got {value!r}.")
+
+    return check
+
+
+def one_of(choices: Sequence[str | None]) -> ArgumentCheck:
+    """Accept one of `choices`."""
+
+    def check(name: str, value: Any) -> None:
+        if not (value is None or isinstance(value, str)) or value not in choices:
+            listed = ", ".join(repr(choice) for choice in choices)
+            raise ValueError(f"Expected `{name}` to be one of {listed}, got {value!r}.")
+
+    return check
+
+
+def share(name: str, value: Any) -> None:
+    """Accept a number from 0 up to, but not including, 1."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < 1:
+        raise ValueError(f"Expected `{name}` to be a number from 0 up to, but not including, 1, got {value!r}.")
+
+
+def boolean(name: str, value: Any) -> None:
+    """Accept ``True`` or ``False``."""
+    if not isinstance(value, bool):
+        raise ValueError(f"Expected `{name}` to be True or False, got {value!r}.")
+
+
+def layer_sizes(name: str, value: Any) -> None:
+    """Accept ``None`` or a list of positive integers."""
+    if value is None:
+        return
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"Expected `{name}` to be None or a list of layer sizes such as [64], got {value!r}.")
+    for position, size in enumerate(value):
+        integer_from(1)(f"{name}[{position}]", size)
+
+
+def activation_name(name: str, value: Any) -> None:
+    """Accept the name of a ``torch.nn`` activation that needs no arguments."""
+    try:
+        known = value in nn.modules.activation.__all__ and getattr(nn, value)() is not None
+    except TypeError:  # not a name, or a layer that needs arguments
+        known = False
+    if not known:
+        raise ValueError(
+            f"Expected `{name}` to be the name of a torch.nn activation that needs no arguments, such as 'ReLU' or "
+            f"'Tanh', got {value!r}."
+        )
+
+
+ARGUMENT_CHECKS: dict[str, ArgumentCheck] = {
+    "input_chunk_length": integer_from(1),
+    "output_chunk_length": integer_from(1),
+    "output_chunk_shift": integer_from(0),
+    "batch_size": integer_from(1),
+    "n_epochs": integer_from(1),
+    "model": one_of(list(RECURRENT_LAYERS)),
+    "hidden_dim": integer_from(1),
+    "n_rnn_layers": integer_from(1),
+    "dropout": share,
+    "recurrent_dropout": share,
+    "activation": activation_name,
+    "hidden_fc_sizes": layer_sizes,
+    "num_filters": integer_from(1),
+    "kernel_size": integer_from(1),
+    "stride": integer_from(1),
+    "pooling": one_of([None, *POOLING_LAYERS]),
+    "pool_size": integer_from(1),
+    "sequence_to_sequence": boolean,
+    "use_static_covariates": boolean,
+}
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Check every argument that has a check of its name.
+
+    Raises
+    ------
+    ValueError
+        If an argument is of the wrong type or out of range.
+    """
+    for name, value in arguments.items():
+        if name in ARGUMENT_CHECKS:
+            ARGUMENT_CHECKS[name](name, value)

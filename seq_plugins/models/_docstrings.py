@@ -1,0 +1,64 @@
+"""The text of the parameters that models share, written once and put into each model's docstring."""
+
+import inspect
+
+SHARED_PARAMETERS = {
+    "{chunk_parameters}": """
+        input_chunk_length
+            Number of past time steps that a forecast is made from, `L`.
+        output_chunk_length
+            Number of time steps forecast at once, `H`. Longer forecasts (``predict(n)`` with a larger `n`) feed
+            forecasts back as inputs.
+        output_chunk_shift
+            Number of time steps between the end of the input and the first step forecast. With a shift the model
+            can't forecast further than `output_chunk_length` steps.
+        """,
+    "{recurrent_parameters}": """
+        model
+            The recurrent layer: ``"RNN"`` (Keras' SimpleRNN), ``"LSTM"`` or ``"GRU"``.
+        hidden_dim
+            Number of units of each recurrent layer.
+        """,
+    "{dropout_parameters}": """
+        dropout
+            Share of each recurrent layer's inputs dropped in training, the same ones at every time step of a
+            sequence. ``predict(..., mc_dropout=True)`` keeps it on.
+        recurrent_dropout
+            Share of each recurrent layer's state hidden from its next step, likewise. It makes training slower,
+            since PyTorch's fast kernels do not know it.
+        """,
+    "{head_parameters}": """
+        activation
+            Name of the ``torch.nn`` activation between the fully connected layers of the head (not that of the
+            recurrent layers, which is always tanh).
+        hidden_fc_sizes
+            Sizes of hidden fully connected layers between the state and the forecast. In them the state meets the
+            future covariates of the steps forecast. By default none: the forecast is linear in both. With future
+            covariates a layer such as ``[64]`` is often much better.
+        """,
+    "{shared_parameters}": """
+        use_static_covariates
+            Whether to use the static covariates of the target series, if it has any.
+        **kwargs
+            Everything else that Darts' torch models take: `loss_fn`, `likelihood`, `torch_metrics`,
+            `optimizer_cls`, `optimizer_kwargs`, `lr_scheduler_cls`, `lr_scheduler_kwargs`,
+            `use_reversible_instance_norm`, `batch_size`, `n_epochs`, `model_name`, `work_dir`,
+            `log_tensorboard`, `nr_epochs_val_period`, `force_reset`, `save_checkpoints`, `add_encoders`,
+            `random_state`, `pl_trainer_kwargs`, `show_warnings`, `enable_finetuning`. They mean what they mean for
+            :class:`darts.models.BlockRNNModel`.
+
+        Raises
+        ------
+        ValueError
+            If an argument is of the wrong type or out of range. :meth:`fit` raises it too, before training starts,
+            for series that are too short, hold NaN or infinity, or have covariates that do not reach far enough.
+        """,
+}
+
+
+def fill_in_shared_parameters(docstring: str) -> str:
+    """Put the shared texts in place of their markers and return the docstring, ready for ``help()``."""
+    filled = inspect.cleandoc(docstring)
+    for marker, text in SHARED_PARAMETERS.items():
+        filled = filled.replace(marker, inspect.cleandoc(text))
+    return filled

@@ -1,0 +1,164 @@
+"""Forecasts from a strided convolution followed by recurrent layers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from seq_plugins.layers import DownSampling, RecurrentStack, down_sampled_step_ends
+from seq_plugins.models._base import SequenceModel, SequenceModule
+
+
+class Conv1DRecurrentEncoder(nn.Module):
+    """Down-sampling, then recurrent layers on the shortened sequence: `(B, L, I)` to `(B, L', D)`."""
+
+    def __init__(self, down_sampling: DownSampling, recurrent: RecurrentStack) -> None:
+        super().__init__()
+        self.down_sampling = down_sampling
+        self.recurrent = recurrent
+        self.output_dim = recurrent.output_dim
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the states of `input`."""
+        states: torch.Tensor = self.recurrent(self.down_sampling(input))
+        return states
+
+
+class Conv1DGRUModule(SequenceModule):
+    """Convolution, optional pooling, recurrent layers and head.
+
+    Parameters
+    ----------
+    num_filters
+        Number of filters of the convolution.
+    kernel_size
+        Number of time steps that a filter sees at once.
+    stride
+        Number of time steps from one window of the convolution to the next.
+    pooling
+        ``None``, ``"max"`` or ``"average"``.
+    pool_size
+        Number of the convolution's steps in a window of the pooling.
+    model
+        ``"RNN"``, ``"LSTM"`` or ``"GRU"``.
+    hidden_dim
+        Number of units of each recurrent layer.
+    n_rnn_layers
+        Number of recurrent layers.
+    dropout
+        Share of each recurrent layer's inputs dropped.
+    recurrent_dropout
+        Share of each recurrent layer's state hidden from its next step.
+    sequence_to_sequence
+        Whether the loss is on every step of the shortened sequence.
+    activation
+        Name of the ``torch.nn`` activation after the convolution and between the head's layers.
+    **kwargs
+        Parameters of :class:`SequenceModule`.
+    """
+
+    def __init__(
+        self,
+        num_filters: int,
+        kernel_size: int,
+        stride: int,
+        pooling: str | None,
+        pool_size: int,
+        model: str,
+        hidden_dim: int,
+        n_rnn_layers: int,
+        dropout: float,
+        recurrent_dropout: float,
+        sequence_to_sequence: bool,
+        activation: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activation=activation, **kwargs)
+        self.sequence_to_sequence = sequence_to_sequence
+        down_sampling = DownSampling(
+            self.input_chunk_length, self.input_dim, num_filters, kernel_size, stride, activation, pooling, pool_size
+        )
+        recurrent = RecurrentStack(model, num_filters, hidden_dim, n_rnn_layers, dropout, recurrent_dropout)
+        self.connect(Conv1DRecurrentEncoder(down_sampling, recurrent), down_sampling.step_ends)
+
+
+class Conv1DGRUModel(SequenceModel):
+    """A strided convolution, and optionally a pooling, that shorten the window, then recurrent layers.
+
+    The convolution learns short patterns and hands on fewer steps, so that the recurrent layers reach further back: the
+    lecture reads 112 days with a kernel of 4 and a stride of 2. Steps are counted from the end of the window: what
+    does not fill a kernel or a pool is dropped at the oldest end, and the last step has always seen the newest
+    input.
+
+    As in :class:`Seq2SeqRNNModel`, the loss is by default on every step of the shortened sequence, each with the
+    targets that follow the newest input it has seen.
+
+    Parameters
+    ----------
+    {chunk_parameters}
+    num_filters
+        Number of filters of the convolution.
+    kernel_size
+        Number of time steps that a filter sees at once.
+    stride
+        Number of time steps from one window of the convolution to the next.
+    pooling
+        ``None``, ``"max"`` or ``"average"``: what a pooling after the convolution takes of each of its windows.
+    pool_size
+        Number of the convolution's steps in a window of the pooling. Windows do not overlap.
+    {recurrent_parameters}
+    n_rnn_layers
+        Number of recurrent layers.
+    {dropout_parameters}
+    sequence_to_sequence
+        Whether the loss is on every step of the shortened sequence or on the last one only.
+    activation
+        Name of the ``torch.nn`` activation after the convolution and between the fully connected layers of the head.
+    hidden_fc_sizes
+        Sizes of hidden fully connected layers between the state and the forecast, in which the state meets the
+        future covariates of the steps forecast. By default none: the forecast is linear in both.
+    {shared_parameters}
+        In particular if kernel, stride and pool leave no step of the input chunk.
+
+    References
+    ----------
+    A. Géron, "Hands-On Machine Learning with Scikit-Learn, Keras and TensorFlow", 3rd edition, 2022, chapter 15,
+    https://github.com/ageron/handson-ml3
+    """
+
+    _module_class = Conv1DGRUModule
+
+    def __init__(
+        self,
+        input_chunk_length: int,
+        output_chunk_length: int,
+        output_chunk_shift: int = 0,
+        num_filters: int = 32,
+        kernel_size: int = 4,
+        stride: int = 2,
+        pooling: str | None = None,
+        pool_size: int = 2,
+        model: str = "GRU",
+        hidden_dim: int = 32,
+        n_rnn_layers: int = 1,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        sequence_to_sequence: bool = True,
+        activation: str = "ReLU",
+        hidden_fc_sizes: Sequence[int] | None = None,
+        use_static_covariates: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+
+    def _check_arguments(self, arguments: dict[str, Any]) -> None:
+        super()._check_arguments(arguments)
+        length, kernel_size, stride = (arguments[name] for name in ("input_chunk_length", "kernel_size", "stride"))
+        pooling, pool_size = arguments["pooling"], arguments["pool_size"]
+        if not down_sampled_step_ends(length, kernel_size, stride, pooling, pool_size):
+            pool = "" if pooling is None else f" and pool_size={pool_size}"
+            raise ValueError(
+                f"kernel_size={kernel_size}, stride={stride}{pool} leave no step of input_chunk_length={length}. Make "
+                "the input chunk longer, or the kernel, stride or pool smaller."
+            )

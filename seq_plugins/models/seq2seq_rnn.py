@@ -1,0 +1,61 @@
+"""Forecasts from recurrent layers that are trained to forecast from every time step."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from seq_plugins.models._base import SequenceModel
+from seq_plugins.models.simple_rnn import RecurrentModule
+
+
+class Seq2SeqRNNModule(RecurrentModule):
+    """Recurrent layers with the loss on every step."""
+
+    sequence_to_sequence = True
+
+
+class Seq2SeqRNNModel(SequenceModel):
+    """Recurrent layers trained to forecast the whole horizon from every time step of the window, not only the last.
+
+    In training, each step's state forecasts the `output_chunk_length` steps that follow it, and the loss is their
+    mean over all steps: many more gradients flow, and they flow through fewer steps. In prediction and validation
+    only the last state's forecast counts. With `output_chunk_shift` ``> 0`` the steps whose targets would lie in the
+    gap between input and output chunk have no loss. With `use_reversible_instance_norm` the loss is on the last step
+    only, since the normalisation looks at the whole window.
+
+    A `sample_weight` weighs each target by its own time, in the window as well as in the output chunk; it must cover
+    both. Otherwise like :class:`SimpleRNNModel`.
+
+    Parameters
+    ----------
+    {chunk_parameters}
+    {recurrent_parameters}
+    n_rnn_layers
+        Number of recurrent layers.
+    {dropout_parameters}
+    {head_parameters}
+    {shared_parameters}
+
+    References
+    ----------
+    A. Géron, "Hands-On Machine Learning with Scikit-Learn, Keras and TensorFlow", 3rd edition, 2022, chapter 15,
+    https://github.com/ageron/handson-ml3
+    """
+
+    _module_class = Seq2SeqRNNModule
+
+    def __init__(
+        self,
+        input_chunk_length: int,
+        output_chunk_length: int,
+        output_chunk_shift: int = 0,
+        model: str = "RNN",
+        hidden_dim: int = 32,
+        n_rnn_layers: int = 1,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        activation: str = "ReLU",
+        hidden_fc_sizes: Sequence[int] | None = None,
+        use_static_covariates: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()

@@ -1,0 +1,296 @@
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from darts.utils.torch import MonteCarloDropout
+from torch import nn
+
+from seq_plugins.layers import GRU, LSTM, RecurrentLayer, RecurrentStack, SimpleRNN, VariationalDropout
+
+# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates
+
+KERAS = json.loads(Path(__file__).with_name("keras_numbers.json").read_text())
+LAYERS: list[type[RecurrentLayer]] = [SimpleRNN, LSTM, GRU]
+TORCH_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}
+TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-11}
+
+each_layer = pytest.mark.parametrize("layer_class", LAYERS)
+each_dtype = pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
+each_model = pytest.mark.parametrize("model", TORCH_LAYERS)
+
+
+def keras_numbers(layer_class: type[RecurrentLayer]) -> dict[str, np.ndarray]:
+    """The weights, inputs and outputs of the layer of the same name in Keras."""
+    return {name: np.array(values) for name, values in KERAS["recurrent"][layer_class.__name__].items()}
+
+
+def keras_weights(layer_class: type[RecurrentLayer]) -> dict[str, np.ndarray]:
+    return {name: keras_numbers(layer_class)[name] for name in ("kernel", "recurrent_kernel", "bias")}
+
+
+def layer_from_keras(
+    layer_class: type[RecurrentLayer], dtype: torch.dtype = torch.float64, **dropouts: float
+) -> RecurrentLayer:
+    weights = keras_weights(layer_class)
+    input_dim, hidden_dim = len(weights["kernel"]), len(weights["recurrent_kernel"])
+    layer = layer_class(input_dim, hidden_dim, **dropouts).to(dtype)
+    layer.load_keras_weights(**weights)
+    return layer
+
+
+def keras_inputs(layer_class: type[RecurrentLayer], dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.tensor(keras_numbers(layer_class)["inputs"], dtype=dtype)
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-values)))
+
+
+def states_of_the_equations(layer_class: type[RecurrentLayer], mask: np.ndarray) -> np.ndarray:
+    """The states `(B, L, D)` by Keras' equations, where the gates see the previous state times `mask` `(B, D)`."""
+    numbers = keras_numbers(layer_class)
+    input_bias, state_bias = numbers["bias"] if layer_class is GRU else (numbers["bias"], 0.0)
+    state, cell = np.zeros_like(mask), np.zeros_like(mask)
+    states = []
+    for step in numbers["inputs"].swapaxes(0, 1):
+        from_input = step @ numbers["kernel"] + input_bias
+        from_state = (state * mask) @ numbers["recurrent_kernel"] + state_bias
+        if layer_class is SimpleRNN:
+            state = np.tanh(from_input + from_state)
+        elif layer_class is LSTM:
+            i, f, c, o = np.split(from_input + from_state, 4, axis=-1)
+            cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(c)
+            state = sigmoid(o) * np.tanh(cell)
+        else:
+            (xz, xr, xh), (hz, hr, hh) = np.split(from_input, 3, axis=-1), np.split(from_state, 3, axis=-1)
+            update = sigmoid(xz + hz)
+            state = update * state + (1 - update) * np.tanh(xh + sigmoid(xr + hr) * hh)
+        states.append(state)
+    return np.stack(states, axis=1)
+
+
+def values_and_gradients(
+    outputs: torch.Tensor, inputs: torch.Tensor, parameters: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    """`outputs` and the gradients of a sum that weighs each of them differently."""
+    weights = torch.linspace(-1, 1, outputs.numel(), dtype=outputs.dtype).reshape(outputs.shape)
+    return [outputs, *torch.autograd.grad((weights * outputs).sum(), [inputs, *parameters])]
+
+
+@each_dtype
+@each_layer
+def test_states_equal_those_of_keras(layer_class: type[RecurrentLayer], dtype: torch.dtype) -> None:
+    states = layer_from_keras(layer_class, dtype)(keras_inputs(layer_class, dtype))
+
+    expected = torch.tensor(keras_numbers(layer_class)["outputs"], dtype=dtype)
+    torch.testing.assert_close(states, expected, rtol=0, atol=TOLERANCES[dtype])
+
+
+@pytest.mark.parametrize("part", [np.s_[..., :-1], np.s_[:-1], np.s_[None]], ids=["narrow", "short", "nested"])
+@pytest.mark.parametrize("name", ["kernel", "recurrent_kernel", "bias"])
+@each_layer
+def test_keras_weights_of_another_shape_are_refused_by_name(
+    layer_class: type[RecurrentLayer], name: str, part: Any
+) -> None:
+    layer, weights = layer_from_keras(layer_class), keras_weights(layer_class)
+    before = {key: tensor.clone() for key, tensor in layer.state_dict().items()}
+    wrong = {key: weight + 1 for key, weight in weights.items()}
+    wrong[name] = wrong[name][part]
+
+    with pytest.raises(
+        ValueError, match=rf"Expected `{name}` of shape .*{layer_class.__name__}\(3, 4\), got "
+    ) as error:
+        layer.load_keras_weights(**wrong)
+
+    assert str(weights[name].shape) in str(error.value)
+    assert str(wrong[name].shape) in str(error.value)
+    torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)
+
+
+@each_layer
+def test_a_bias_with_the_rows_of_another_kind_of_layer_is_refused(layer_class: type[RecurrentLayer]) -> None:
+    weights = keras_weights(layer_class)
+    bias = weights["bias"]
+    weights["bias"] = bias[0] if layer_class is GRU else np.stack([bias, bias])
+
+    with pytest.raises(ValueError, match="`bias`"):
+        layer_from_keras(layer_class).load_keras_weights(**weights)
+
+
+@each_layer
+def test_kernels_start_with_the_spread_of_keras(layer_class: type[RecurrentLayer]) -> None:
+    torch.manual_seed(0)
+    expected = KERAS["initial"][layer_class.__name__]
+    input_dim, n_columns = expected["kernel_shape"]
+    layer = layer_class(input_dim, n_columns // layer_class.n_gates)
+
+    kernel = layer.weight_ih.detach().numpy()
+    assert np.abs(kernel).max() <= np.sqrt(6 / (input_dim + n_columns)) + 1e-7
+    assert np.abs(kernel).max() == pytest.approx(expected["kernel_max"], rel=0.01)
+    assert kernel.std() == pytest.approx(expected["kernel_std"], rel=0.03)
+    gate_stds = [gate.std() for gate in np.split(kernel, layer_class.n_gates)]
+    assert gate_stds == pytest.approx(expected["gate_stds"], rel=0.03)
+
+
+@each_layer
+def test_recurrent_kernels_start_orthogonal_over_all_gates(layer_class: type[RecurrentLayer]) -> None:
+    layer = layer_class(3, 8)
+
+    gram = layer.weight_hh.T @ layer.weight_hh  # -> (D, D)
+    torch.testing.assert_close(gram.detach(), torch.eye(8), rtol=0, atol=1e-5)
+
+
+@each_layer
+def test_biases_start_as_in_keras_and_return_there_on_reset(layer_class: type[RecurrentLayer]) -> None:
+    expected = KERAS["initial"][layer_class.__name__]
+    input_dim, n_columns = expected["kernel_shape"]
+    layer = layer_class(input_dim, n_columns // layer_class.n_gates)
+    for _ in range(2):
+        biases = [bias.tolist() for bias in (layer.bias_ih, layer.bias_hh) if bias is not None]
+        assert biases == np.atleast_2d(expected["bias"]).tolist()  # where gates are ordered otherwise, all are zero
+        for parameter in layer.parameters():
+            nn.init.constant_(parameter, 0.5)
+        layer.reset_parameters()
+    assert layer.weight_ih.std() > 0
+    assert layer.weight_hh.std() > 0
+
+
+def test_only_the_forget_gate_of_an_lstm_starts_with_a_bias_of_one() -> None:
+    assert LSTM(2, 3).bias_ih.tolist() == [0.0] * 3 + [1.0] * 3 + [0.0] * 6
+
+
+@each_layer
+def test_steps_with_a_mask_of_ones_equal_the_kernel_in_values_and_gradients(layer_class: type[RecurrentLayer]) -> None:
+    layer, inputs = layer_from_keras(layer_class), keras_inputs(layer_class).requires_grad_()
+    first_state = inputs.new_zeros(len(inputs), layer.hidden_dim)
+
+    in_steps = layer._run_with_mask(inputs, first_state, torch.ones_like(first_state))
+    in_one_call = layer._run(inputs, first_state.unsqueeze(0))
+
+    actual, expected = (
+        values_and_gradients(states, inputs, list(layer.parameters())) for states in (in_steps, in_one_call)
+    )
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
+
+
+@each_layer
+def test_states_with_recurrent_dropout_follow_the_equations(
+    layer_class: type[RecurrentLayer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = np.array([[2.0, 0.0, 2.0, 0.0], [0.0, 0.0, 2.0, 2.0]])
+    layer = layer_from_keras(layer_class, recurrent_dropout=0.5)
+    monkeypatch.setattr(layer.recurrent_dropout, "sample_mask", lambda features: torch.from_numpy(mask))
+
+    states = layer(keras_inputs(layer_class))
+
+    np.testing.assert_allclose(states.detach(), states_of_the_equations(layer_class, mask), rtol=0, atol=1e-12)
+
+
+@each_layer
+def test_hidden_units_reach_no_gate_at_any_step(layer_class: type[RecurrentLayer]) -> None:
+    torch.manual_seed(0)
+    layer = layer_class(3, 20, recurrent_dropout=0.5)
+    layer(torch.randn(1, 6, 3)).sum().backward()
+    assert layer.weight_hh.grad is not None
+
+    hidden = (layer.weight_hh.grad == 0).all(dim=0)  # -> (D,)
+    seen = (layer.weight_hh.grad != 0).any(dim=0)
+
+    assert 3 < hidden.sum() < 17
+    assert torch.equal(seen, ~hidden)
+
+
+@each_layer
+def test_dropped_inputs_are_dropped_at_all_steps_of_a_sequence(layer_class: type[RecurrentLayer]) -> None:
+    torch.manual_seed(0)
+    layer = layer_class(20, 5, dropout=0.5)
+    inputs = torch.randn(3, 6, 20, requires_grad=True)
+    layer(inputs).sum().backward()
+    assert inputs.grad is not None
+
+    dropped = inputs.grad == 0  # -> (B, L, I)
+
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert len(dropped[:, 0].unique(dim=0)) == 3
+    assert 10 < dropped[:, 0].sum() < 50
+
+
+@pytest.mark.parametrize("share", ["dropout", "recurrent_dropout"])
+@each_dtype
+@each_layer
+def test_dropout_is_off_in_prediction_unless_monte_carlo_dropout_is_on(
+    layer_class: type[RecurrentLayer], dtype: torch.dtype, share: str
+) -> None:
+    torch.manual_seed(0)
+    inputs = keras_inputs(layer_class, dtype)
+    layer = layer_from_keras(layer_class, dtype, **{share: 0.5}).eval()
+    torch.testing.assert_close(layer(inputs), layer_from_keras(layer_class, dtype)(inputs), rtol=0, atol=0)
+
+    getattr(layer, share)._mc_dropout_enabled = True  # as Darts does in `predict(..., mc_dropout=True)`
+
+    samples = torch.stack([layer(inputs) for _ in range(4)])  # -> (4, B, L, D)
+    assert samples.dtype is dtype
+    assert len(samples.unique(dim=0)) > 1
+
+
+@pytest.mark.parametrize(("dropout", "recurrent_dropout"), [(0.0, 0.0), (0.2, 0.0), (0.0, 0.3), (0.2, 0.3)])
+@each_layer
+def test_a_layer_has_dropout_modules_only_for_shares_above_zero(
+    layer_class: type[RecurrentLayer], dropout: float, recurrent_dropout: float
+) -> None:
+    layer = layer_class(3, 4, dropout, recurrent_dropout)
+
+    shares = [module.p for module in layer.modules() if isinstance(module, MonteCarloDropout)]
+
+    assert shares == [share for share in (dropout, recurrent_dropout) if share > 0]
+
+
+@pytest.mark.parametrize("n_layers", [1, 3])
+@each_model
+def test_a_stack_equals_the_stacked_torch_layer_in_values_and_gradients(model: str, n_layers: int) -> None:
+    torch.manual_seed(0)
+    stack = RecurrentStack(model, 3, 4, n_layers).double()
+    reference = TORCH_LAYERS[model](3, 4, n_layers, batch_first=True).double()
+    for position, layer in enumerate(stack):
+        for name, parameter in layer.named_parameters():
+            nn.init.uniform_(parameter, -1, 1)
+            getattr(reference, f"{name}_l{position}").data.copy_(parameter.data)
+        if layer.bias_hh is None:
+            getattr(reference, f"bias_hh_l{position}").data.zero_()
+    inputs = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
+    names = [f"{name}_l{position}" for position, layer in enumerate(stack) for name, _ in layer.named_parameters()]
+
+    actual = values_and_gradients(stack(inputs), inputs, list(stack.parameters()))
+    expected = values_and_gradients(reference(inputs)[0], inputs, [getattr(reference, name) for name in names])
+
+    assert len(stack) == n_layers
+    assert stack.output_dim == actual[0].shape[-1]
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
+
+
+@each_model
+def test_each_layer_of_a_stack_has_its_own_dropouts(model: str) -> None:
+    stack = RecurrentStack(model, 3, 4, n_layers=3, dropout=0.1, recurrent_dropout=0.2)
+
+    dropouts = [module for module in stack.modules() if isinstance(module, VariationalDropout)]
+
+    assert [module.p for module in dropouts] == [0.1, 0.2] * 3
+    assert {type(layer) for layer in stack} == {dict(zip(TORCH_LAYERS, LAYERS, strict=True))[model]}
+
+
+@each_model
+def test_a_state_depends_on_its_own_and_earlier_steps_only(model: str) -> None:
+    torch.manual_seed(0)
+    stack = RecurrentStack(model, 3, 4, n_layers=2).double()
+    inputs = torch.randn(1, 5, 3, dtype=torch.float64)
+
+    def states(steps: torch.Tensor) -> Any:
+        return stack(steps).sum(dim=(0, 2))
+
+    jacobian = torch.autograd.functional.jacobian(states, inputs).abs().sum(dim=(1, 3))  # -> (L, L)
+
+    assert torch.equal(jacobian != 0, torch.ones(5, 5, dtype=torch.bool).tril())

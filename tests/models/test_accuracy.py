@@ -1,0 +1,92 @@
+"""No model is a shell: each learns what it can learn, on made and on real data."""
+
+import math
+import statistics
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from darts import TimeSeries
+from darts.metrics import mae
+from darts.models import NaiveSeasonal
+
+from benchmarks.backtest import TaskData, run_entry
+from benchmarks.models import find_entries
+from benchmarks.tasks import read_task
+from tests.conftest import make_model
+
+
+def _pattern_with_trend(length: int) -> TimeSeries:
+    steps = np.arange(length)
+    pattern = np.array([0.0, 1.0, 1.2, 1.1, 0.9, 0.3, -0.4])
+    values = (pattern[steps % 7] + 0.05 * steps).astype(np.float32)
+    return TimeSeries.from_values(values)
+
+
+def test_a_weekly_pattern_with_a_trend_is_learnt_to_a_twentieth_of_the_seasonal_naive_s_error(model_name: str) -> None:
+    series, horizon = _pattern_with_trend(260), 7
+    train = series[:200]
+    arguments: dict[str, Any] = {
+        "input_chunk_length": 28,
+        "output_chunk_length": horizon,
+        "use_reversible_instance_norm": True,  # the trend leads beyond the values seen in training
+        "n_epochs": 200,
+        "optimizer_kwargs": {"lr": 0.01},
+        "lr_scheduler_cls": torch.optim.lr_scheduler.CosineAnnealingLR,
+        "lr_scheduler_kwargs": {"T_max": 200},
+    }
+    model = make_model(model_name, **arguments).fit(train)
+    forecasts = model.historical_forecasts(
+        series,
+        start=200,
+        forecast_horizon=horizon,
+        retrain=False,
+        last_points_only=False,
+        show_warnings=False,
+    )
+    naive = NaiveSeasonal(7).historical_forecasts(
+        series, start=200, forecast_horizon=horizon, last_points_only=False, show_warnings=False
+    )
+    error, naive_error = (statistics.fmean(mae(series, forecast) for forecast in made) for made in (forecasts, naive))
+    assert naive_error == pytest.approx(7 * 0.05, rel=1e-3)
+    assert error < 0.05 * naive_error
+
+
+def test_a_network_depends_on_known_covariates_where_the_target_does() -> None:
+    """A day type that nobody could guess from the past decides each value."""
+    generator = np.random.default_rng(0)
+    kinds = generator.integers(0, 2, 400).astype(np.float32)
+    target = TimeSeries.from_values(kinds * 2 + 1 + 0.01 * generator.standard_normal(400).astype(np.float32))
+    covariates = TimeSeries.from_values(kinds)
+    for name in ("LinearModel", "Seq2SeqRNNModel", "Conv1DGRUModel"):
+        model = make_model(name, n_epochs=30, optimizer_kwargs={"lr": 0.01})
+        model.fit(target[:300], future_covariates=covariates)
+        forecasts = model.historical_forecasts(
+            target,
+            future_covariates=covariates,
+            start=300,
+            forecast_horizon=4,
+            retrain=False,
+            last_points_only=False,
+            show_warnings=False,
+        )
+        error = statistics.fmean(mae(target, forecast) for forecast in forecasts)
+        assert error < 0.1, name
+
+
+@pytest.mark.timeout(600)
+def test_on_the_shipped_data_sequence_to_sequence_beats_the_rivals_in_the_median_of_three_seeds() -> None:
+    """The main job's task, with the same epochs, patience and inputs for all."""
+    data = TaskData(read_task("chicago"))
+    rivals = ["NaiveSeasonal", "LinearRegressionModel", "BlockRNNModel"]
+    ours = ["Seq2SeqRNNModel", "Conv1DGRUModel"]
+    errors: dict[str, float] = {}
+    for entry in find_entries([*rivals, *ours]):
+        rows = [row for seed in (1, 2, 3) for row, _ in run_entry(data, entry, seed)]
+        assert not any(row.error for row in rows)
+        errors[entry.name] = statistics.median(row.mean_mae for row in rows)
+    best_rival = min(errors[name] for name in rivals)
+    assert not math.isnan(best_rival)
+    for name in ours:
+        assert errors[name] < best_rival, errors

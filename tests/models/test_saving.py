@@ -1,0 +1,244 @@
+"""Every model on disk and back, in this process and in a fresh one, and as ONNX."""
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from darts.models import NaiveEnsembleModel
+from darts.utils.data.torch_datasets.utils import PLModuleInput
+from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
+
+import seq_plugins
+from seq_plugins.models._base import SequenceModel
+from tests.conftest import INPUT, OUTPUT, make_model, make_series, values_of, with_static_covariates
+
+
+def _fitted(name: str, **arguments: Any) -> SequenceModel:
+    covariates = make_series(60, seed=1)
+    model = make_model(name, **arguments)
+    model.fit(with_static_covariates(make_series()), past_covariates=covariates, future_covariates=covariates)
+    return model
+
+
+def _own_arguments(model_name: str) -> dict[str, Any]:
+    if model_name == "LinearModel":
+        return {"likelihood": GaussianLikelihood()}
+    return {
+        "likelihood": QuantileRegression([0.1, 0.5, 0.9]),
+        "hidden_fc_sizes": [6],
+        "dropout": 0.2,
+        "recurrent_dropout": 0.2,
+        "activation": "Tanh",
+        "use_reversible_instance_norm": {"affine": True},
+    }
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_loaded_model_forecasts_the_same(model_name: str, clean: bool, tmp_path: Path) -> None:
+    model = _fitted(model_name, **_own_arguments(model_name))
+    path = str(tmp_path / "model.pt")
+    model.save(path, clean=clean)
+    loaded = type(model).load(path, pl_trainer_kwargs={"accelerator": "cpu", "logger": False})
+    series = with_static_covariates(make_series())
+    given = {"past_covariates": make_series(60, seed=1), "future_covariates": make_series(60, seed=1)}
+    np.testing.assert_array_equal(
+        values_of(loaded.predict(OUTPUT, series, predict_likelihood_parameters=True, **given)),
+        values_of(model.predict(OUTPUT, series, predict_likelihood_parameters=True, **given)),
+    )
+    if not clean:
+        assert len(loaded.fit(series, **given).predict(OUTPUT)) == OUTPUT
+
+
+def test_all_models_and_their_ensemble_load_in_a_fresh_process_after_importing_the_package_alone(
+    tmp_path: Path,
+) -> None:
+    models = {name: make_model(name).fit(make_series()) for name in seq_plugins.models.__all__}
+    for name, model in models.items():
+        model.save(str(tmp_path / f"{name}.pt"))
+        np.save(tmp_path / f"{name}.npy", values_of(model.predict(OUTPUT)))
+    ensemble = NaiveEnsembleModel([make_model(name) for name in models]).fit(make_series())
+    ensemble.save(str(tmp_path / "ensemble.pkl"))
+    np.save(tmp_path / "ensemble.npy", values_of(ensemble.predict(OUTPUT)))
+    script = """
+import seq_plugins, sys
+assert "torch" not in sys.modules
+import numpy as np
+from darts.models import NaiveEnsembleModel
+from darts.models.forecasting.torch_forecasting_model import TorchForecastingModel
+for name in sys.argv[1:]:
+    forecast = TorchForecastingModel.load(f"{name}.pt").predict(4)
+    np.testing.assert_allclose(forecast.all_values(), np.load(f"{name}.npy"), rtol=1e-5)
+ensemble = NaiveEnsembleModel.load("ensemble.pkl").predict(4)
+np.testing.assert_allclose(ensemble.all_values(), np.load("ensemble.npy"), rtol=1e-5)
+print("same forecasts")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *models],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.stdout.endswith("same forecasts\n"), done.stderr
+
+
+def test_only_our_models_are_registered_with_darts_for_loading() -> None:
+    from darts.utils.serialization import get_safe_globals
+
+    ours = {path for _, path in get_safe_globals() if path.startswith("seq_plugins")}
+    classes = [getattr(seq_plugins, name) for name in seq_plugins.models.__all__]
+    assert ours == {f"{model_class.__module__}.{model_class.__qualname__}" for model_class in classes}
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")  # as it must, to resume from it
+def test_checkpoints_of_training_are_loaded_and_resumed(model_name: str, tmp_path: Path) -> None:
+    work_dir = str(tmp_path / "work")
+    series, given = with_static_covariates(make_series()), {"past_covariates": make_series(60, seed=1)}
+    given["future_covariates"] = given["past_covariates"]
+    given |= {f"val_{name}": covariates for name, covariates in given.items()} | {"val_series": series}
+    model = make_model(model_name, save_checkpoints=True, work_dir=work_dir, model_name="run", n_epochs=2)
+    model.fit(series, **given)
+    loaded = type(model).load_from_checkpoint("run", work_dir, best=False)
+    known = {name: given[name] for name in ("past_covariates", "future_covariates")}
+    np.testing.assert_array_equal(
+        values_of(loaded.predict(OUTPUT, series, **known)), values_of(model.predict(OUTPUT, series, **known))
+    )
+    loaded.fit(series, epochs=3, **given)
+    assert loaded.epochs_trained == 3
+
+
+def test_weights_are_loaded_into_a_new_model(model_name: str, tmp_path: Path) -> None:
+    model = _fitted(model_name)
+    path = str(tmp_path / "model.pt")
+    model.save(path)
+    other = make_model(model_name, random_state=7)
+    other.load_weights(path)
+    series, given = with_static_covariates(make_series()), {"past_covariates": make_series(60, seed=1)}
+    given["future_covariates"] = given["past_covariates"]
+    np.testing.assert_array_equal(
+        values_of(other.predict(OUTPUT, series, **given)), values_of(model.predict(OUTPUT, series, **given))
+    )
+
+
+COPIES: dict[str, Callable[[SequenceModel], SequenceModel]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", COPIES)
+def test_a_copy_keeps_the_weights_and_goes_its_own_way(model_name: str, kind: str, dtype: Any, tmp_path: Path) -> None:
+    target = make_series(dtype=dtype)
+    model = make_model(model_name).fit(target)
+    expected = values_of(model.predict(OUTPUT))
+    copied = COPIES[kind](model)
+    np.testing.assert_array_equal(values_of(copied.predict(OUTPUT)), expected)
+    COPIES[kind](model).save(str(tmp_path / "copy.pt"))
+    np.testing.assert_array_equal(values_of(type(model).load(str(tmp_path / "copy.pt")).predict(OUTPUT)), expected)
+    copied.fit(target, epochs=2)
+    assert not np.array_equal(values_of(copied.predict(OUTPUT)), expected)
+    np.testing.assert_array_equal(values_of(model.predict(OUTPUT)), expected)
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_a_copy_of_an_unfitted_model_is_fitted_like_it(model_name: str, kind: str) -> None:
+    expected = values_of(make_model(model_name).fit(make_series()).predict(OUTPUT))
+    copied = COPIES[kind](make_model(model_name))
+    np.testing.assert_array_equal(values_of(copied.fit(make_series()).predict(OUTPUT)), expected)
+
+
+def test_a_loaded_model_that_is_saved_again_keeps_its_weights(tmp_path: Path) -> None:
+    model = make_model("SimpleRNNModel").fit(make_series())
+    model.save(str(tmp_path / "first.pt"))
+    type(model).load(str(tmp_path / "first.pt")).save(str(tmp_path / "second.pt"))
+    again = type(model).load(str(tmp_path / "second.pt"))
+    np.testing.assert_array_equal(values_of(again.predict(OUTPUT)), values_of(model.predict(OUTPUT)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "first.pt",
+        "first.pt.ckpt",
+        "second.pt",
+        "second.pt.ckpt",
+    ]
+
+
+def test_a_save_that_fails_leaves_the_file_before_it_whole(tmp_path: Path) -> None:
+    model = make_model("SimpleRNNModel").fit(make_series())
+    path = tmp_path / "model.pt"
+    model.save(str(path))
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    model.not_to_be_pickled = (number for number in range(3))
+    with pytest.raises(TypeError, match="generator"):
+        model.save(str(path))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.filterwarnings(
+    # PyTorch's exporter calls what it has deprecated itself, and names one dimension for several inputs
+    "ignore:_check_is_size will be removed:FutureWarning",
+    "ignore:# The axis name. batch will not be used",
+    # Darts' instance normalisation keeps the statistics of its batch
+    "ignore:The tensor attributes? self.pl_module.rin",
+)
+@pytest.mark.parametrize("case", ["bare", "covariates and likelihood", "shift and normalisation"])
+def test_an_exported_network_gives_the_same_numbers_for_batches_of_any_size(
+    model_name: str, case: str, tmp_path: Path
+) -> None:
+    if case == "bare":
+        model = make_model(model_name).fit(make_series(components=2))
+    elif case == "covariates and likelihood":
+        model = _fitted(model_name, **_own_arguments(model_name))
+    else:
+        model = _fitted(model_name, output_chunk_shift=2, use_reversible_instance_norm=True)
+    path = str(tmp_path / "network.onnx")
+    model.to_onnx(path, verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    assert [output.name for output in session.get_outputs()] == ["prediction"]
+    generator = np.random.default_rng(0)
+    model.model.eval()
+    for batch in (1, 2, 7):
+        values = {
+            given.name: generator.standard_normal((batch, *given.shape[1:])).astype(np.float32)
+            for given in session.get_inputs()
+        }
+        with torch.no_grad():
+            tensors = {name: torch.from_numpy(value) for name, value in values.items()}
+            expected = model.model(PLModuleInput(**tensors)).prediction.numpy()
+        (prediction,) = session.run(None, values)
+        np.testing.assert_allclose(prediction, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_unfitted_model_is_not_exported(model_name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fit"):
+        make_model(model_name).to_onnx(str(tmp_path / "network.onnx"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stranger_s_class_is_refused_by_default(tmp_path: Path) -> None:
+    model = make_model("LinearModel").fit(make_series())
+    model.stowaway = _Stowaway()
+    model.save(str(tmp_path / "model.pt"))
+    with pytest.raises(RuntimeError, match="not allow-listed"):
+        type(model).load(str(tmp_path / "model.pt"))
+
+
+class _Stowaway:
+    """A class that nobody has registered."""
+
+
+def test_input_lengths_are_kept(model_name: str, tmp_path: Path) -> None:
+    model = make_model(model_name)
+    model.save(str(tmp_path / "model.pt"))
+    loaded = pickle.loads(pickle.dumps(model))
+    assert (loaded.input_chunk_length, loaded.output_chunk_length) == (INPUT, OUTPUT)

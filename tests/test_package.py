@@ -1,0 +1,109 @@
+"""The package as a whole: imports, names, and the wheel."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import seq_plugins
+
+ROOT = Path(__file__).parents[1]
+
+
+def _run(script: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | environment,
+    )
+
+
+def test_importing_prints_nothing_imports_no_pytorch_and_leaves_logging_as_it_was(tmp_path: Path) -> None:
+    script = """
+import logging, sys, warnings
+import darts
+
+def state():
+    loggers = {name: logger for name, logger in logging.root.manager.loggerDict.items() if hasattr(logger, "handlers")}
+    loggers["root"] = logging.root
+    return {name: (logger.level, list(logger.handlers)) for name, logger in loggers.items()}, list(warnings.filters)
+
+loggers, filters = state()
+import seq_plugins, seq_plugins.models, seq_plugins.datasets
+dir(seq_plugins), seq_plugins.__all__, seq_plugins.models.__all__
+loggers_after, filters_after = state()
+changed = {name for name, values in loggers.items() if loggers_after[name] != values}
+changed |= {name for name in loggers_after if name.startswith("seq_plugins") and loggers_after[name] != (0, [])}
+assert not changed, changed
+assert filters == filters_after
+too_much = {"torch", "pytorch_lightning", "matplotlib"} & set(sys.modules)
+assert not too_much, too_much
+"""
+    done = _run(script, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_every_public_name_can_be_imported_from_the_top() -> None:
+    for name in seq_plugins.__all__:
+        assert getattr(seq_plugins, name) is not None
+        assert name in dir(seq_plugins)
+    for name in seq_plugins.models.__all__:
+        assert getattr(seq_plugins, name) is getattr(seq_plugins.models, name)
+        assert name in dir(seq_plugins.models)
+    assert set(seq_plugins.models.__all__) == {
+        "LinearModel",
+        "SimpleRNNModel",
+        "DeepRNNModel",
+        "Seq2SeqRNNModel",
+        "Conv1DGRUModel",
+    }
+
+
+def test_an_unknown_name_is_told() -> None:
+    with pytest.raises(AttributeError, match="'seq_plugins' has no attribute 'TransformerModel'"):
+        getattr(seq_plugins, "TransformerModel")  # noqa: B009 mypy knows that it is not there
+    with pytest.raises(AttributeError, match=r"'seq_plugins\.models' has no attribute 'TransformerModel'"):
+        getattr(seq_plugins.models, "TransformerModel")  # noqa: B009
+
+
+def test_the_wheel_holds_what_its_user_needs_and_works_outside_the_checkout(tmp_path: Path) -> None:
+    build = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert build.returncode == 0, build.stdout + build.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        archive.extractall(installed)
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"seq_plugins"}
+    sources = {
+        f"seq_plugins/{path.relative_to(ROOT / 'seq_plugins')}" for path in (ROOT / "seq_plugins").rglob("*.py*")
+    }
+    sources = {source for source in sources if "__pycache__" not in source}
+    assert sources <= names
+    assert {"seq_plugins/py.typed", "seq_plugins/_data/chicago_ridership.csv", "seq_plugins/_data/README.md"} <= names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    script = """
+import sys
+sys.path.insert(0, "installed")
+import seq_plugins
+assert "installed" in seq_plugins.__file__, seq_plugins.__file__
+from seq_plugins import SimpleRNNModel
+from seq_plugins.datasets import ChicagoRidershipDataset
+riders = ChicagoRidershipDataset().load()["ridership"].astype("float32")[-100:] / 1e4
+model = SimpleRNNModel(14, 7, n_epochs=1, pl_trainer_kwargs={"accelerator": "cpu", "enable_progress_bar": False})
+print(len(model.fit(riders).predict(7)), "days forecast")
+"""
+    done = _run(script, tmp_path)
+    assert done.stdout.endswith("7 days forecast\n"), done.stderr
