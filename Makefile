@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 ARGS ?=
 
-.PHONY: backtest test check format clean
+.PHONY: backtest test check format setup clean
 
 # the main job: our models and Darts' on the shipped ridership data; options in ARGS, such as ARGS="--seeds 3"
 backtest: $(INSTALLED)
@@ -18,6 +18,8 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+setup: $(INSTALLED)
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

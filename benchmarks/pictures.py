@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmarks.backtest import Forecasts
 from benchmarks.rows import Summary
+from seq_plugins._files import whole_file
 
 
 def draw_backtest(
@@ -57,7 +58,8 @@ def draw_backtest(
         axes.grid(alpha=0.3)
     lower.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     upper.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    figure.savefig(path, dpi=110)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
     plt.close(figure)
 
 

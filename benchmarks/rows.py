@@ -10,6 +10,8 @@ from pathlib import Path
 from platform import python_version
 from typing import Any, TextIO
 
+from seq_plugins._files import whole_file
+
 
 @dataclass(frozen=True)
 class Row:
@@ -164,7 +166,7 @@ def _shown_steps(horizon: int) -> list[int]:
 
 def write_csv(path: Path, summaries: Sequence[Summary]) -> None:
     """Write the table as a CSV file: one line a model and test period."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         horizon = max(len(summary.rows[0].mae) for summary in summaries)
         steps = [f"mae_t+{step + 1}" for step in range(horizon)]

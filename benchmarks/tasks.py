@@ -1,5 +1,6 @@
 """Forecasting tasks: which series, inputs and periods. A task is data: a TOML file in ``tasks/``, or a user's CSV."""
 
+import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -64,6 +65,10 @@ class Task:
         Column of the time stamps, for a CSV file.
     freq
         Frequency, for a CSV file.
+    sha256
+        Checksum of a CSV file; those of data sets are pinned where they are loaded.
+    source
+        Series read from a CSV file.
     """
 
     name: str
@@ -81,6 +86,7 @@ class Task:
     training: dict[str, Any]
     time: str = ""
     freq: str = ""
+    sha256: str = ""
     source: TimeSeries | None = field(default=None, repr=False, compare=False)
 
     def settings(self) -> dict[str, Any]:
@@ -171,6 +177,12 @@ def csv_task(
         If the file cannot be read, a column is missing, dates are unsorted, doubled, missing or no dates, values are no
         numbers or missing, or the series is too short.
     """
+    kinds = [*((column, "--target") for column in target), *((column, "--past") for column in past_covariates)]
+    kinds += [(column, "--future") for column in future_covariates]
+    for column, _ in kinds:
+        options = [option for name, option in kinds if name == column]
+        if len(options) > 1:
+            raise UserError(f"{' and '.join(options)}: column {column!r} can be only one of them. Name it once.")
     source = _read_csv(path, time, [*target, *past_covariates, *future_covariates], freq)
     input_length = 4 * horizon if input_length is None else input_length
     times = source.time_index
@@ -183,7 +195,7 @@ def csv_task(
         )
     return Task(
         name=path.stem,
-        dataset=str(path),
+        dataset=path.name,
         target=list(target),
         past_covariates=list(past_covariates),
         future_covariates=list(future_covariates),
@@ -197,6 +209,7 @@ def csv_task(
         training=shared_training(),
         time=time,
         freq=freq,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         source=source,
     )
 
@@ -230,6 +243,8 @@ def _read_csv(path: Path, time: str, columns: Sequence[str], freq: str) -> TimeS
     missing = [column for column in [time, *columns] if column not in frame.columns]
     if missing:
         raise UserError(f"{path}: no column {missing[0]!r}; its columns are {', '.join(map(repr, frame.columns))}.")
+    if pd.api.types.is_numeric_dtype(frame[time]):
+        raise UserError(f"{path}: column {time!r} holds numbers. Give dates, such as 2024-01-31.")
     try:
         offset = pd.tseries.frequencies.to_offset(freq)
         times = pd.DatetimeIndex(pd.to_datetime(frame[time]))

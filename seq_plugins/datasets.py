@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from threading import Event, Thread
-from uuid import uuid4
 
 import pandas as pd
 from darts import TimeSeries
 from tqdm import tqdm
+
+from seq_plugins._files import whole_file
 
 __all__ = ["CTARidershipDataset", "ChicagoRidershipDataset", "DatasetError"]
 
@@ -277,15 +278,10 @@ def replace_file(path: Path, content: bytes) -> None:
         If the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as temporary, temporary.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _to_series(table: pd.DataFrame, counts: Sequence[str], others: Sequence[str]) -> TimeSeries:

@@ -32,7 +32,12 @@ def model_name(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(params=[name for name in seq_plugins.models.__all__ if name != "LinearModel"])
+def takes(name: str, argument: str) -> bool:
+    """Whether a model's constructor names an argument."""
+    return argument in getattr(seq_plugins, name).__init__.__annotations__
+
+
+@pytest.fixture(params=[name for name in seq_plugins.models.__all__ if takes(name, "recurrent_dropout")])
 def recurrent_model_name(request: pytest.FixtureRequest) -> str:
     """Every public model with recurrent layers."""
     name: str = request.param
@@ -48,7 +53,7 @@ def make_model(name: str, **arguments: Any) -> SequenceModel:
         "batch_size": 16,
         "random_state": 1,
     }
-    if name != "LinearModel":
+    if takes(name, "hidden_dim"):
         defaults["hidden_dim"] = 8
     trainer = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
     trainer |= arguments.pop("pl_trainer_kwargs", {})

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
-from torch import nn
-
 from seq_plugins.layers.convolution import POOLING_LAYERS
 from seq_plugins.layers.recurrent import RECURRENT_LAYERS
 
@@ -55,31 +53,42 @@ def layer_sizes(name: str, value: Any) -> None:
         integer_from(1)(f"{name}[{position}]", size)
 
 
-def activation_name(name: str, value: Any) -> None:
-    """Accept the name of a ``torch.nn`` activation that needs no arguments."""
-    try:
-        known = value in nn.modules.activation.__all__ and getattr(nn, value)() is not None
-    except TypeError:  # not a name, or a layer that needs arguments
-        known = False
-    if not known:
-        raise ValueError(
-            f"Expected `{name}` to be the name of a torch.nn activation that needs no arguments, such as 'ReLU' or "
-            f"'Tanh', got {value!r}."
-        )
+# those that act on each number by itself; Softmax and its like would mix time steps or samples
+ACTIVATIONS = (
+    "CELU",
+    "ELU",
+    "GELU",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSigmoid",
+    "Mish",
+    "ReLU",
+    "ReLU6",
+    "SELU",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+)
 
 
-ARGUMENT_CHECKS: dict[str, ArgumentCheck] = {
+ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "input_chunk_length": integer_from(1),
     "output_chunk_length": integer_from(1),
     "output_chunk_shift": integer_from(0),
     "batch_size": integer_from(1),
-    "n_epochs": integer_from(1),
     "model": one_of(list(RECURRENT_LAYERS)),
     "hidden_dim": integer_from(1),
     "n_rnn_layers": integer_from(1),
     "dropout": share,
     "recurrent_dropout": share,
-    "activation": activation_name,
+    "activation": one_of(ACTIVATIONS),
     "hidden_fc_sizes": layer_sizes,
     "num_filters": integer_from(1),
     "kernel_size": integer_from(1),
@@ -91,14 +100,22 @@ ARGUMENT_CHECKS: dict[str, ArgumentCheck] = {
 }
 
 
-def check_arguments(arguments: Mapping[str, Any]) -> None:
+def check_arguments(arguments: Mapping[str, Any], own_checks: Mapping[str, ArgumentCheck]) -> None:
     """Check every argument that has a check of its name.
+
+    Parameters
+    ----------
+    arguments
+        Arguments by name.
+    own_checks
+        Checks that come on top of those in ``ARGUMENT_CHECKS``, by name.
 
     Raises
     ------
     ValueError
         If an argument is of the wrong type or out of range.
     """
+    checks = {**ARGUMENT_CHECKS, **own_checks}
     for name, value in arguments.items():
-        if name in ARGUMENT_CHECKS:
-            ARGUMENT_CHECKS[name](name, value)
+        if name in checks:
+            checks[name](name, value)

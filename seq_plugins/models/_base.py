@@ -1,15 +1,17 @@
 """What all models share: features of a step, shape of a forecast, loss, checks at the door, ONNX export."""
 
 import inspect
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
-from uuid import uuid4
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
+import torchmetrics
 from darts import TimeSeries
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
 from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
@@ -17,19 +19,26 @@ from darts.utils.data.torch_datasets.utils import (
     ModuleStage,
     PLModuleInput,
     PLModuleOutput,
+    TorchTrainingBatch,
     TorchTrainingSample,
 )
 from darts.utils.onnx.export import OnnxExportBundle
 from torch import nn
 
+from seq_plugins._files import whole_file
 from seq_plugins.layers import HorizonHead
-from seq_plugins.models._arguments import check_arguments
+from seq_plugins.models._arguments import ArgumentCheck, check_arguments
 from seq_plugins.models._docstrings import fill_in_shared_parameters
+from seq_plugins.models._fast_prediction import PlainPredictor, can_predict_plainly, prediction_batch_size
+from seq_plugins.models._fast_training import sees_batches, use_fast_training
 from seq_plugins.windows import (
     ChunkLengths,
-    WeightedWindowsTrainingDataset,
+    WindowsInferenceDataset,
+    WindowsTrainingDataset,
     check_inference_values,
     check_training_series,
+    covers_windows,
+    load_whole_batches,
 )
 
 # B: batch, L: input chunk length, s: output chunk shift, H: output chunk length, C: target components,
@@ -60,11 +69,15 @@ class SequenceModule(PLForecastingModule, ABC):
         Parameters of :class:`darts.models.forecasting.pl_forecasting_module.PLForecastingModule`.
     """
 
+    optimizer_kwargs: dict[str, Any]
+
     sequence_to_sequence: bool = False
     """Whether the loss is on every step of the input, or on the last one only."""
 
     def __init__(self, activation: str = "ReLU", hidden_fc_sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._logs_every_batch = True
+        self._validation_losses: list[tuple[torch.Tensor, int]] = []
         self.activation = activation
         self.hidden_fc_sizes = list(hidden_fc_sizes or [])
         shapes = self.train_sample_shape
@@ -91,9 +104,8 @@ class SequenceModule(PLForecastingModule, ABC):
         self.head = HorizonHead(
             encoder.output_dim, self.future_dim, self.output_shape, self.hidden_fc_sizes, self.activation
         )
-        if step_ends is None:
-            step_ends = range(self.input_chunk_length)
-        loss_steps, targets = self._steps_with_targets(step_ends)
+        self.step_ends = list(range(self.input_chunk_length) if step_ends is None else step_ends)
+        loss_steps, targets = self._steps_with_targets(self.step_ends)
         self.register_buffer("_loss_steps", torch.tensor(loss_steps), persistent=False)
         self.register_buffer("_target_positions", torch.tensor(targets), persistent=False)
 
@@ -135,7 +147,13 @@ class SequenceModule(PLForecastingModule, ABC):
         return last_forecast
 
     def _forecast_every_step(self, x_in: PLModuleInput) -> PLModuleOutput:
-        states = self.encoder(self._step_features(x_in))[:, self._loss_steps]  # -> (B, T, D)
+        states = self.encoder(self._step_features(x_in))  # -> (B, L', D)
+        if states.shape[1] != len(self.step_ends):
+            raise ValueError(
+                f"Expected {type(self.encoder).__name__} to return {len(self.step_ends)} states, one for each of "
+                f"`step_ends`, got {states.shape[1]}. Give `connect` the newest input of every state."
+            )
+        states = states[:, self._loss_steps]  # -> (B, T, D)
         future = None
         if x_in.future_covariates is not None:
             # -> (B, T, H, F)
@@ -180,6 +198,70 @@ class SequenceModule(PLForecastingModule, ABC):
         loss: torch.Tensor = super()._compute_loss(output, target, criterion, sample_weight)
         return loss
 
+    def on_train_start(self) -> None:
+        """Find out whether anybody looks at the loss of every batch; logging it takes longer than computing it."""
+        trainer = self.trainer
+        bar = trainer.progress_bar_callback
+        self._logs_every_batch = (
+            bool(trainer.loggers) or (bar is not None and bar.is_enabled) or any(map(sees_batches, trainer.callbacks))
+        )
+
+    def _train_val_step(
+        self,
+        batch: TorchTrainingBatch,
+        stage: ModuleStage,
+        criterion: nn.Module,
+        metrics: torchmetrics.MetricCollection,
+    ) -> torch.Tensor:
+        output = self(batch.to_module_input(stage=stage))
+        loss = self._compute_loss(output, batch.future_target, criterion, batch.sample_weight)
+        self._update_metrics(output, batch.future_target, metrics)
+        n_samples = batch.past_target.shape[0]
+        if stage is ModuleStage.VALIDATE:
+            self._validation_losses.append((loss.detach(), n_samples))
+        elif self._logs_every_batch or self.trainer.is_last_batch:
+            self.log("train_loss", loss, batch_size=n_samples, prog_bar=True, sync_dist=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start collecting the losses of the validation batches."""
+        self._validation_losses.clear()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean loss of all validation samples, and the metrics."""
+        super().on_validation_epoch_end()
+        losses, sizes = zip(*self._validation_losses, strict=True)
+        n_samples = sum(sizes)
+        mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / n_samples
+        self.log("val_loss", mean, batch_size=n_samples, prog_bar=True, sync_dist=True)
+        self._validation_losses.clear()
+
+    def configure_optimizers(self) -> Any:
+        """Make optimizer and scheduler as Darts does; the optimizer updates all weights in one call if it can."""
+        given = self.optimizer_kwargs
+        if self._can_fuse_optimizer():
+            self.optimizer_kwargs = given | {"fused": True}
+        try:
+            return super().configure_optimizers()
+        finally:
+            self.optimizer_kwargs = given
+
+    def _can_fuse_optimizer(self) -> bool:
+        return (
+            "fused" in inspect.signature(self.optimizer_cls).parameters
+            and not {"fused", "foreach", "differentiable"} & self.optimizer_kwargs.keys()
+            # mixed precision refuses to clip the gradients of a fused optimizer
+            and self.trainer.precision in ("32-true", "64-true")
+            and self.device.type in ("cpu", "cuda")
+        )
+
+    def to_dtype(self, dtype: torch.dtype) -> None:
+        """Cast all weights; of the types that PyTorch Lightning trains in, Darts leaves bfloat16 out."""
+        if dtype == torch.bfloat16:
+            self.bfloat16()
+        else:
+            super().to_dtype(dtype)
+
     def _onnx_wrapper(self, input_sample: PLModuleInput) -> OnnxExportBundle:
         bundle: OnnxExportBundle = super()._onnx_wrapper(input_sample)
         # a batch of one would be taken for a constant
@@ -214,7 +296,18 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
     The arguments that the network's constructor names reach it under the same names.
     """
 
+    trainer: Any
+
+    fast_training: bool = True
+    """Whether to train around PyTorch Lightning's work for each batch where that changes no result."""
+
+    fast_prediction: bool = True
+    """Whether to predict around it, likewise."""
+
     _module_class: ClassVar[type[SequenceModule]]
+
+    _argument_checks: ClassVar[dict[str, ArgumentCheck]] = {}
+    """Checks of arguments that no other model has, by name."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -225,13 +318,17 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
     def __init__(self) -> None:
         arguments = self.model_params
         self._check_arguments(arguments)
+        # Darts takes no integers of NumPy, such as a search of hyper-parameters gives
+        integers = {name: int(value) for name, value in arguments.items() if isinstance(value, np.integer)}
+        arguments = {**arguments, **integers}
         super().__init__(**self._extract_torch_model_params(**arguments))
+        self._model_params.update(integers)
         self.pl_module_params = self._extract_pl_module_params(**arguments)
         self._considers_static_covariates = arguments["use_static_covariates"]
 
     def _check_arguments(self, arguments: dict[str, Any]) -> None:
         """Raise a ``ValueError`` for arguments that are wrong by themselves or together."""
-        check_arguments(arguments)
+        check_arguments(arguments, self._argument_checks)
 
     @property
     def supports_static_covariates(self) -> bool:
@@ -273,11 +370,57 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
                     arguments.get(f"{prefix}future_covariates"),
                     arguments.get(f"{prefix}sample_weight"),
                     self._chunk_lengths,
-                    max_samples_per_ts=arguments.get("max_samples_per_ts"),
-                    stride=arguments.get("stride", 1),
+                    arguments.get("max_samples_per_ts"),
+                    arguments.get("stride", 1),
+                    use_static_covariates=self.considers_static_covariates,
+                    needs_window_weights=self._has_loss_on_every_step and not prefix,
+                    # a precision that the user has set converts all values
+                    needs_one_dtype=arguments.get("trainer") is None and not self._has_precision_of_the_user,
                     prefix=prefix,
                 )
         return super()._setup_for_fit_from_dataset(series, past_covariates, future_covariates, **kwargs)
+
+    @property
+    def _has_precision_of_the_user(self) -> bool:
+        return "precision" in (self.model_params.get("pl_trainer_kwargs") or {})
+
+    def _setup_trainer(
+        self, trainer: pl.Trainer | None, model: SequenceModule, verbose: bool | None = None, epochs: int = 0
+    ) -> pl.Trainer:
+        made: pl.Trainer = super()._setup_trainer(trainer, model, verbose, epochs)
+        if trainer is None and self.fast_training:
+            use_fast_training(made)
+        return made
+
+    def _setup_for_train(
+        self, *args: Any, dataloader_kwargs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        given = dict(dataloader_kwargs or {})  # Darts takes entries out of it
+        arguments: dict[str, Any] = super()._setup_for_train(*args, dataloader_kwargs=dict(given), **kwargs)
+        load_whole_batches(arguments["datamodule"], given)
+        return arguments
+
+    def _setup_for_predict(
+        self,
+        *args: Any,
+        trainer: pl.Trainer | None = None,
+        batch_size: int | None = None,
+        dataloader_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        trainer_of_training, given = self.trainer, dict(dataloader_kwargs or {})
+        arguments: dict[str, Any] = super()._setup_for_predict(
+            *args, trainer=trainer, batch_size=batch_size, dataloader_kwargs=dict(given), **kwargs
+        )
+        load_whole_batches(arguments["datamodule"], given)
+        if trainer is None and self.fast_prediction and can_predict_plainly(arguments["trainer"], arguments["model"]):
+            # the network keeps its trainer, and with it the number of its epochs and the state of its optimizer
+            self.trainer = trainer_of_training
+            arguments["trainer"] = PlainPredictor(arguments["trainer"])
+            if batch_size is None and "batch_size" not in given:
+                data_module = arguments["datamodule"]
+                data_module.batch_size = max(data_module.batch_size, prediction_batch_size(arguments["model"]))
+        return arguments
 
     def _build_train_dataset(
         self,
@@ -288,11 +431,17 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
         max_samples_per_ts: int | None,
         stride: int = 1,
     ) -> Any:
-        if sample_weight is None or not self._has_loss_on_every_step or not self._requires_training:
+        if not self._requires_training:  # Darts' data set is of inputs only, then
             return super()._build_train_dataset(
                 series, past_covariates, future_covariates, sample_weight, max_samples_per_ts, stride
             )
-        return WeightedWindowsTrainingDataset(
+        # those of a validation set need not be there: its loss is on the last step
+        needs_window_weights = self._has_loss_on_every_step and (
+            sample_weight is None
+            or isinstance(sample_weight, str)
+            or covers_windows(sample_weight, series, self._chunk_lengths, max_samples_per_ts, stride)
+        )
+        return WindowsTrainingDataset(
             series=series,
             past_covariates=past_covariates,
             future_covariates=future_covariates,
@@ -303,6 +452,7 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
             max_samples_per_ts=max_samples_per_ts,
             use_static_covariates=self.uses_static_covariates,
             sample_weight=sample_weight,
+            window_weights=needs_window_weights,
         )
 
     def _build_inference_dataset(
@@ -314,11 +464,22 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
         stride: int = 0,
         bounds: np.ndarray | None = None,
     ) -> Any:
-        dataset = super()._build_inference_dataset(n, series, past_covariates, future_covariates, stride, bounds)
+        dataset = WindowsInferenceDataset(
+            series=series,
+            past_covariates=past_covariates,
+            future_covariates=future_covariates,
+            n=n,
+            stride=stride,
+            bounds=bounds,
+            input_chunk_length=self.input_chunk_length,
+            output_chunk_length=self.output_chunk_length,
+            output_chunk_shift=self.output_chunk_shift,
+            use_static_covariates=self.uses_static_covariates,
+        )
         check_inference_values(dataset, self._chunk_lengths)
         return dataset
 
-    def save(self, path: str | None = None, clean: bool = False) -> None:
+    def save(self, path: str | os.PathLike[str] | None = None, clean: bool = False) -> None:
         """Save the model, as Darts does; a file that stands at `path` is replaced only when the new one is whole.
 
         Parameters
@@ -329,46 +490,56 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
         clean
             Whether to leave out the training series and the trainer's settings.
         """
-        path = self._default_save_path() + ".pt" if path is None else str(path)
-        if self.trainer is None and self.model is not None:  # a copy, or loaded: Darts would save it without weights
-            trainer = self._setup_trainer(None, self.model)
-            trainer.strategy.connect(self.model)
-            self.trainer: Any = trainer
-        temporary = f"{path}.{uuid4().hex}.tmp"
+        path = self._default_save_path() + ".pt" if path is None else os.fspath(path)
+        is_connected = self.trainer is not None and self.trainer.lightning_module is not None
+        if self.model is not None and not is_connected and not self.load_ckpt_path:
+            # a copy, or loaded: Darts would save it without weights
+            self.trainer = self._setup_trainer(None, self.model)
+            self.trainer.strategy.connect(self.model)
         token = _weights_saved_apart.set(True)
         try:
-            super().save(temporary, clean)
-            for ending in (".ckpt", ""):
-                if Path(temporary + ending).exists():
-                    Path(temporary + ending).replace(path + ending)
+            with whole_file(path) as temporary:
+                written = Path(f"{temporary}.ckpt")
+                try:
+                    super().save(str(temporary), clean)
+                    if written.exists():
+                        written.replace(f"{path}.ckpt")
+                    else:  # not fitted: the weights of a model that was here before are not this one's
+                        Path(f"{path}.ckpt").unlink(missing_ok=True)
+                finally:
+                    written.unlink(missing_ok=True)
         finally:
             _weights_saved_apart.reset(token)
-            for ending in (".ckpt", ""):
-                Path(temporary + ending).unlink(missing_ok=True)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+        """Load a saved model; arguments are those of Darts, and `path` may be a path object."""
+        return MixedCovariatesTorchModel.load(os.fspath(path), *args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         if self.model is not None and not _weights_saved_apart.get():
-            # arrays and no tensors, so that Darts' restricted loading takes them
-            weights = self.model.state_dict()
-            state["_pickled_weights"] = {
-                name: (str(weight.dtype).removeprefix("torch."), weight.detach().cpu().double().numpy())
-                for name, weight in weights.items()
-            }
+            weights = {name: weight.detach().cpu() for name, weight in self.model.state_dict().items()}
+            # arrays and no tensors, so that Darts' restricted loading takes them; NumPy has no bfloat16
+            state["_pickled_weights"] = (
+                str(self.model.dtype).removeprefix("torch."),
+                {
+                    name: (weight.float() if weight.dtype == torch.bfloat16 else weight).numpy()
+                    for name, weight in weights.items()
+                },
+            )
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        weights = state.pop("_pickled_weights", None)
+        dtype, weights = state.pop("_pickled_weights", (None, None))
         super().__setstate__(state)
         if weights is not None:
-            tensors = {
-                name: torch.from_numpy(value).to(getattr(torch, dtype)) for name, (dtype, value) in weights.items()
-            }
-            self.model = self._create_model(self.train_sample)
-            self.model.to(next(iter(tensors.values())).dtype)
-            self.model.load_state_dict(tensors)
+            with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away
+                self.model = self._create_model(self.train_sample).to(getattr(torch, dtype))
+            self.model.load_state_dict({name: torch.from_numpy(weight) for name, weight in weights.items()})
+            self._setup_finetuning(self.model)
 
-    def to_onnx(self, path: str | None = None, **kwargs: Any) -> None:
+    def to_onnx(self, path: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:
         """Export the fitted network to ONNX, for batches of any size.
 
         Inputs are named and shaped as in Darts: `past_target` `(batch, L, C)` and, where the model uses them,
@@ -385,14 +556,17 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
         Raises
         ------
         ValueError
-            If the model has not been fitted.
+            If the model has not been fitted, or if `dynamo` is switched off.
         """
+        if not kwargs.get("dynamo", True):
+            raise ValueError("Expected `dynamo` to be left out or True: batches of any size need torch.export.")
         if self.model is not None and "dynamic_shapes" not in kwargs:
             shapes = self.model.train_sample_shape
             n_inputs = sum(shape is not None for name, shape in shapes.items() if name != "future_target")
             kwargs["dynamic_shapes"] = (({0: torch.export.Dim("batch")},) * n_inputs,)
-        with torch.no_grad():
-            super().to_onnx(path, **kwargs)
+        path = self._default_save_path() + ".onnx" if path is None else os.fspath(path)
+        with torch.no_grad(), whole_file(path) as temporary:
+            super().to_onnx(str(temporary), **kwargs)
 
 
 def _argument_names(module_class: type[SequenceModule]) -> set[str]:

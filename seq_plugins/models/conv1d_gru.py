@@ -92,7 +92,8 @@ class Conv1DGRUModel(SequenceModel):
     input.
 
     As in :class:`Seq2SeqRNNModel`, the loss is by default on every step of the shortened sequence, each with the
-    targets that follow the newest input it has seen.
+    targets that follow the newest input it has seen. What is said there of shift, instance normalisation (loss on the
+    last step only) and sample weights (they must cover the window) holds here too.
 
     Parameters
     ----------

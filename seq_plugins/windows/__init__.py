@@ -5,13 +5,21 @@ from seq_plugins.windows.checks import (
     check_finite,
     check_inference_values,
     check_training_series,
+    covers_windows,
 )
-from seq_plugins.windows.training import WeightedWindowsTrainingDataset
+from seq_plugins.windows.inference import WindowsInferenceDataset, collate_inference
+from seq_plugins.windows.loading import load_whole_batches
+from seq_plugins.windows.training import WindowsTrainingDataset, collate_training
 
 __all__ = [
     "ChunkLengths",
-    "WeightedWindowsTrainingDataset",
+    "WindowsInferenceDataset",
+    "WindowsTrainingDataset",
     "check_finite",
     "check_inference_values",
     "check_training_series",
+    "collate_inference",
+    "collate_training",
+    "covers_windows",
+    "load_whole_batches",
 ]

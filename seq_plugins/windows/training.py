@@ -1,57 +1,153 @@
-"""Data sets of training windows."""
-
-from typing import Any
+"""Training windows: Darts' samples, whole batches at a time."""
 
 import numpy as np
+from darts.typing import TimeSeriesLike
 from darts.utils.data import SequentialTorchTrainingDataset
-from darts.utils.data.torch_datasets.utils import TorchTrainingSample
-from darts.utils.utils import n_steps_between
+from darts.utils.data.torch_datasets.utils import (
+    TorchTrainingBatch,
+    TorchTrainingSample,
+    _batch_collate_fn_train,
+)
+
+from seq_plugins.windows.gathering import BatchedWindows, Gatherer, Kind, Starts
+
+# B: batch, N: target series, C: target components, L: input chunk length, H: output chunk length
 
 
-class WeightedWindowsTrainingDataset(SequentialTorchTrainingDataset):
-    """Darts' training data set with the sample weights of the whole window, not of the output chunk only.
+class WindowsTrainingDataset(BatchedWindows, SequentialTorchTrainingDataset):
+    """Darts' training data set, which also hands over whole batches and the sample weights of whole windows.
 
-    A weight belongs to the time of its target. A loss on every step of the input has targets in the input chunk too,
-    so it needs their weights: `sample_weight` of a sample has the shape `(L + H, C or 1)` for an input chunk of `L` and
-    an output chunk of `H` steps.
+    Samples and their order are those of :class:`darts.utils.data.SequentialTorchTrainingDataset`, whose arguments these
+    are too, `window_weights` aside.
 
     Parameters
     ----------
-    **kwargs
-        Arguments of :class:`darts.utils.data.SequentialTorchTrainingDataset`, `sample_weight` among them.
+    series
+        Target series, one or several.
+    past_covariates
+        Past covariates, one for each target series.
+    future_covariates
+        Future covariates, one for each target series.
+    input_chunk_length
+        Length of the input, in time steps.
+    output_chunk_length
+        Length of the output, in time steps.
+    output_chunk_shift
+        Number of time steps between input and output.
+    stride
+        Number of time steps from one window to the next, counted from the end of each series.
+    max_samples_per_ts
+        Largest number of windows of a series, the newest ones; all if ``None``.
+    use_static_covariates
+        Whether samples hold the static covariates of their series.
+    sample_weight
+        Weights, one series for each target series, or ``"linear"`` or ``"exponential"``.
+    window_weights
+        Whether the weights of a sample are those of all its time steps, `(L + H, C or 1)`, and not of the output only,
+        `(H, C or 1)`. A weight belongs to the time of its target, and a loss on every step of the input has targets in
+        the input too.
 
     Raises
     ------
     ValueError
-        If a weight series does not cover the windows of its target series.
+        If `window_weights` is set and a weight series does not cover the windows of its target series.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        series: TimeSeriesLike,
+        past_covariates: TimeSeriesLike | None = None,
+        future_covariates: TimeSeriesLike | None = None,
+        input_chunk_length: int | tuple[int, int] = 12,
+        output_chunk_length: int = 1,
+        output_chunk_shift: int = 0,
+        stride: int = 1,
+        max_samples_per_ts: int | None = None,
+        use_static_covariates: bool = True,
+        sample_weight: TimeSeriesLike | str | None = None,
+        window_weights: bool = False,
+    ) -> None:
+        super().__init__(
+            series=series,
+            past_covariates=past_covariates,
+            future_covariates=future_covariates,
+            input_chunk_length=input_chunk_length,
+            output_chunk_length=output_chunk_length,
+            output_chunk_shift=output_chunk_shift,
+            stride=stride,
+            max_samples_per_ts=max_samples_per_ts,
+            use_static_covariates=use_static_covariates,
+            sample_weight=sample_weight,
+        )
+        self._has_window_weights = window_weights and self.sample_weight is not None
         self._window_length = self.shift + self.output_chunk_length
-        self._weights: list[np.ndarray] = []
-        self._offsets: list[int] = []
-        for index, (target, weight) in enumerate(zip(self.series, self.sample_weight, strict=True)):
-            offset = n_steps_between(end=target.start_time(), start=weight.start_time(), freq=target.freq)
-            first_window = len(target) - self._window_length - (self._n_windows(len(target)) - 1) * self.stride
-            if offset + first_window < 0 or offset + len(target) > len(weight):
-                raise ValueError(
-                    f"`sample_weight` of series {index} reaches from {weight.start_time()} to {weight.end_time()}, "
-                    f"expected at least from {target.time_index[first_window]} to {target.end_time()}: this model's "
-                    "loss is on every step of the input chunk, so the weights of the input chunk are needed too."
-                )
-            self._offsets.append(offset)
-            self._weights.append(weight.all_values(copy=False)[:, :, 0])
+        self._lengths = np.array([len(target) for target in self.series], dtype=np.int64)
+        # the smallest length of which a window can be cut is shorter than a window if the input's length varies
+        self._n_windows = np.maximum(-(-(self._lengths - self.size_of_both_chunks + 1) // self.stride), 1)
+        self._prepare()
+        if self._has_window_weights:
+            self._check_window_weights()
 
     def __getitem__(self, index: int) -> TorchTrainingSample:
         sample: TorchTrainingSample = super().__getitem__(index)
-        series_index = index // self.max_samples_per_ts
-        window_end = self._get_end_of_output_idx(self.series[series_index], series_index, index)
-        end = window_end + self._offsets[series_index]
-        window = self._weights[series_index][end - self._window_length : end]
-        sample.sample_weight = np.concatenate([window[: self.input_chunk_length], window[self.shift :]])
+        if self._has_window_weights:
+            (series_index,), (start,) = self._locate(np.array([index]))
+            start += self._alignments["sample_weight"].offsets[series_index]
+            values = self.sample_weight[series_index].random_component_values(copy=False)
+            window = values[start : start + self._window_length]
+            sample.sample_weight = np.concatenate([window[: self.input_chunk_length], window[self.shift :]])
         return sample
 
-    def _n_windows(self, length: int) -> int:
-        n_windows = -(-(length - self._window_length + 1) // self.stride)
-        return int(min(n_windows, self.max_samples_per_ts))
+    def _kinds(self) -> dict[str, Kind]:
+        inputs, outputs = range(self.input_chunk_length), range(self.shift, self._window_length)
+        kinds = {"series": Kind(self.series, {"past_target": [inputs], "future_target": [outputs]})}
+        if self.past_covariates is not None:
+            kinds["past_covariates"] = Kind(self.past_covariates, {"past_covariates": [inputs]})
+        if self.future_covariates is not None:
+            fields = {"historic_future_covariates": [inputs], "future_covariates": [outputs]}
+            kinds["future_covariates"] = Kind(self.future_covariates, fields)
+        if self.sample_weight is not None:
+            steps = [outputs]
+            if self._has_window_weights:
+                steps = [inputs, outputs] if outputs.start > inputs.stop else [range(outputs.stop)]
+            kinds["sample_weight"] = Kind(self.sample_weight, {"sample_weight": steps})
+        return kinds
+
+    def _starts(self) -> Starts:
+        newest = self._lengths - self._window_length
+        return Starts(newest - (np.minimum(self._n_windows, self.max_samples_per_ts) - 1) * self.stride, newest)
+
+    def _make_gatherer(self) -> Gatherer | None:
+        if self.sample_weight is not None:
+            n_components = self.sample_weight[0].n_components
+            if n_components not in (1, self.series[0].n_components):
+                return None  # Darts refuses such weights
+        return super()._make_gatherer()
+
+    def _locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the series of each sample, and where in it the window starts, counted from its end: `(B,)` both."""
+        series, windows = np.divmod(indices, self.max_samples_per_ts)
+        windows %= self._n_windows[series]  # shorter series are repeated
+        return series, self._lengths[series] - self._window_length - windows * self.stride
+
+    def _gather_batch(self, gatherer: Gatherer, indices: np.ndarray) -> TorchTrainingBatch:
+        return TorchTrainingBatch(**gatherer.gather(*self._locate(indices)))
+
+    def _check_window_weights(self) -> None:
+        oldest = self._starts().oldest
+        for index in np.flatnonzero(~self._alignments["sample_weight"].reaches).tolist():
+            target, weight, first = self.series[index], self.sample_weight[index], oldest[index]
+            if first < 0 or weight.freq != target.freq:
+                continue  # Darts refuses such series itself
+            first_time = target.time_index[first]
+            if weight.start_time() > first_time or weight.end_time() < target.end_time():
+                raise ValueError(
+                    f"`sample_weight` of series {index} reaches from {weight.start_time()} to {weight.end_time()}, "
+                    f"expected at least from {first_time} to {target.end_time()}: this model's loss is on every step "
+                    "of the input chunk, so the weights of the input chunk are needed too."
+                )
+
+
+def collate_training(batch: TorchTrainingBatch | list[TorchTrainingSample]) -> TorchTrainingBatch:
+    """Return a batch as it is, and make one of a list of samples as Darts does."""
+    return batch if isinstance(batch, TorchTrainingBatch) else _batch_collate_fn_train(batch)

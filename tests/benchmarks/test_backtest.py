@@ -64,6 +64,8 @@ def test_a_csv_file_is_backtested_into_rows_a_table_and_a_picture(
         assert row["versions"]["darts"].startswith("0.48")
         assert row["threads"] == 1
         assert row["task_settings"]["target"] == ["sold"]
+        assert row["task_settings"]["dataset"] == "sales.csv"
+        assert len(row["task_settings"]["sha256"]) == 64
     assert rows[0]["covariates"] == []
     assert rows[1]["covariates"] == ["future_covariates", "past_covariates"]
     assert rows[2]["n_epochs"] <= 2
@@ -164,6 +166,9 @@ def test_a_model_that_fails_has_a_row_that_says_so_and_stops_no_other(
         (None, ["--dataset", "none.csv", *COLUMNS], "none.csv: cannot be read as a CSV file"),
         (None, ["--dataset", "sales.csv"], "needs --time and --target"),
         (None, [*COLUMNS, "--future", "weather"], "no column 'weather'; its columns are 'day', 'sold'"),
+        (None, [*COLUMNS, "--future", "sold"], "--target and --future: column 'sold' can be only one of them"),
+        (None, [*COLUMNS, "--past", "price", "price"], "--past and --past: column 'price' can be only one of them"),
+        ("numbers", COLUMNS, "column 'day' holds numbers. Give dates"),
         (None, [*COLUMNS, "--models", "TransformerModel"], "--models: no model 'TransformerModel'"),
         (None, [*COLUMNS, "--freq", "fortnight"], "--freq fortnight"),
         (None, [*COLUMNS, "--freq", "h"], "with --freq h, 2024-01-01 01:00:00 is missing"),
@@ -190,6 +195,8 @@ def test_wrong_input_ends_with_one_line_that_says_what_to_do_and_writes_nothing(
         frame.loc[5, "day"] = "someday"
     elif change == "no number":
         frame.loc[5, "sold"] = "many"
+    elif change == "numbers":
+        frame["day"] = range(120)
     elif change == "short":
         frame = frame[:18]
     frame.to_csv(tmp_path / "sales.csv", index=False)

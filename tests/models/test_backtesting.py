@@ -7,8 +7,8 @@ import pytest
 from darts import TimeSeries
 from darts.metrics import mae
 from darts.models import ConformalNaiveModel, LinearRegressionModel, NaiveEnsembleModel, RegressionEnsembleModel
+from darts.utils.likelihood_models.torch import GaussianLikelihood
 
-from seq_plugins.models._base import SequenceModel
 from tests.conftest import INPUT, OUTPUT, make_model, make_series, values_of
 
 
@@ -95,21 +95,47 @@ def test_residuals_are_the_truth_less_the_forecasts(model_name: str) -> None:
 
 def test_a_grid_of_arguments_is_searched(model_name: str) -> None:
     trainer = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
-    best, parameters, error = type(make_model(model_name)).gridsearch(
-        {
-            "input_chunk_length": [8, INPUT],
-            "output_chunk_length": [OUTPUT],
-            "n_epochs": [1],
-            "random_state": [1],
-            "pl_trainer_kwargs": [trainer],
-        },
-        make_series(30),
-        val_series=make_series(OUTPUT, start=30),
+    target, validation = make_series(30), make_series(OUTPUT, start=30)
+    fixed = {"output_chunk_length": OUTPUT, "n_epochs": 1, "random_state": 1, "pl_trainer_kwargs": trainer}
+    model_class: Any = type(make_model(model_name))
+    best, parameters, _ = model_class.gridsearch(
+        {"input_chunk_length": [8, INPUT]} | {name: [value] for name, value in fixed.items()},
+        target,
+        val_series=validation,
+        metric=mae,
     )
-    assert parameters["input_chunk_length"] in (8, INPUT)
-    assert np.isfinite(error)
-    assert isinstance(best, SequenceModel)
-    assert not best.model_created
+    errors = {
+        length: mae(validation, model_class(input_chunk_length=length, **fixed).fit(target).predict(OUTPUT))
+        for length in (8, INPUT)
+    }
+    assert errors[8] != errors[INPUT]
+    assert parameters["input_chunk_length"] == min(errors, key=lambda length: errors[length])
+    best.fit(target)
+    assert mae(validation, best.predict(OUTPUT)) == pytest.approx(min(errors.values()), rel=1e-5)
+
+
+@pytest.mark.parametrize("shift", [0, 3])
+def test_historical_forecasts_of_many_series_with_shift_and_likelihood_equal_forecasts_made_one_by_one(
+    model_name: str, shift: int
+) -> None:
+    targets = [make_series(length, seed=length) for length in (30, 40)]
+    given = {name: [covariates] * 2 for name, covariates in _covariates().items()}
+    model = make_model(model_name, output_chunk_shift=shift, likelihood=GaussianLikelihood()).fit(targets, **given)
+    forecasts = model.historical_forecasts(
+        targets,
+        forecast_horizon=OUTPUT,
+        retrain=False,
+        last_points_only=False,
+        predict_likelihood_parameters=True,
+        show_warnings=False,
+        **given,
+    )
+    for target, of_target in zip(targets, forecasts, strict=True):
+        assert len(of_target) == len(target) - INPUT - shift - OUTPUT + 1
+        for forecast in of_target:
+            end = (forecast.start_time() - target.start_time()).days - shift
+            alone = model.predict(OUTPUT, target[:end], predict_likelihood_parameters=True, **_covariates())
+            np.testing.assert_allclose(values_of(forecast), values_of(alone), rtol=1e-5, atol=1e-6)
 
 
 def test_an_untrained_copy_has_the_same_arguments_and_no_weights(model_name: str) -> None:
@@ -132,13 +158,14 @@ def test_a_naive_ensemble_of_models_forecasts_their_mean(model_name: str) -> Non
 
 
 def test_models_are_combined_with_darts_models_by_regression(model_name: str) -> None:
-    ensemble = RegressionEnsembleModel(
-        [make_model(model_name), LinearRegressionModel(lags=INPUT, output_chunk_length=OUTPUT)],
-        regression_train_n_points=8,
-    )
-    forecast = ensemble.fit(make_series(60)).predict(OUTPUT)
-    assert len(forecast) == OUTPUT
-    assert np.isfinite(values_of(forecast)).all()
+    target = make_series(60)
+    linear = LinearRegressionModel(lags=INPUT, output_chunk_length=OUTPUT)
+    ensemble = RegressionEnsembleModel([make_model(model_name), linear], regression_train_n_points=8)
+    forecast = values_of(ensemble.fit(target).predict(OUTPUT))
+    members = [make_model(model_name).fit(target), linear.untrained_model().fit(target)]
+    inputs = np.concatenate([values_of(member.predict(OUTPUT))[:, :, 0] for member in members], axis=1)
+    weights = ensemble.ensemble_model.model
+    np.testing.assert_allclose(forecast[:, 0, 0], weights.predict(inputs).ravel(), rtol=1e-4)
 
 
 def test_conformal_intervals_hold_the_forecast(model_name: str) -> None:

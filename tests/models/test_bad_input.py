@@ -4,63 +4,63 @@ import re
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from darts import TimeSeries
 
 import seq_plugins
+from seq_plugins.models._arguments import ACTIVATIONS, ARGUMENT_CHECKS
 from tests.conftest import INPUT, OUTPUT, make_model, make_series
 
-RECURRENT: dict[str, list[Any]] = {
+BAD_VALUES: dict[str, list[Any]] = {
+    "input_chunk_length": [0, -3, 1.5, None, "12"],
+    "output_chunk_length": [0, 2.0, None],
+    "output_chunk_shift": [-1, 0.5, None],
+    "use_static_covariates": [1, None, "yes"],
+    "batch_size": [0, 2.5],
     "model": ["rnn", "Transformer", None, 3],
     "hidden_dim": [0, -1, 2.5, "8", True],
+    "n_rnn_layers": [0, 1.5, None],
     "dropout": [-0.1, 1.0, "0.2", float("nan"), True],
     "recurrent_dropout": [-0.1, 1.0, None],
-    "activation": ["relu6x", "Linear", "Threshold", None, 3],
+    "activation": ["relu", "Softmax", "GLU", "Linear", None, 3],
     "hidden_fc_sizes": [8, [0], [8, 2.5], "64", [None]],
+    "num_filters": [0, None],
+    "kernel_size": [0, 2.5],
+    "stride": [0, "2"],
+    "pooling": ["mean", 2],
+    "pool_size": [0, None],
+    "sequence_to_sequence": [None, 1],
 }
-BAD_ARGUMENTS: dict[str, dict[str, list[Any]]] = {
-    "LinearModel": {
-        "input_chunk_length": [0, -3, 1.5, None, "12"],
-        "output_chunk_length": [0, 2.0, None],
-        "output_chunk_shift": [-1, 0.5, None],
-        "use_static_covariates": [1, None, "yes"],
-        "batch_size": [0, 2.5],
-        "n_epochs": [0, -1],
-    },
-    "SimpleRNNModel": RECURRENT,
-    "DeepRNNModel": RECURRENT | {"n_rnn_layers": [0, 1.5, None]},
-    "Seq2SeqRNNModel": RECURRENT | {"n_rnn_layers": [0, 1.5, None]},
-    "Conv1DGRUModel": RECURRENT
-    | {
-        "num_filters": [0, None],
-        "kernel_size": [0, 2.5],
-        "stride": [0, "2"],
-        "pooling": ["mean", 2],
-        "pool_size": [0, None],
-        "n_rnn_layers": [0, None],
-        "sequence_to_sequence": [None, 1],
-    },
-}
+
+
+def _own_arguments(model_name: str) -> set[str]:
+    return set(getattr(seq_plugins, model_name).__init__.__annotations__) - {"return", "kwargs"}
 
 
 @pytest.mark.parametrize(
-    ("name", "argument", "value"),
+    ("name", "argument"),
     [
-        (name, argument, value)
-        for name, arguments in BAD_ARGUMENTS.items()
-        for argument, values in arguments.items()
-        for value in values
+        (name, argument)
+        for name in seq_plugins.models.__all__
+        for argument in BAD_VALUES
+        if argument in _own_arguments(name) | {"batch_size"}
     ],
 )
-def test_a_wrong_argument_is_named_with_what_came(name: str, argument: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=rf"^Expected `{argument}.*got {re.escape(repr(value))}|`{argument}\["):
-        make_model(name, **{argument: value})
+def test_a_wrong_argument_is_named_with_what_came(name: str, argument: str) -> None:
+    for value in BAD_VALUES[argument]:
+        with pytest.raises(ValueError, match=rf"^Expected `{argument}.*got {re.escape(repr(value))}|`{argument}\["):
+            make_model(name, **{argument: value})
 
 
-def test_every_own_argument_of_every_model_is_checked(model_name: str) -> None:
-    checked = BAD_ARGUMENTS[model_name].keys() | BAD_ARGUMENTS["LinearModel"].keys()
-    own = set(getattr(seq_plugins, model_name).__init__.__annotations__) - {"return", "kwargs"}
-    assert own <= checked
+def test_every_own_argument_is_checked(model_name: str) -> None:
+    checks = {**ARGUMENT_CHECKS, **getattr(seq_plugins, model_name)._argument_checks}
+    assert _own_arguments(model_name) <= checks.keys()
+
+
+def test_numbers_of_numpy_are_taken(model_name: str) -> None:
+    model = make_model(model_name, input_chunk_length=np.int64(INPUT), output_chunk_length=np.int32(OUTPUT))
+    assert len(model.fit(make_series()).predict(OUTPUT)) == OUTPUT
 
 
 def test_an_unknown_argument_is_named(model_name: str) -> None:
@@ -156,12 +156,65 @@ def test_nan_in_what_is_forecast_from_is_told(model_name: str, argument: str) ->
         model.historical_forecasts(retrain=False, show_warnings=False, **given)
 
 
-def test_nan_in_static_covariates_is_told(model_name: str) -> None:
-    import pandas as pd
+def test_nan_in_the_gap_of_a_shift_does_no_harm(model_name: str) -> None:
+    shift = 3
+    model = make_model(model_name, output_chunk_shift=shift)
+    length = INPUT + shift + OUTPUT
+    gap = INPUT + 1
+    future = _with_value(make_series(60, seed=2), gap, np.nan)
+    model.fit(_with_value(make_series(length), gap, np.nan), future_covariates=future)
+    known = _with_value(make_series(60, seed=2), 41, np.nan)
+    assert len(model.predict(OUTPUT, make_series(), future_covariates=known)) == OUTPUT
 
-    target = make_series().with_static_covariates(pd.DataFrame({"size": [1.0], "age": [np.nan]}))
-    with pytest.raises(ValueError, match="static covariates of `series` hold NaN in column 'age'"):
-        make_model(model_name).fit(target)
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_static_covariates_that_are_not_finite_are_told(model_name: str, value: float) -> None:
+    good = make_series().with_static_covariates(pd.DataFrame({"size": [1.0], "age": [2.0]}))
+    bad = make_series().with_static_covariates(pd.DataFrame({"size": [1.0], "age": [value]}))
+    with pytest.raises(ValueError, match="static covariates of `series` hold NaN or infinity in column 'age'"):
+        make_model(model_name).fit(bad)
+    model = make_model(model_name).fit(good)
+    with pytest.raises(ValueError, match="static covariates of `series` hold NaN or infinity in column 'age'"):
+        model.predict(OUTPUT, bad)
+    ignoring = make_model(model_name, use_static_covariates=False).fit(bad)
+    assert len(ignoring.predict(OUTPUT)) == OUTPUT
+
+
+def test_series_that_differ_in_components_or_static_covariates_are_told(model_name: str) -> None:
+    with pytest.raises(ValueError, match=r"`series\[1\]` has 2 components, expected 1 as in `series\[0\]`"):
+        make_model(model_name).fit([make_series(), make_series(components=2)])
+    with pytest.raises(ValueError, match=r"`past_covariates\[1\]` has 2 components"):
+        make_model(model_name).fit(
+            [make_series()] * 2, past_covariates=[make_series(seed=1), make_series(components=2, seed=1)]
+        )
+    described = make_series().with_static_covariates(pd.DataFrame({"size": [1.0]}))
+    with pytest.raises(ValueError, match=r"`series\[1\]` has static covariates of shape None, expected \(1, 1\)"):
+        make_model(model_name).fit([described, make_series()])
+    make_model(model_name, use_static_covariates=False).fit([described, make_series()])
+
+
+def test_values_of_another_type_are_told(model_name: str) -> None:
+    covariates = make_series(seed=1, dtype=np.float64)
+    with pytest.raises(ValueError, match="`past_covariates` has values of type float64, expected float32"):
+        make_model(model_name).fit(make_series(), past_covariates=covariates)
+    converting = make_model(model_name, pl_trainer_kwargs={"precision": "64-true"})
+    assert converting.fit(make_series(), past_covariates=covariates).model_created
+
+
+@pytest.mark.parametrize("stride", [0, -1, 1.5])
+def test_a_wrong_stride_of_fit_is_told(model_name: str, stride: Any) -> None:
+    with pytest.raises(ValueError, match="`stride` must be a positive integer"):
+        make_model(model_name).fit(make_series(), stride=stride)
+
+
+def test_covariates_between_the_time_steps_of_the_target_are_refused(model_name: str) -> None:
+    target = make_series(freq="2D")
+    off = TimeSeries.from_times_and_values(
+        pd.date_range("2019-12-31", periods=60, freq="2D"), np.ones((60, 1), "float32")
+    )
+    for targets, covariates in ((target, off), ([target] * 2, [make_series(freq="2D"), off])):
+        with pytest.raises(ValueError, match=r"has time steps such as 2019-12-31 .* expected those of `series"):
+            make_model(model_name).fit(targets, past_covariates=covariates)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +224,7 @@ def test_nan_in_static_covariates_is_told(model_name: str) -> None:
         ("past_covariates", 0, 35, "2020-01-01", "2020-02-05"),
         ("future_covariates", 1, 40, "2020-01-01", "2020-02-09"),
         ("future_covariates", 0, 39, "2020-01-01", "2020-02-09"),
-        ("sample_weight", 0, 39, "2020-01-13", "2020-02-09"),
+        ("sample_weight", 0, 39, "2020-01-(01|13)", "2020-02-09"),
     ],
 )
 def test_covariates_that_do_not_reach_far_enough_are_told_how_far_they_must(
@@ -195,8 +248,11 @@ def test_covariates_need_not_reach_further_than_the_windows_that_are_cut(model_n
 def test_weights_that_leave_out_the_input_chunk_are_refused_where_they_are_needed() -> None:
     weight = make_series(28, start=12, seed=1).map(np.abs)
     make_model("SimpleRNNModel").fit(make_series(), sample_weight=weight)
-    with pytest.raises(ValueError, match="the weights of the input chunk are needed too"):
+    with pytest.raises(ValueError, match=r"`sample_weight` reaches from .* expected at least from 2020-01-01"):
         make_model("Seq2SeqRNNModel").fit(make_series(), sample_weight=weight)
+    # validation looks at the last step only
+    validation = {"val_series": make_series(), "val_sample_weight": weight}
+    make_model("Seq2SeqRNNModel").fit(make_series(), sample_weight=make_series(seed=1).map(np.abs), **validation)
 
 
 def test_covariates_of_another_frequency_are_refused(model_name: str) -> None:
@@ -216,3 +272,14 @@ def test_known_covariates_that_end_before_the_forecast_are_told(model_name: str)
     model = make_model(model_name).fit(make_series(), future_covariates=make_series(60, seed=1))
     with pytest.raises(ValueError, match="do not extend far enough into the future"):
         model.predict(OUTPUT, make_series(), future_covariates=make_series(41, seed=1))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_no_activation_makes_a_forecast_depend_on_the_rest_of_its_batch(activation: str) -> None:
+    for name in ("SimpleRNNModel", "Conv1DGRUModel"):
+        model = make_model(name, activation=activation, hidden_fc_sizes=[5]).fit(make_series())
+        targets = [make_series(seed=seed) for seed in range(4)]
+        together = model.predict(OUTPUT, targets)
+        for target, forecast in zip(targets, together, strict=True):
+            alone = model.predict(OUTPUT, target)
+            np.testing.assert_allclose(forecast.values(), alone.values(), rtol=1e-5, atol=1e-6)

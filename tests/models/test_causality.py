@@ -7,8 +7,9 @@ import pytest
 import torch
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput
 
-from seq_plugins.models._base import SequenceModel, SequenceModule
-from tests.conftest import INPUT, OUTPUT, make_model, make_series, values_of, with_static_covariates
+import seq_plugins
+from seq_plugins.models._base import SequenceModel
+from tests.conftest import INPUT, OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -24,20 +25,22 @@ CONVOLUTIONS: dict[str, dict[str, Any]] = {
 
 
 def _variants() -> list[Any]:
-    names = ("LinearModel", "SimpleRNNModel", "DeepRNNModel", "Seq2SeqRNNModel", "Conv1DGRUModel")
     cases = [
         (name, arguments, f"{name}, {variant}")
-        for name in names
+        for name in seq_plugins.models.__all__
         for variant, arguments in VARIANTS.items()
-        if not (name == "LinearModel" and variant == "hidden layers")
+        if "hidden_fc_sizes" not in arguments or takes(name, "hidden_fc_sizes")
     ]
-    for variant, arguments in CONVOLUTIONS.items():
-        # no ReLU, so that no unit is dead for the input at hand
-        cases.append(("Conv1DGRUModel", arguments | {"activation": "Tanh"}, variant))
-        cases.append(
-            ("Conv1DGRUModel", arguments | {"activation": "Tanh", "output_chunk_shift": 2}, f"{variant}, shift")
-        )
+    for variant, convolution in CONVOLUTIONS.items():
+        arguments = convolution | {"activation": "Tanh"}  # no ReLU, so that no unit is dead for the input at hand
+        cases.append(("Conv1DGRUModel", arguments, variant))
+        cases.append(("Conv1DGRUModel", arguments | {"output_chunk_shift": 2}, f"{variant}, shift"))
     return [pytest.param(name, arguments, id=identifier) for name, arguments, identifier in cases]
+
+
+def _sequence_to_sequence_models() -> list[str]:
+    """Every model whose loss is on every step unless told otherwise."""
+    return [name for name in seq_plugins.models.__all__ if make_model(name)._has_loss_on_every_step]
 
 
 def _fitted(name: str, arguments: dict[str, Any]) -> SequenceModel:
@@ -118,16 +121,12 @@ def test_nothing_after_the_forecast_point_moves_a_forecast_but_known_covariates(
     np.testing.assert_array_equal(forecast, again)
 
 
-def _step_ends(module: SequenceModule) -> list[int]:
-    down_sampling = getattr(module.encoder, "down_sampling", None)
-    return list(range(module.input_chunk_length)) if down_sampling is None else down_sampling.step_ends
-
-
 @pytest.mark.parametrize("shift", [0, 2])
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        pytest.param("Seq2SeqRNNModel", {"n_rnn_layers": 2}, id="Seq2SeqRNNModel"),
+        *[pytest.param(name, {"activation": "Tanh"}, id=name) for name in _sequence_to_sequence_models()],
+        pytest.param("Seq2SeqRNNModel", {"n_rnn_layers": 2}, id="two layers"),
         pytest.param("Seq2SeqRNNModel", {"hidden_fc_sizes": [8], "activation": "Tanh"}, id="hidden layers"),
         *[
             pytest.param("Conv1DGRUModel", arguments | {"activation": "Tanh"}, id=variant)
@@ -142,7 +141,7 @@ def test_each_step_s_forecast_in_training_sees_its_newest_input_and_nothing_late
     module = _fitted(name, arguments | {"output_chunk_shift": shift, "input_chunk_length": length}).model
     x_in = _random_input(ModuleStage.TRAIN, batch=1, length=length)
     every_step = module(x_in).state
-    ends = [_step_ends(module)[step] for step in module._loss_steps]
+    ends = [module.step_ends[step] for step in module._loss_steps]
     assert ends[-1] == length - 1
     assert len(every_step.prediction) == len(ends) > 1
     inputs = [x_in.past_target, x_in.past_covariates, x_in.historic_future_covariates, x_in.future_covariates]
@@ -164,7 +163,7 @@ def test_each_step_s_forecast_in_training_sees_its_newest_input_and_nothing_late
 
 
 @pytest.mark.parametrize("shift", [0, 2])
-@pytest.mark.parametrize("name", ["Seq2SeqRNNModel", "Conv1DGRUModel"])
+@pytest.mark.parametrize("name", _sequence_to_sequence_models())
 def test_each_step_in_training_has_the_targets_that_follow_its_newest_input(name: str, shift: int) -> None:
     module = _fitted(name, {"output_chunk_shift": shift}).model
     x_in = _random_input(ModuleStage.TRAIN, batch=1)
@@ -172,18 +171,18 @@ def test_each_step_in_training_has_the_targets_that_follow_its_newest_input(name
     times = torch.cat([torch.arange(INPUT), torch.arange(INPUT + shift, INPUT + shift + OUTPUT)])
     sample = torch.cat([x_in.past_target, x_in.future_target], dim=1)[0]
     for step, target in zip(module._loss_steps, every_step.target, strict=True):
-        end = _step_ends(module)[step]
+        end = module.step_ends[step]
         positions = [int((times == end + shift + 1 + ahead).nonzero()) for ahead in range(OUTPUT)]
         torch.testing.assert_close(target, sample[positions])
 
 
-@pytest.mark.parametrize("name", ["Seq2SeqRNNModel", "Conv1DGRUModel"])
+@pytest.mark.parametrize("name", _sequence_to_sequence_models())
 def test_with_instance_normalisation_the_loss_is_on_the_last_step_only(name: str) -> None:
     module = _fitted(name, {"use_reversible_instance_norm": True}).model
     assert module(_random_input(ModuleStage.TRAIN)).state is None
 
 
-@pytest.mark.parametrize("name", ["Seq2SeqRNNModel", "Conv1DGRUModel"])
+@pytest.mark.parametrize("name", _sequence_to_sequence_models())
 def test_every_step_is_computed_in_training_only(name: str) -> None:
     module = _fitted(name, {}).model
     assert module(_random_input(ModuleStage.TRAIN)).state is not None

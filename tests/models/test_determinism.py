@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 
-from tests.conftest import OUTPUT, make_model, make_series, values_of
+from tests.conftest import OUTPUT, make_model, make_series, takes, values_of
 
 
 def _dropouts(model_name: str) -> dict[str, float]:
-    return {} if model_name == "LinearModel" else {"dropout": 0.3, "recurrent_dropout": 0.3}
+    return {name: 0.3 for name in ("dropout", "recurrent_dropout") if takes(model_name, name)}
 
 
 def test_the_same_random_state_gives_the_same_numbers(model_name: str) -> None:

@@ -65,16 +65,31 @@ def test_validation_loss_and_metrics_are_those_of_the_forecast_from_the_last_sta
 
 
 @pytest.mark.parametrize("weight", ["linear", "exponential", "series", "series of each component"])
-def test_sample_weights_are_taken_in_training_and_validation(model_name: str, weight: str) -> None:
+def test_sample_weights_are_taken_in_training(model_name: str, weight: str) -> None:
     target = make_series(components=2)
     given: Any = weight
     if weight.startswith("series"):
         given = make_series(components=2 if weight.endswith("component") else 1, seed=3).map(np.abs)
-    weighted = make_model(model_name, n_epochs=2).fit(
-        target, sample_weight=given, val_series=target, val_sample_weight=given
-    )
+    weighted = make_model(model_name, n_epochs=2).fit(target, sample_weight=given)
     plain = make_model(model_name, n_epochs=2).fit(target)
     assert not np.allclose(values_of(weighted.predict(OUTPUT)), values_of(plain.predict(OUTPUT)), atol=1e-6)
+
+
+def test_sample_weights_are_taken_in_validation(model_name: str) -> None:
+    target, validation = make_series(components=2), make_series(components=2, seed=9)
+    weight = make_series(components=2, seed=3).map(np.abs)
+    record = RecordLosses()
+    model = make_model(model_name, batch_size=64, pl_trainer_kwargs={"callbacks": [record]})
+    model.fit(target, sample_weight=weight, val_series=validation, val_sample_weight=weight)
+    forecasts = model.historical_forecasts(
+        validation, forecast_horizon=OUTPUT, retrain=False, last_points_only=False, show_warnings=False
+    )
+    losses = [
+        np.square(values_of(forecast) - values_of(validation.slice_intersect(forecast)))
+        * values_of(weight.slice_intersect(forecast))
+        for forecast in forecasts
+    ]
+    assert record.losses == [pytest.approx(np.mean(losses), rel=1e-4)]
 
 
 def test_weights_of_one_change_nothing(model_name: str) -> None:
@@ -130,7 +145,7 @@ def test_training_can_be_continued(model_name: str) -> None:
     assert not np.array_equal(values_of(model.predict(OUTPUT)), once)
 
 
-def test_dartsown_data_set_can_be_trained_from(model_name: str) -> None:
+def test_the_data_set_of_darts_can_be_trained_from(model_name: str) -> None:
     target, covariates = make_series(components=2), make_series(44, seed=1)
     dataset = SequentialTorchTrainingDataset(
         target,
@@ -169,8 +184,7 @@ def _step_by_step_loss(
     module = model.model
     features = module._step_features(batch.to_module_input(ModuleStage.TRAIN))
     states = module.encoder(features)
-    ends = getattr(module.encoder, "down_sampling", None)
-    step_ends = list(range(INPUT)) if ends is None else ends.step_ends
+    step_ends = module.step_ends
     values: dict[int, torch.Tensor] = {time: batch.past_target[:, time] for time in range(INPUT)}
     values |= {INPUT + shift + time: batch.future_target[:, time] for time in range(OUTPUT)}
     future = {time: batch.historic_future_covariates[:, time] for time in range(INPUT)}

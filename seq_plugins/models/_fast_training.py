@@ -1,0 +1,161 @@
+"""Training without PyTorch Lightning's work around each batch.
+
+A small network on a CPU trains a batch in less time than Lightning spends around it. Where nothing that the user
+configured could tell the difference, all batches of an epoch but the last are trained in a plain loop: the same
+batches, in the same order, with the same updates. The last batch, and with it all that happens at the end of an epoch
+(logging, validation, callbacks, checkpoints, schedulers), is left to Lightning.
+
+Lightning has no public place for such a loop. If its private names move, training takes the ordinary way.
+"""
+
+import logging
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
+from darts.utils.data.torch_datasets.utils import ModuleStage
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
+from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
+from pytorch_lightning.plugins.precision import DoublePrecision, Precision
+from pytorch_lightning.profilers import PassThroughProfiler
+from pytorch_lightning.strategies import SingleDeviceStrategy
+
+logger = logging.getLogger(__name__)
+
+_BATCH_HOOKS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
+_MODULE_HOOKS = (
+    *_BATCH_HOOKS,
+    "backward",
+    "on_before_batch_transfer",
+    "on_after_batch_transfer",
+    "optimizer_step",
+    "optimizer_zero_grad",
+    "transfer_batch_to_device",
+)
+_SECONDS_BETWEEN_BAR_UPDATES = 0.2
+
+
+class FastTrainingEpochLoop(_TrainingEpochLoop):
+    """Lightning's loop over the batches of an epoch; all but the last are trained in a plain loop if possible."""
+
+    _path = ""
+
+    def advance(self, data_fetcher: Any) -> None:
+        """Train the next batch; at the start of an epoch, all but the last one before it."""
+        if self.batch_progress.current.ready == 0 and not self.restarting:
+            try:
+                reason = reason_for_ordinary_training(self.trainer)
+            except AttributeError as error:
+                reason = f"PyTorch Lightning has changed ({error})"
+            path = f"ordinary path: {reason}" if reason else "fast path"
+            if path != self._path:
+                logger.debug("Training takes the %s.", path)
+                self._path = path
+            if not reason:
+                self._train_all_but_last(data_fetcher)
+        super().advance(data_fetcher)
+
+    def _train_all_but_last(self, data_fetcher: Any) -> None:
+        trainer = self.trainer
+        module: PLForecastingModule = trainer.lightning_module
+        optimizer = trainer.optimizers[0]
+        bar = trainer.progress_bar_callback
+        next_bar_update = time.monotonic() + _SECONDS_BETWEEN_BAR_UPDATES
+        n_fast = int(trainer.num_training_batches) - 1
+        with trainer.precision_plugin.train_step_context():
+            for batch_index in range(n_fast):
+                batch, _, _ = next(data_fetcher)
+                if batch.past_target.dtype != module.dtype:
+                    batch = trainer.precision_plugin.convert_input(batch)
+                optimizer.step(lambda batch=batch: self._train_batch(module, optimizer, batch))
+                self._count_batch()
+                if bar is not None and bar.is_enabled and time.monotonic() > next_bar_update:
+                    bar.on_train_batch_end(trainer, module, {}, batch, batch_index)
+                    next_bar_update = time.monotonic() + _SECONDS_BETWEEN_BAR_UPDATES
+
+    def _train_batch(self, module: PLForecastingModule, optimizer: torch.optim.Optimizer, batch: Any) -> torch.Tensor:
+        """Compute loss and gradients, as Lightning's closure does."""
+        with torch.enable_grad():
+            output = module(batch.to_module_input(ModuleStage.TRAIN))
+            loss: torch.Tensor = module._compute_loss(
+                output, batch.future_target, module.train_criterion, batch.sample_weight
+            )
+            module._update_metrics(output, batch.future_target, module.train_metrics)
+            optimizer.zero_grad()
+            loss.backward()
+            module.configure_gradient_clipping(
+                optimizer, self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
+            )
+        return loss
+
+    def _count_batch(self) -> None:
+        """Count a batch as Lightning would have done, so that steps, checkpoints and resumed runs agree."""
+        progress, optimizer_progress = self.batch_progress, self.automatic_optimization.optim_progress.optimizer
+        progress.increment_ready()
+        progress.increment_started()
+        progress.increment_processed()
+        progress.increment_completed()
+        optimizer_progress.step.increment_ready()
+        optimizer_progress.step.increment_completed()
+        optimizer_progress.zero_grad.increment_ready()
+        optimizer_progress.zero_grad.increment_started()
+        optimizer_progress.zero_grad.increment_completed()
+        self._batches_that_stepped += 1
+
+
+def use_fast_training(trainer: Any) -> None:
+    """Let `trainer`, which must not have been used yet, train on the fast path where that makes no difference."""
+    ordinary = trainer.fit_loop.epoch_loop
+    trainer.fit_loop.epoch_loop = FastTrainingEpochLoop(trainer, ordinary.min_steps, ordinary.max_steps)
+
+
+def reason_for_ordinary_training(trainer: Any) -> str | None:
+    """Return what the user configured that could tell the two paths apart; ``None`` if nothing could."""
+    module = trainer.lightning_module
+    checks = {
+        "there are several devices, or one that is not the CPU": type(trainer.strategy) is not SingleDeviceStrategy
+        or trainer.strategy.root_device.type != "cpu",
+        "the precision is mixed or low": type(trainer.precision_plugin) not in (Precision, DoublePrecision),
+        "gradients are accumulated": trainer.accumulate_grad_batches != 1,
+        "steps are limited": trainer.fit_loop.max_steps != -1 or trainer.fit_loop.min_steps is not None,
+        "there is a logger": bool(trainer.loggers),
+        "there is a profiler": type(trainer.profiler) is not PassThroughProfiler,
+        "anomalies are detected": torch.is_anomaly_enabled() or trainer._detect_anomaly,
+        "validation runs within an epoch": trainer.val_check_batch not in (None, trainer.num_training_batches)
+        and trainer.enable_validation,
+        "the number of batches is unknown": trainer.num_training_batches == float("inf"),
+        "optimization is manual": not module.automatic_optimization or len(trainer.optimizers) != 1,
+        "a scheduler acts on every step": any(config.interval != "epoch" for config in trainer.lr_scheduler_configs),
+        "the network has hooks of its own": any(
+            is_overridden(module, pl.LightningModule, hook) for hook in _MODULE_HOOKS
+        ),
+        "the network has a training step of its own": is_overridden(module, PLForecastingModule, "training_step"),
+    }
+    for reason, holds in checks.items():
+        if holds:
+            return reason
+    for callback in trainer.callbacks:
+        if sees_batches(callback):
+            return f"the callback {type(callback).__name__} sees every batch"
+    return None
+
+
+def sees_batches(callback: Callback) -> bool:
+    if isinstance(callback, ProgressBar):
+        return False  # it is kept up to date
+    if type(callback) is ModelCheckpoint and not callback._every_n_train_steps and not callback._train_time_interval:
+        return False  # it has the hook, but acts on epochs only
+    return any(is_overridden(callback, Callback, hook) for hook in _BATCH_HOOKS)
+
+
+def is_overridden(instance: object, base: type, method: str) -> bool:
+    return getattr(type(instance), method) is not getattr(base, method)
