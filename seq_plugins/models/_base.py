@@ -23,6 +23,7 @@ from darts.utils.data.torch_datasets.utils import (
     TorchTrainingSample,
 )
 from darts.utils.onnx.export import OnnxExportBundle
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import nn
 
 from seq_plugins._files import whole_file
@@ -397,7 +398,7 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
     ) -> dict[str, Any]:
         given = dict(dataloader_kwargs or {})  # Darts takes entries out of it
         arguments: dict[str, Any] = super()._setup_for_train(*args, dataloader_kwargs=dict(given), **kwargs)
-        load_whole_batches(arguments["datamodule"], given)
+        load_whole_batches(arguments["datamodule"], given, _single_device(arguments["trainer"]))
         return arguments
 
     def _setup_for_predict(
@@ -412,7 +413,7 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
         arguments: dict[str, Any] = super()._setup_for_predict(
             *args, trainer=trainer, batch_size=batch_size, dataloader_kwargs=dict(given), **kwargs
         )
-        load_whole_batches(arguments["datamodule"], given)
+        load_whole_batches(arguments["datamodule"], given, _single_device(arguments["trainer"]))
         if trainer is None and self.fast_prediction and can_predict_plainly(arguments["trainer"], arguments["model"]):
             # the network keeps its trainer, and with it the number of its epochs and the state of its optimizer
             self.trainer = trainer_of_training
@@ -567,6 +568,11 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
         path = self._default_save_path() + ".onnx" if path is None else os.fspath(path)
         with torch.no_grad(), whole_file(path) as temporary:
             super().to_onnx(str(temporary), **kwargs)
+
+
+def _single_device(trainer: Any) -> torch.device | None:
+    device: torch.device = trainer.strategy.root_device
+    return device if isinstance(trainer.strategy, SingleDeviceStrategy) else None
 
 
 def _argument_names(module_class: type[SequenceModule]) -> set[str]:

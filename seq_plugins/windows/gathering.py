@@ -77,13 +77,30 @@ class Gatherer:
         self._kinds = kinds
         self._static_covariates = static_covariates
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory that the values take."""
+        tensors = [kind.values for kind in self._kinds]
+        if self._static_covariates is not None:
+            tensors.append(self._static_covariates)
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def to(self, device: torch.device) -> "Gatherer":
+        """Return what gathers the same on another device."""
+        static_covariates = self._static_covariates
+        return Gatherer(
+            [JoinedKind(kind.values.to(device), kind.first_rows, kind.kind) for kind in self._kinds],
+            None if static_covariates is None else static_covariates.to(device),
+        )
+
     def gather(self, series: np.ndarray, starts: np.ndarray) -> dict[str, torch.Tensor]:
         """Return the fields of the windows that start at `starts` of the target series `series`, `(B,)` both."""
         fields: dict[str, torch.Tensor] = {}
         for kind in self._kinds:
             kind.gather_into(fields, series, starts)
         if self._static_covariates is not None:
-            fields["static_covariates"] = self._static_covariates.index_select(0, torch.from_numpy(series))
+            rows = torch.from_numpy(series).to(self._static_covariates.device)
+            fields["static_covariates"] = self._static_covariates.index_select(0, rows)
         return fields
 
 
@@ -101,8 +118,9 @@ class JoinedKind:
     """
 
     def __init__(self, values: torch.Tensor, first_rows: np.ndarray, kind: Kind) -> None:
+        self.values, self.first_rows, self.kind = values, first_rows, kind
         first_step = kind.steps.start
-        self._first_rows = first_rows + first_step
+        self._rows_of_first_steps = first_rows + first_step
         self._views = {
             name: [_windows(values[part.start - first_step :], len(part)) for part in parts]
             for name, parts in kind.fields.items()
@@ -110,7 +128,7 @@ class JoinedKind:
 
     def gather_into(self, fields: dict[str, torch.Tensor], series: np.ndarray, starts: np.ndarray) -> None:
         """Add the fields of this kind, each `(B, W, C)`."""
-        rows = torch.from_numpy(self._first_rows[series] + starts)
+        rows = torch.from_numpy(self._rows_of_first_steps[series] + starts).to(self.values.device)
         for name, views in self._views.items():
             parts = [view.index_select(0, rows) for view in views]
             fields[name] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -129,6 +147,7 @@ class BatchedWindows(ABC):
     series: Sequence[TimeSeries]
     uses_static_covariates_covariates: bool
     _index_memory: dict[int, Any]
+    _gatherer: Gatherer | None
 
     def __getitem__(self, index: int) -> Any:
         if not self._all_reach:  # Darts checks only the first window of a series that it is asked for
@@ -142,6 +161,19 @@ class BatchedWindows(ABC):
             if positions.min() >= 0:
                 return self._gather_batch(self._gatherer, positions)
         return [self[index] for index in indices]
+
+    def gather_on(self, device: torch.device, most_bytes: float = float("inf")) -> bool:
+        """Keep the values on a device, and gather batches there, if they take at most `most_bytes`.
+
+        Returns
+        -------
+        bool
+            Whether batches are gathered on the device.
+        """
+        if self._gatherer is None or self._gatherer.n_bytes > most_bytes:
+            return False
+        self._gatherer = self._gatherer.to(device)
+        return True
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_gatherer": None}  # its values are those of the series, which go along anyway
