@@ -6,7 +6,9 @@ import logging
 import sys
 import tempfile
 import warnings
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -78,6 +80,11 @@ def _results_folder(output: Path | None, task: Task) -> Path:
     return folder
 
 
+def _progress(n_runs: int) -> "tqdm[Any]":
+    """Make a progress bar; in a log file a line every half minute is enough."""
+    return tqdm(total=n_runs, unit="fit", mininterval=0.1 if sys.stderr.isatty() else 30)
+
+
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0 done, 1 a model failed."""
     task = _task(options)
@@ -97,12 +104,13 @@ def run(options: argparse.Namespace) -> int:
     data = TaskData(task)
     folder = _results_folder(options.output, task)
     runs = [(entry, seed) for entry in entries for seed in range(1, options.seeds + 1 if entry.is_network else 2)]
+    is_seen = sys.stderr.isatty()
     rows: list[Row] = []
     shown: dict[str, dict[str, Forecasts]] = {period.name: {} for period in task.tests}
-    with (folder / "rows.jsonl").open("w", encoding="utf-8") as file, tqdm(total=len(runs), unit="fit") as bar:
+    with (folder / "rows.jsonl").open("w", encoding="utf-8") as file, _progress(len(runs)) as bar:
         for entry, seed in runs:
-            bar.set_description(f"{entry.name}, seed {seed}" if entry.is_network else entry.name)
-            for row, forecasts in run_entry(data, entry, seed, bar.set_postfix_str):
+            bar.set_description(f"{entry.name}, seed {seed}" if entry.is_network else entry.name, refresh=is_seen)
+            for row, forecasts in run_entry(data, entry, seed, partial(bar.set_postfix_str, refresh=is_seen)):
                 append_row(file, row)
                 rows.append(row)
                 if row.error:
@@ -110,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
                 if forecasts is not None and row.period is not None:
                     shown[row.period].setdefault(entry.name, forecasts)
             bar.update()
-        bar.set_postfix_str("")
+        bar.set_postfix_str("", refresh=is_seen)
     summaries = summarise(rows)
     if summaries:
         write_csv(folder / "table.csv", summaries)
