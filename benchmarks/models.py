@@ -96,7 +96,7 @@ RIVALS = [
 
 OURS = [
     ModelEntry(name, _ours(name), {"model": "GRU"} if name in ("Seq2SeqRNNModel", "Conv1DGRUModel") else {})
-    for name in seq_plugins.models.__all__
+    for name in vars(seq_plugins.models)["__all__"]
 ]
 
 ENTRIES = {entry.name: entry for entry in [*RIVALS, *OURS]}

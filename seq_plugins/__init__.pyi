@@ -5,4 +5,3 @@ from . import windows as windows
 from .models import *
 
 __version__: str
-__all__: list[str]

@@ -14,6 +14,7 @@ import seq_plugins
 from seq_plugins.models._base import SequenceModel
 
 INPUT, OUTPUT = 12, 4
+MODEL_NAMES: list[str] = vars(seq_plugins.models)["__all__"]
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def _quiet_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(params=seq_plugins.models.__all__)
+@pytest.fixture(params=MODEL_NAMES)
 def model_name(request: pytest.FixtureRequest) -> str:
     """Every public model."""
     name: str = request.param
@@ -37,7 +38,7 @@ def takes(name: str, argument: str) -> bool:
     return argument in getattr(seq_plugins, name).__init__.__annotations__
 
 
-@pytest.fixture(params=[name for name in seq_plugins.models.__all__ if takes(name, "recurrent_dropout")])
+@pytest.fixture(params=[name for name in MODEL_NAMES if takes(name, "recurrent_dropout")])
 def recurrent_model_name(request: pytest.FixtureRequest) -> str:
     """Every public model with recurrent layers."""
     name: str = request.param

@@ -32,6 +32,7 @@ from seq_plugins.models._arguments import ArgumentCheck, check_arguments
 from seq_plugins.models._docstrings import fill_in_shared_parameters
 from seq_plugins.models._fast_prediction import PlainPredictor, can_predict_plainly, prediction_batch_size
 from seq_plugins.models._fast_training import sees_batches, use_fast_training
+from seq_plugins.models._forecast_series import build_forecasts
 from seq_plugins.windows import (
     ChunkLengths,
     WindowsInferenceDataset,
@@ -217,12 +218,15 @@ class SequenceModule(PLForecastingModule, ABC):
         output = self(batch.to_module_input(stage=stage))
         loss = self._compute_loss(output, batch.future_target, criterion, batch.sample_weight)
         self._update_metrics(output, batch.future_target, metrics)
-        n_samples = batch.past_target.shape[0]
         if stage is ModuleStage.VALIDATE:
-            self._validation_losses.append((loss.detach(), n_samples))
+            self._validation_losses.append((loss.detach(), batch.past_target.shape[0]))
         elif self._logs_every_batch or self.trainer.is_last_batch:
-            self.log("train_loss", loss, batch_size=n_samples, prog_bar=True, sync_dist=True)
+            self.log_train_loss(loss, batch)
         return loss
+
+    def log_train_loss(self, loss: torch.Tensor, batch: TorchTrainingBatch) -> None:
+        """Log the loss of a training batch."""
+        self.log("train_loss", loss, batch_size=batch.past_target.shape[0], prog_bar=True, sync_dist=True)
 
     def on_validation_epoch_start(self) -> None:
         """Start collecting the losses of the validation batches."""
@@ -422,6 +426,13 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
                 data_module = arguments["datamodule"]
                 data_module.batch_size = max(data_module.batch_size, prediction_batch_size(arguments["model"]))
         return arguments
+
+    def _predict(self, trainer: Any, *args: Any, values_only: bool = False, **kwargs: Any) -> Any:
+        if values_only or not isinstance(trainer, PlainPredictor):
+            return super()._predict(trainer, *args, values_only=values_only, **kwargs)
+        values, schemas, starts = super()._predict(trainer, *args, values_only=True, **kwargs)
+        names = self.likelihood.component_names if kwargs.get("predict_likelihood_parameters") else None
+        return build_forecasts(values, schemas, starts, names)
 
     def _build_train_dataset(
         self,

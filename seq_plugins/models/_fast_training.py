@@ -1,9 +1,9 @@
 """Training without PyTorch Lightning's work around each batch.
 
 A small network on a CPU trains a batch in less time than Lightning spends around it. Where nothing that the user
-configured could tell the difference, all batches of an epoch but the last are trained in a plain loop: the same
-batches, in the same order, with the same updates. The last batch, and with it all that happens at the end of an epoch
-(logging, validation, callbacks, checkpoints, schedulers), is left to Lightning.
+configured could tell the difference, the batches of an epoch are trained in a plain loop: the same batches, in the same
+order, with the same updates. All that happens at the end of an epoch (logging, validation, callbacks, checkpoints,
+schedulers) stays Lightning's.
 
 Lightning has no public place for such a loop. If its private names move, training takes the ordinary way.
 """
@@ -45,57 +45,59 @@ _SECONDS_BETWEEN_BAR_UPDATES = 0.2
 
 
 class FastTrainingEpochLoop(_TrainingEpochLoop):
-    """Lightning's loop over the batches of an epoch; all but the last are trained in a plain loop if possible."""
+    """Lightning's loop over the batches of an epoch, as a plain loop where that is possible."""
 
     _path = ""
 
     def advance(self, data_fetcher: Any) -> None:
-        """Train the next batch; at the start of an epoch, all but the last one before it."""
-        if self.batch_progress.current.ready == 0 and not self.restarting:
-            try:
-                reason = reason_for_ordinary_training(self.trainer)
-            except AttributeError as error:
-                reason = f"PyTorch Lightning has changed ({error})"
-            path = f"ordinary path: {reason}" if reason else "fast path"
-            if path != self._path:
-                logger.debug("Training takes the %s.", path)
-                self._path = path
-            if not reason:
-                self._train_all_but_last(data_fetcher)
-        super().advance(data_fetcher)
+        """Train the next batch, as Lightning does, or all batches of the epoch."""
+        if self.batch_progress.current.ready > 0 or self.restarting:
+            super().advance(data_fetcher)
+            return
+        try:
+            reason = reason_for_ordinary_training(self.trainer)
+        except AttributeError as error:
+            reason = f"PyTorch Lightning has changed ({error})"
+        path = f"ordinary path: {reason}" if reason else "fast path"
+        if path != self._path:
+            logger.debug("Training takes the %s.", path)
+            self._path = path
+        if reason:
+            super().advance(data_fetcher)
+        else:
+            self._train_epoch(data_fetcher)
 
-    def _train_all_but_last(self, data_fetcher: Any) -> None:
+    def _train_epoch(self, data_fetcher: Any) -> None:
         trainer = self.trainer
-        module: PLForecastingModule = trainer.lightning_module
-        optimizer = trainer.optimizers[0]
-        bar = trainer.progress_bar_callback
+        batches = _PlainBatches(trainer)
+        bar = trainer.progress_bar_callback if _is_enabled(trainer.progress_bar_callback) else None
         next_bar_update = time.monotonic() + _SECONDS_BETWEEN_BAR_UPDATES
-        n_fast = int(trainer.num_training_batches) - 1
+        n_batches = int(trainer.num_training_batches)
         with trainer.precision_plugin.train_step_context():
-            for batch_index in range(n_fast):
+            for batch_index in range(n_batches):
                 batch, _, _ = next(data_fetcher)
-                if batch.past_target.dtype != module.dtype:
-                    batch = trainer.precision_plugin.convert_input(batch)
-                optimizer.step(lambda batch=batch: self._train_batch(module, optimizer, batch))
+                is_last = batch_index == n_batches - 1
+                if is_last:  # what is logged from here on belongs to the last batch
+                    self.batch_progress.is_last_batch = data_fetcher.done
+                    trainer._logger_connector.on_batch_start(batch)
+                batches.train(batch)
                 self._count_batch()
-                if bar is not None and bar.is_enabled and time.monotonic() > next_bar_update:
-                    bar.on_train_batch_end(trainer, module, {}, batch, batch_index)
+                if is_last:
+                    self._end_epoch(batches, batch)
+                else:
+                    self._batches_that_stepped += 1
+                if bar is not None and (is_last or time.monotonic() > next_bar_update):
+                    bar.on_train_batch_end(trainer, batches.module, {}, batch, batch_index)
                     next_bar_update = time.monotonic() + _SECONDS_BETWEEN_BAR_UPDATES
+        trainer._logger_connector.update_train_step_metrics()
 
-    def _train_batch(self, module: PLForecastingModule, optimizer: torch.optim.Optimizer, batch: Any) -> torch.Tensor:
-        """Compute loss and gradients, as Lightning's closure does."""
-        with torch.enable_grad():
-            output = module(batch.to_module_input(ModuleStage.TRAIN))
-            loss: torch.Tensor = module._compute_loss(
-                output, batch.future_target, module.train_criterion, batch.sample_weight
-            )
-            module._update_metrics(output, batch.future_target, module.train_metrics)
-            optimizer.zero_grad()
-            loss.backward()
-            module.configure_gradient_clipping(
-                optimizer, self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
-            )
-        return loss
+    def _end_epoch(self, batches: "_PlainBatches", batch: Any) -> None:
+        """Log the last batch's loss and let schedulers act, as Lightning does after the last batch."""
+        batches.module._current_fx_name = "training_step"
+        batches.module.log_train_loss(batches.loss, batch)
+        self.update_lr_schedulers("step", update_plateau_schedulers=False)
+        self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+        self.trainer._logger_connector.on_batch_end()
 
     def _count_batch(self) -> None:
         """Count a batch as Lightning would have done, so that steps, checkpoints and resumed runs agree."""
@@ -109,7 +111,53 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
         optimizer_progress.zero_grad.increment_ready()
         optimizer_progress.zero_grad.increment_started()
         optimizer_progress.zero_grad.increment_completed()
-        self._batches_that_stepped += 1
+
+
+class _PlainBatches:
+    """Trains batches: loss, gradients, clipping, update.
+
+    Parameters
+    ----------
+    trainer
+        Trainer whose network and optimizer are used.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self.module: Any = trainer.lightning_module
+        self.loss = torch.tensor(float("nan"))
+        self._trainer = trainer
+        self._optimizer = trainer.optimizers[0]
+        self._weights = [weight for group in self._optimizer.param_groups for weight in group["params"]]
+        self._has_own_zero_grad = is_overridden(self._optimizer, torch.optim.Optimizer, "zero_grad")
+        self._clips = trainer.gradient_clip_val is not None or is_overridden(
+            self.module, pl.LightningModule, "configure_gradient_clipping"
+        )
+
+    def train(self, batch: Any) -> None:
+        """Update the weights once."""
+        if batch.past_target.dtype != self.module.dtype:
+            batch = self._trainer.precision_plugin.convert_input(batch)
+        self._optimizer.step(lambda: self._differentiate(batch))
+
+    def _differentiate(self, batch: Any) -> torch.Tensor:
+        """Compute loss and gradients, as Lightning's closure does."""
+        module = self.module
+        with torch.enable_grad():
+            output = module(batch.to_module_input(ModuleStage.TRAIN))
+            self.loss = module._compute_loss(output, batch.future_target, module.train_criterion, batch.sample_weight)
+            module._update_metrics(output, batch.future_target, module.train_metrics)
+            if self._has_own_zero_grad:
+                self._optimizer.zero_grad()
+            else:  # the same without the time that PyTorch takes to record it for its profiler
+                for weight in self._weights:
+                    weight.grad = None
+            self.loss.backward()
+            if self._clips:
+                trainer = self._trainer
+                module.configure_gradient_clipping(
+                    self._optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+                )
+        return self.loss
 
 
 def use_fast_training(trainer: Any) -> None:
@@ -155,6 +203,10 @@ def sees_batches(callback: Callback) -> bool:
     if type(callback) is ModelCheckpoint and not callback._every_n_train_steps and not callback._train_time_interval:
         return False  # it has the hook, but acts on epochs only
     return any(is_overridden(callback, Callback, hook) for hook in _BATCH_HOOKS)
+
+
+def _is_enabled(bar: ProgressBar | None) -> bool:
+    return bar is not None and bool(getattr(bar, "is_enabled", True))
 
 
 def is_overridden(instance: object, base: type, method: str) -> bool:

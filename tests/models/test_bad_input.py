@@ -10,7 +10,7 @@ from darts import TimeSeries
 
 import seq_plugins
 from seq_plugins.models._arguments import ACTIVATIONS, ARGUMENT_CHECKS
-from tests.conftest import INPUT, OUTPUT, make_model, make_series
+from tests.conftest import INPUT, MODEL_NAMES, OUTPUT, make_model, make_series
 
 BAD_VALUES: dict[str, list[Any]] = {
     "input_chunk_length": [0, -3, 1.5, None, "12"],
@@ -42,7 +42,7 @@ def _own_arguments(model_name: str) -> set[str]:
     ("name", "argument"),
     [
         (name, argument)
-        for name in seq_plugins.models.__all__
+        for name in MODEL_NAMES
         for argument in BAD_VALUES
         if argument in _own_arguments(name) | {"batch_size"}
     ],

@@ -7,9 +7,8 @@ import pytest
 import torch
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput
 
-import seq_plugins
 from seq_plugins.models._base import SequenceModel
-from tests.conftest import INPUT, OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
+from tests.conftest import INPUT, MODEL_NAMES, OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -27,7 +26,7 @@ CONVOLUTIONS: dict[str, dict[str, Any]] = {
 def _variants() -> list[Any]:
     cases = [
         (name, arguments, f"{name}, {variant}")
-        for name in seq_plugins.models.__all__
+        for name in MODEL_NAMES
         for variant, arguments in VARIANTS.items()
         if "hidden_fc_sizes" not in arguments or takes(name, "hidden_fc_sizes")
     ]
@@ -40,7 +39,7 @@ def _variants() -> list[Any]:
 
 def _sequence_to_sequence_models() -> list[str]:
     """Every model whose loss is on every step unless told otherwise."""
-    return [name for name in seq_plugins.models.__all__ if make_model(name)._has_loss_on_every_step]
+    return [name for name in MODEL_NAMES if make_model(name)._has_loss_on_every_step]
 
 
 def _fitted(name: str, arguments: dict[str, Any]) -> SequenceModel:

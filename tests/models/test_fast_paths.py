@@ -13,7 +13,8 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from seq_plugins.models._base import SequenceModel
 from seq_plugins.models._fast_training import FastTrainingEpochLoop
-from tests.conftest import OUTPUT, make_model, make_series, takes, values_of
+from seq_plugins.models._forecast_series import _OWN_PARTS
+from tests.conftest import OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
 
 class History(Callback):
@@ -248,3 +249,50 @@ def test_optimizers_are_fused_where_they_can_be_and_the_user_did_not_choose() ->
     assert fused(pl_trainer_kwargs={"precision": "bf16-mixed", "gradient_clip_val": 1.0}) is None
     model = make_model("LinearModel", optimizer_kwargs={"lr": 0.1}).fit(make_series())
     assert model.model.optimizer_kwargs == {"lr": 0.1}
+
+
+@pytest.mark.parametrize("freq", ["D", "h", "MS", "B", 1, 3])
+@pytest.mark.parametrize("case", ["plain", "stride", "overlapping end", "parameters", "samples"])
+def test_historical_forecasts_are_the_series_that_darts_builds(freq: str | int, case: str) -> None:
+    targets = [with_static_covariates(make_series(length, 2, freq, seed=length)) for length in (25, 34)]
+    arguments_of_cases: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "stride": {"stride": 3},
+        "overlapping end": {"overlap_end": True},
+        "parameters": {"predict_likelihood_parameters": True},
+        "samples": {"num_samples": 3},
+    }
+    model = make_model("LinearModel", likelihood=GaussianLikelihood()).fit(targets)
+    made = []
+    for fast in (True, False):
+        model.fast_prediction = fast
+        made.append(
+            model.historical_forecasts(
+                targets,
+                forecast_horizon=OUTPUT,
+                retrain=False,
+                last_points_only=False,
+                show_warnings=False,
+                random_state=1,
+                **arguments_of_cases[case],
+            )
+        )
+    for ours, theirs in zip(*made, strict=True):
+        assert len(ours) == len(theirs) > 2
+        for forecast, expected in zip(ours, theirs, strict=True):
+            assert vars(forecast).keys() == vars(expected).keys()
+            assert forecast.time_index.equals(expected.time_index)
+            assert (forecast.freq, forecast.time_index.name) == (expected.freq, expected.time_index.name)
+            assert forecast.components.equals(expected.components)
+            np.testing.assert_array_equal(values_of(forecast), values_of(expected))
+            if case == "parameters":
+                assert forecast.static_covariates is None
+            else:
+                assert forecast.static_covariates.equals(expected.static_covariates)
+            assert len(forecast[1:]) == OUTPUT - 1
+            assert forecast.append(forecast.shift(OUTPUT)).freq == expected.freq
+
+
+def test_what_darts_builds_has_the_parts_that_fast_forecasts_replace() -> None:
+    """If this fails, Darts has renamed them, and forecasts are built one by one again."""
+    assert vars(make_series()).keys() >= _OWN_PARTS

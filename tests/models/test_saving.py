@@ -19,7 +19,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 
 import seq_plugins
 from seq_plugins.models._base import SequenceModel
-from tests.conftest import OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
+from tests.conftest import MODEL_NAMES, OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
 
 def _fitted(name: str, **arguments: Any) -> SequenceModel:
@@ -62,7 +62,7 @@ def test_a_loaded_model_forecasts_the_same(model_name: str, clean: bool, tmp_pat
 def test_all_models_and_their_ensemble_load_in_a_fresh_process_after_importing_the_package_alone(
     tmp_path: Path,
 ) -> None:
-    models = {name: make_model(name).fit(make_series()) for name in seq_plugins.models.__all__}
+    models = {name: make_model(name).fit(make_series()) for name in MODEL_NAMES}
     for name, model in models.items():
         model.save(str(tmp_path / f"{name}.pt"))
         np.save(tmp_path / f"{name}.npy", values_of(model.predict(OUTPUT)))
@@ -97,7 +97,7 @@ def test_only_our_models_are_registered_with_darts_for_loading() -> None:
     from darts.utils.serialization import get_safe_globals
 
     ours = {path for _, path in get_safe_globals() if path.startswith("seq_plugins")}
-    classes = [getattr(seq_plugins, name) for name in seq_plugins.models.__all__]
+    classes = [getattr(seq_plugins, name) for name in MODEL_NAMES]
     assert ours == {f"{model_class.__module__}.{model_class.__qualname__}" for model_class in classes}
 
 
