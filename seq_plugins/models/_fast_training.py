@@ -10,6 +10,7 @@ Lightning has no public place for such a loop. If its private names move, traini
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -73,9 +74,10 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
         bar = trainer.progress_bar_callback if _is_enabled(trainer.progress_bar_callback) else None
         next_bar_update = time.monotonic() + _SECONDS_BETWEEN_BAR_UPDATES
         n_batches = int(trainer.num_training_batches)
+        next_batch = _source_of_batches(data_fetcher)
         with trainer.precision_plugin.train_step_context():
             for batch_index in range(n_batches):
-                batch, _, _ = next(data_fetcher)
+                batch = next_batch()
                 is_last = batch_index == n_batches - 1
                 if is_last:  # what is logged from here on belongs to the last batch
                     self.batch_progress.is_last_batch = data_fetcher.done
@@ -158,6 +160,25 @@ class _PlainBatches:
                     self._optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
                 )
         return self.loss
+
+
+def _source_of_batches(data_fetcher: Any) -> Callable[[], Any]:
+    """Return what gives the next batch: PyTorch's loader in this process, without Lightning's wrappers if possible."""
+    try:
+        (loader,) = data_fetcher.combined_loader._iterator.iterators
+        sampler, fetch, pins_memory = loader._sampler_iter, loader._dataset_fetcher.fetch, loader._pin_memory
+    except (AttributeError, ValueError):  # worker processes, or names that have moved
+        return lambda: next(data_fetcher)[0]
+    if pins_memory:
+        return lambda: next(data_fetcher)[0]
+
+    def next_batch() -> Any:
+        batch = fetch(next(sampler))
+        data_fetcher.fetched += 1
+        data_fetcher.done = data_fetcher.fetched >= data_fetcher.length
+        return batch
+
+    return next_batch
 
 
 def use_fast_training(trainer: Any) -> None:
