@@ -10,10 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from seq_plugins.layers.dropout import VariationalDropout
+from seq_plugins.layers.recurrent_kernels import Cell, Kernel, Weights, choose_kernel, run_compiled, run_in_steps
 
 # B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates
 
@@ -36,7 +36,7 @@ class RecurrentLayer(nn.Module, ABC):
         Share of the state's units hidden from the next step's gates, the same ones at every step of a sequence.
     """
 
-    n_gates: ClassVar[int]
+    cell: ClassVar[Cell]
     # position of PyTorch's gates among Keras' gates
     keras_gates: ClassVar[Sequence[int]]
     has_recurrent_bias: ClassVar[bool] = False
@@ -45,10 +45,10 @@ class RecurrentLayer(nn.Module, ABC):
         super().__init__()
         self.input_dim = input_dim
         self.hidden_dim = hidden_dim
-        self.weight_ih = nn.Parameter(torch.empty(self.n_gates * hidden_dim, input_dim))
-        self.weight_hh = nn.Parameter(torch.empty(self.n_gates * hidden_dim, hidden_dim))
-        self.bias_ih = nn.Parameter(torch.empty(self.n_gates * hidden_dim))
-        self.bias_hh = nn.Parameter(torch.empty(self.n_gates * hidden_dim)) if self.has_recurrent_bias else None
+        self.weight_ih = nn.Parameter(torch.empty(self.cell.n_gates * hidden_dim, input_dim))
+        self.weight_hh = nn.Parameter(torch.empty(self.cell.n_gates * hidden_dim, hidden_dim))
+        self.bias_ih = nn.Parameter(torch.empty(self.cell.n_gates * hidden_dim))
+        self.bias_hh = nn.Parameter(torch.empty(self.cell.n_gates * hidden_dim)) if self.has_recurrent_bias else None
         # absent rather than inactive at zero: Darts takes a model with Monte Carlo dropout layers for probabilistic
         self.dropout = VariationalDropout(dropout) if dropout > 0 else None
         self.recurrent_dropout = VariationalDropout(recurrent_dropout) if recurrent_dropout > 0 else None
@@ -66,38 +66,31 @@ class RecurrentLayer(nn.Module, ABC):
         """Return the states `(B, L, D)` of `inputs` `(B, L, I)`."""
         if self.dropout is not None:
             inputs = self.dropout(inputs)
-        first_state = inputs.new_zeros(inputs.shape[0], self.hidden_dim)
-        mask = None if self.recurrent_dropout is None else self.recurrent_dropout.sample_mask(first_state)
-        if mask is None:
-            return self._run(inputs, first_state.unsqueeze(0))
-        return self._run_with_mask(inputs, first_state, mask)
+        mask = None
+        if self.recurrent_dropout is not None:
+            mask = self.recurrent_dropout.sample_mask(inputs.new_empty(inputs.shape[0], self.hidden_dim))
+        weights = self.weights
+        kernel = choose_kernel(self.cell, inputs, mask, weights)
+        if kernel is Kernel.COMPILED:
+            return run_compiled(self.cell, inputs, mask, weights)
+        if kernel is Kernel.STEPS:
+            return run_in_steps(self.cell, inputs, mask, weights)
+        return self._run_in_torch(inputs)
 
-    def _run(self, inputs: torch.Tensor, first_state: torch.Tensor) -> torch.Tensor:
-        """All steps in one call of PyTorch's kernel."""
+    @property
+    def weights(self) -> Weights:
+        """The weights by their names in the equations."""
+        return Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+
+    def _run_in_torch(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the states `(B, L, D)` of `inputs` `(B, L, I)` through PyTorch's kernel."""
+        first_state = inputs.new_zeros(1, inputs.shape[0], self.hidden_dim)
         bias_hh = torch.zeros_like(self.bias_ih) if self.bias_hh is None else self.bias_hh
-        return self._kernel(inputs, first_state, [self.weight_ih, self.weight_hh, self.bias_ih, bias_hh])
-
-    def _run_with_mask(self, inputs: torch.Tensor, first_state: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Step by step, since PyTorch's kernels know no dropout on the state."""
-        projected = F.linear(inputs, self.weight_ih, self.bias_ih)  # -> (B, L, G * D)
-        state, cell = first_state, first_state
-        states = []
-        for projected_step in projected.unbind(dim=1):
-            recurrent = F.linear(state * mask, self.weight_hh, self.bias_hh)  # -> (B, G * D)
-            state, cell = self._step(projected_step, recurrent, state, cell)
-            states.append(state)
-        return torch.stack(states, dim=1)
+        return self._call_torch(inputs, first_state, [self.weight_ih, self.weight_hh, self.bias_ih, bias_hh])
 
     @abstractmethod
-    def _kernel(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    def _call_torch(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
         """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, starting from `first_state` `(1, B, D)`."""
-
-    @staticmethod
-    @abstractmethod
-    def _step(
-        projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the next state and the next cell, `(B, D)`, from a step's two projections, `(B, G * D)`."""
 
     def load_keras_weights(self, kernel: np.ndarray, recurrent_kernel: np.ndarray, bias: np.ndarray) -> None:
         """Take over the weights that ``get_weights()`` gives for the layer of the same name in Keras.
@@ -116,7 +109,7 @@ class RecurrentLayer(nn.Module, ABC):
         ValueError
             If a shape is not that of this layer.
         """
-        gates = self.n_gates * self.hidden_dim
+        gates = self.cell.n_gates * self.hidden_dim
         bias_shape = (2, gates) if self.has_recurrent_bias else (gates,)
         expected_shapes = (self.input_dim, gates), (self.hidden_dim, gates), bias_shape
         for name, weight, expected in zip(
@@ -137,25 +130,33 @@ class RecurrentLayer(nn.Module, ABC):
 
     def _from_keras(self, weight: np.ndarray) -> torch.Tensor:
         """Reorder the gates along the last dimension."""
-        gates = np.split(weight, self.n_gates, axis=-1)
+        gates = np.split(weight, self.cell.n_gates, axis=-1)
         return torch.from_numpy(np.concatenate([gates[gate] for gate in self.keras_gates], axis=-1))
+
+
+def _simple_rnn_step(
+    projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tanh(projected + recurrent), cell
 
 
 class SimpleRNN(RecurrentLayer):
     """Keras' ``SimpleRNN``: ``h = tanh(W x + U h + b)``."""
 
-    n_gates = 1
+    cell = Cell("simple_rnn", n_gates=1, n_sums=1, n_values=0, step=_simple_rnn_step)
     keras_gates = (0,)
 
-    def _kernel(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    def _call_torch(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
         states, _ = torch.rnn_tanh(inputs, first_state, weights, True, 1, 0.0, self.training, False, True)
         return states
 
-    @staticmethod
-    def _step(
-        projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.tanh(projected + recurrent), cell
+
+def _lstm_step(
+    projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    input_gate, forget_gate, candidate, output_gate = (projected + recurrent).chunk(4, dim=-1)
+    cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
+    return torch.sigmoid(output_gate) * torch.tanh(cell), cell
 
 
 class LSTM(RecurrentLayer):
@@ -167,24 +168,27 @@ class LSTM(RecurrentLayer):
            https://doi.org/10.1162/neco.1997.9.8.1735
     """
 
-    n_gates = 4
+    cell = Cell("lstm", n_gates=4, n_sums=4, n_values=5, step=_lstm_step)
     keras_gates = (0, 1, 2, 3)
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
         nn.init.ones_(self.bias_ih[self.hidden_dim : 2 * self.hidden_dim])
 
-    def _kernel(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    def _call_torch(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
         states, _, _ = torch.lstm(inputs, [first_state, first_state], weights, True, 1, 0.0, self.training, False, True)
         return states
 
-    @staticmethod
-    def _step(
-        projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        input_gate, forget_gate, candidate, output_gate = (projected + recurrent).chunk(4, dim=-1)
-        cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
-        return torch.sigmoid(output_gate) * torch.tanh(cell), cell
+
+def _gru_step(
+    projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    reset_in, update_in, candidate_in = projected.chunk(3, dim=-1)
+    reset_rec, update_rec, candidate_rec = recurrent.chunk(3, dim=-1)
+    reset = torch.sigmoid(reset_in + reset_rec)
+    update = torch.sigmoid(update_in + update_rec)
+    candidate = torch.tanh(candidate_in + reset * candidate_rec)
+    return update * state + (1 - update) * candidate, cell
 
 
 class GRU(RecurrentLayer):
@@ -196,24 +200,13 @@ class GRU(RecurrentLayer):
            Translation", 2014, https://arxiv.org/abs/1406.1078
     """
 
-    n_gates = 3
+    cell = Cell("gru", n_gates=3, n_sums=4, n_values=4, step=_gru_step)
     keras_gates = (1, 0, 2)  # reset, update, candidate here; update, reset, candidate in Keras
     has_recurrent_bias = True
 
-    def _kernel(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    def _call_torch(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
         states, _ = torch.gru(inputs, first_state, weights, True, 1, 0.0, self.training, False, True)
         return states
-
-    @staticmethod
-    def _step(
-        projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        reset_in, update_in, candidate_in = projected.chunk(3, dim=-1)
-        reset_rec, update_rec, candidate_rec = recurrent.chunk(3, dim=-1)
-        reset = torch.sigmoid(reset_in + reset_rec)
-        update = torch.sigmoid(update_in + update_rec)
-        candidate = torch.tanh(candidate_in + reset * candidate_rec)
-        return update * state + (1 - update) * candidate, cell
 
 
 RECURRENT_LAYERS: dict[str, type[RecurrentLayer]] = {"RNN": SimpleRNN, "LSTM": LSTM, "GRU": GRU}

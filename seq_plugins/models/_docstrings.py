@@ -24,8 +24,9 @@ SHARED_PARAMETERS = {
             Share of each recurrent layer's inputs dropped in training, the same ones at every time step of a
             sequence. ``predict(..., mc_dropout=True)`` keeps it on.
         recurrent_dropout
-            Share of each recurrent layer's state hidden from its next step, likewise. It makes training slower,
-            since PyTorch's fast kernels do not know it.
+            Share of each recurrent layer's state hidden from its next step, likewise. Where the compiled kernel of
+            :mod:`seq_plugins.layers.recurrent_kernels` does not apply (GPU, low precision, large layers) it makes
+            training slower, since PyTorch's kernels do not know it.
         """,
     "{head_parameters}": """
         activation

@@ -9,7 +9,8 @@ import torch
 from darts.utils.torch import MonteCarloDropout
 from torch import nn
 
-from seq_plugins.layers import GRU, LSTM, RecurrentLayer, RecurrentStack, SimpleRNN, VariationalDropout
+from seq_plugins.layers import GRU, LSTM, RecurrentLayer, RecurrentStack, SimpleRNN, VariationalDropout, recurrent
+from seq_plugins.layers.recurrent_kernels import SWITCH, Cell, Kernel, Weights, run_compiled, run_in_steps
 
 # B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates
 
@@ -81,9 +82,13 @@ def values_and_gradients(
     return [outputs, *torch.autograd.grad((weights * outputs).sum(), [inputs, *parameters])]
 
 
+@pytest.mark.parametrize("setting", ["auto", "torch"])
 @each_dtype
 @each_layer
-def test_states_equal_those_of_keras(layer_class: type[RecurrentLayer], dtype: torch.dtype) -> None:
+def test_states_equal_those_of_keras(
+    layer_class: type[RecurrentLayer], dtype: torch.dtype, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, setting)
     states = layer_from_keras(layer_class, dtype)(keras_inputs(layer_class, dtype))
 
     expected = torch.tensor(keras_numbers(layer_class)["outputs"], dtype=dtype)
@@ -126,13 +131,13 @@ def test_kernels_start_with_the_spread_of_keras(layer_class: type[RecurrentLayer
     torch.manual_seed(0)
     expected = KERAS["initial"][layer_class.__name__]
     input_dim, n_columns = expected["kernel_shape"]
-    layer = layer_class(input_dim, n_columns // layer_class.n_gates)
+    layer = layer_class(input_dim, n_columns // layer_class.cell.n_gates)
 
     kernel = layer.weight_ih.detach().numpy()
     assert np.abs(kernel).max() <= np.sqrt(6 / (input_dim + n_columns)) + 1e-7
     assert np.abs(kernel).max() == pytest.approx(expected["kernel_max"], rel=0.01)
     assert kernel.std() == pytest.approx(expected["kernel_std"], rel=0.03)
-    gate_stds = [gate.std() for gate in np.split(kernel, layer_class.n_gates)]
+    gate_stds = [gate.std() for gate in np.split(kernel, layer_class.cell.n_gates)]
     assert gate_stds == pytest.approx(expected["gate_stds"], rel=0.03)
 
 
@@ -148,7 +153,7 @@ def test_recurrent_kernels_start_orthogonal_over_all_gates(layer_class: type[Rec
 def test_biases_start_as_in_keras_and_return_there_on_reset(layer_class: type[RecurrentLayer]) -> None:
     expected = KERAS["initial"][layer_class.__name__]
     input_dim, n_columns = expected["kernel_shape"]
-    layer = layer_class(input_dim, n_columns // layer_class.n_gates)
+    layer = layer_class(input_dim, n_columns // layer_class.cell.n_gates)
     for _ in range(2):
         biases = [bias.tolist() for bias in (layer.bias_ih, layer.bias_hh) if bias is not None]
         assert biases == np.atleast_2d(expected["bias"]).tolist()  # where gates are ordered otherwise, all are zero
@@ -164,23 +169,57 @@ def test_only_the_forget_gate_of_an_lstm_starts_with_a_bias_of_one() -> None:
 
 
 @each_layer
-def test_steps_with_a_mask_of_ones_equal_the_kernel_in_values_and_gradients(layer_class: type[RecurrentLayer]) -> None:
+def test_all_kernels_agree_in_values_and_gradients(layer_class: type[RecurrentLayer]) -> None:
     layer, inputs = layer_from_keras(layer_class), keras_inputs(layer_class).requires_grad_()
-    first_state = inputs.new_zeros(len(inputs), layer.hidden_dim)
+    mask_of_ones = inputs.new_ones(len(inputs), layer.hidden_dim)
 
-    in_steps = layer._run_with_mask(inputs, first_state, torch.ones_like(first_state))
-    in_one_call = layer._run(inputs, first_state.unsqueeze(0))
-
-    actual, expected = (
-        values_and_gradients(states, inputs, list(layer.parameters())) for states in (in_steps, in_one_call)
+    in_torch, *others = (
+        values_and_gradients(states, inputs, list(layer.parameters()))
+        for states in (
+            layer._run_in_torch(inputs),
+            run_in_steps(layer.cell, inputs, None, layer.weights),
+            run_in_steps(layer.cell, inputs, mask_of_ones, layer.weights),
+            run_compiled(layer.cell, inputs, None, layer.weights),
+            run_compiled(layer.cell, inputs, mask_of_ones, layer.weights),
+        )
     )
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
+
+    for other in others:
+        torch.testing.assert_close(other, in_torch, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("share", "kernel"),
+    [(0.0, Kernel.COMPILED), (0.0, Kernel.TORCH), (0.5, Kernel.COMPILED), (0.5, Kernel.STEPS)],
+)
+@each_layer
+def test_a_layer_runs_the_kernel_that_is_chosen(
+    layer_class: type[RecurrentLayer], share: float, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, inputs = layer_from_keras(layer_class, recurrent_dropout=share), keras_inputs(layer_class)
+    asked, ran = [], []
+
+    def choose(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights) -> Kernel:
+        asked.append((cell, inputs.shape, mask is None))
+        return kernel
+
+    monkeypatch.setattr(recurrent, "choose_kernel", choose)
+    monkeypatch.setattr(recurrent, "run_compiled", lambda *arguments: ran.append(Kernel.COMPILED))
+    monkeypatch.setattr(recurrent, "run_in_steps", lambda *arguments: ran.append(Kernel.STEPS))
+    monkeypatch.setattr(layer, "_run_in_torch", lambda inputs: ran.append(Kernel.TORCH))
+
+    layer(inputs)
+
+    assert ran == [kernel]
+    assert asked == [(layer.cell, inputs.shape, share == 0)]
+
+
+@pytest.mark.parametrize("setting", ["auto", "torch"])
 @each_layer
 def test_states_with_recurrent_dropout_follow_the_equations(
-    layer_class: type[RecurrentLayer], monkeypatch: pytest.MonkeyPatch
+    layer_class: type[RecurrentLayer], setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(SWITCH, setting)
     mask = np.array([[2.0, 0.0, 2.0, 0.0], [0.0, 0.0, 2.0, 2.0]])
     layer = layer_from_keras(layer_class, recurrent_dropout=0.5)
     monkeypatch.setattr(layer.recurrent_dropout, "sample_mask", lambda features: torch.from_numpy(mask))
