@@ -62,5 +62,5 @@ class HorizonHead(nn.Module):
         """Return the forecasts `(B, L', H, C, N)` of `states` `(B, L', D)` with `future` `(B, L', H, F)`."""
         if future is not None:
             states = torch.cat([states, future.flatten(start_dim=2)], dim=-1)  # -> (B, L', D + H * F)
-        forecasts: torch.Tensor = self.layers(states).unflatten(-1, self.output_shape)
-        return forecasts
+        forecasts: torch.Tensor = self.layers(states)  # -> (B, L', H * C * N)
+        return forecasts.view(*states.shape[:-1], *self.output_shape)

@@ -130,6 +130,7 @@ class _PlainBatches:
         self._trainer = trainer
         self._optimizer = trainer.optimizers[0]
         self._weights = [weight for group in self._optimizer.param_groups for weight in group["params"]]
+        self._has_metrics = len(self.module.train_metrics) > 0
         self._has_own_zero_grad = is_overridden(self._optimizer, torch.optim.Optimizer, "zero_grad")
         self._clips = trainer.gradient_clip_val is not None or is_overridden(
             self.module, pl.LightningModule, "configure_gradient_clipping"
@@ -147,7 +148,8 @@ class _PlainBatches:
         with torch.enable_grad():
             output = module(batch.to_module_input(ModuleStage.TRAIN))
             self.loss = module._compute_loss(output, batch.future_target, module.train_criterion, batch.sample_weight)
-            module._update_metrics(output, batch.future_target, module.train_metrics)
+            if self._has_metrics:
+                module._update_metrics(output, batch.future_target, module.train_metrics)
             if self._has_own_zero_grad:
                 self._optimizer.zero_grad()
             else:  # the same without the time that PyTorch takes to record it for its profiler

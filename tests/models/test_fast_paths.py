@@ -296,3 +296,19 @@ def test_historical_forecasts_are_the_series_that_darts_builds(freq: str | int, 
 def test_what_darts_builds_has_the_parts_that_fast_forecasts_replace() -> None:
     """If this fails, Darts has renamed them, and forecasts are built one by one again."""
     assert vars(make_series()).keys() >= _OWN_PARTS
+
+
+@pytest.mark.parametrize("cell", ["RNN", "LSTM", "GRU"])
+def test_the_compiled_layers_give_the_same_updates_as_those_of_pytorch(
+    recurrent_model_name: str, cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 updates in float64 agree."""
+    trained = []
+    for kernel in ("auto", "torch"):
+        monkeypatch.setenv("SEQ_PLUGINS_RECURRENT_KERNEL", kernel)
+        model, _ = _train(recurrent_model_name, {"model": cell, "n_epochs": 4, "batch_size": 9}, fast=True)
+        assert model.trainer.global_step == 20
+        trained.append(model)
+    compiled, plain = trained
+    for ours, theirs in zip(compiled.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-12)
