@@ -214,9 +214,8 @@ def run_entry(
                 ),
                 forecasts,
             )
-    except (
-        Exception
-    ) as error:  # whatever a model raises is its row's; the others go on, and the command fails at its end
+    except Exception as error:
+        # whatever a model raises is its row's; the others go on, and the command tells it and fails at its end
         yield replace(row, error=f"{type(error).__name__}: {error}"), None
 
 

@@ -219,7 +219,12 @@ def load_loops(cell: Cell, dtype: torch.dtype) -> Loops | None:
         with loops_module.listening_to_compilation(announce):
             _compile(cell, loops, dtype)
     except Exception as error:
-        logger.warning("The recurrent layers run on PyTorch's slower kernels: %s", error)
+        logger.warning(
+            "The recurrent layers run on PyTorch's slower kernels, since numba failed: %s. Install another "
+            "numba, or set %s=torch to keep this quiet.",
+            error,
+            SWITCH,
+        )
         return None
     return loops
 

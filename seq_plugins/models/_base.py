@@ -307,7 +307,7 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
     """Whether to train around PyTorch Lightning's work for each batch where that changes no result."""
 
     fast_prediction: bool = True
-    """Whether to predict around it, likewise."""
+    """Whether to predict around it, likewise; where no batch size is named, often more than `batch_size` at a time."""
 
     _module_class: ClassVar[type[SequenceModule]]
 
