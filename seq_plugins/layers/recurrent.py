@@ -62,8 +62,8 @@ class RecurrentLayer(nn.Module, ABC):
         if self.bias_hh is not None:
             nn.init.zeros_(self.bias_hh)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the states `(B, L, D)` of `inputs` `(B, L, I)`."""
+    def forward(self, inputs: torch.Tensor, last_only: bool = False) -> torch.Tensor:
+        """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, or only the last one, `(B, 1, D)`."""
         if self.dropout is not None:
             inputs = self.dropout(inputs)
         mask = None
@@ -72,10 +72,11 @@ class RecurrentLayer(nn.Module, ABC):
         weights = self.weights
         kernel = choose_kernel(self.cell, inputs, mask, weights)
         if kernel is Kernel.COMPILED:
-            return run_compiled(self.cell, inputs, mask, weights)
+            return run_compiled(self.cell, inputs, mask, weights, last_only)
         if kernel is Kernel.STEPS:
-            return run_in_steps(self.cell, inputs, mask, weights)
-        return self._run_in_torch(inputs)
+            return run_in_steps(self.cell, inputs, mask, weights, last_only)
+        states = self._run_in_torch(inputs)
+        return states[:, -1:] if last_only else states
 
     @property
     def weights(self) -> Weights:
@@ -143,7 +144,7 @@ def _simple_rnn_step(
 class SimpleRNN(RecurrentLayer):
     """Keras' ``SimpleRNN``: ``h = tanh(W x + U h + b)``."""
 
-    cell = Cell("simple_rnn", n_gates=1, n_sums=1, n_values=0, step=_simple_rnn_step)
+    cell = Cell("simple_rnn", n_gates=1, n_values=0, step=_simple_rnn_step)
     keras_gates = (0,)
 
     def _call_torch(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
@@ -168,7 +169,7 @@ class LSTM(RecurrentLayer):
            https://doi.org/10.1162/neco.1997.9.8.1735
     """
 
-    cell = Cell("lstm", n_gates=4, n_sums=4, n_values=5, step=_lstm_step)
+    cell = Cell("lstm", n_gates=4, n_values=5, step=_lstm_step)
     keras_gates = (0, 1, 2, 3)
 
     def reset_parameters(self) -> None:
@@ -200,7 +201,7 @@ class GRU(RecurrentLayer):
            Translation", 2014, https://arxiv.org/abs/1406.1078
     """
 
-    cell = Cell("gru", n_gates=3, n_sums=4, n_values=4, step=_gru_step)
+    cell = Cell("gru", n_gates=3, n_values=4, step=_gru_step)
     keras_gates = (1, 0, 2)  # reset, update, candidate here; update, reset, candidate in Keras
     has_recurrent_bias = True
 
@@ -245,3 +246,11 @@ class RecurrentStack(nn.Sequential):
         input_dims = [input_dim] + [hidden_dim] * (n_layers - 1)
         super().__init__(*(layer_class(dim, hidden_dim, dropout, recurrent_dropout) for dim in input_dims))
         self.output_dim = hidden_dim
+
+    def forward(self, inputs: torch.Tensor, last_only: bool = False) -> torch.Tensor:
+        """Return the topmost layer's states `(B, L, D)` of `inputs` `(B, L, I)`, or only the last one, `(B, 1, D)`."""
+        *lower, topmost = self
+        for layer in lower:
+            inputs = layer(inputs)
+        states: torch.Tensor = topmost(inputs, last_only)
+        return states

@@ -8,7 +8,7 @@ to machine code (:mod:`seq_plugins.layers.recurrent_loops`). Where it does not a
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -19,7 +19,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd import forward_ad
 
-# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates, S: sums
+from seq_plugins.layers.scratch_memory import ScratchMemory, carve, n_bytes_of
+
+# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,9 @@ Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], tuple[
 
 MAX_PRODUCT = 2**18
 """Multiplications in a matrix product that OpenBLAS, SciPy's, does without threads of its own."""
+
+N_ROWS = 128
+"""Sequences that are taken at once, so that what a step works on stays in the cache."""
 
 
 class Kernel(StrEnum):
@@ -47,7 +52,6 @@ class Cell(NamedTuple):
 
     name: str  # of its loops
     n_gates: int
-    n_sums: int  # that a step starts with: one for each gate, but two for the candidate of a GRU
     n_values: int  # numbers of a unit at a step, besides its state, without which there is no way back
     step: Step
 
@@ -173,7 +177,7 @@ def _wins(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: 
             tensor is not None and tensor.requires_grad for tensor in (inputs, *weights)
         )
         return wants_gradient and width <= 96
-    return width <= 128
+    return width <= 160
 
 
 @cache  # once for each kind of layer
@@ -187,8 +191,10 @@ def _log_choice(
 # --- step by step
 
 
-def run_in_steps(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights) -> torch.Tensor:
-    """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, through PyTorch's operations for each step."""
+def run_in_steps(
+    cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights, last_only: bool = False
+) -> torch.Tensor:
+    """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, or the last one, through PyTorch's operations."""
     projected = F.linear(inputs, weights.weight_ih, weights.bias_ih)  # -> (B, L, G * D)
     state = memory = inputs.new_zeros(inputs.shape[0], weights.weight_hh.shape[1])
     states = []
@@ -197,7 +203,7 @@ def run_in_steps(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, we
         recurrent = F.linear(seen, weights.weight_hh, weights.bias_hh)  # -> (B, G * D)
         state, memory = cell.step(projected_step, recurrent, state, memory)
         states.append(state)
-    return torch.stack(states, dim=1)
+    return torch.stack(states[-1:] if last_only else states, dim=1)
 
 
 # --- compiled
@@ -239,11 +245,11 @@ def _compile(cell: Cell, loops: Loops, dtype: torch.dtype) -> None:
     """Call the loops for the first time, with one unit, one feature, one sequence and two steps."""
     zeros = partial(np.zeros, dtype=str(dtype).removeprefix("torch."))
     weights, biases, no_mask = zeros((cell.n_gates, 1)), zeros(cell.n_gates), zeros((0, 0))
-    seen, values, states = zeros((2, 1, 3)), zeros((cell.n_values, 2, 1, 1)), zeros((2, 1, 1))
-    gradients = zeros((cell.n_sums, 2, 1, 1))
+    steps, values, states = zeros((2, 1, 2)), zeros((cell.n_values, 2, 1, 1)), zeros((2, 1, 1))
+    of_weights = zeros((cell.n_gates, 1)), zeros((cell.n_gates, 1)), zeros(cell.n_gates), zeros(cell.n_gates)
     forward, backward = map(_ignoring_a_full_disk, loops)
-    forward(seen, weights, weights, biases, biases, no_mask, values, states, 0, 1)
-    backward(weights, no_mask, values, states, gradients, 0, 1)
+    forward(steps, weights, weights, biases, biases, no_mask, values, states, 1)
+    backward(states, steps, weights, weights, no_mask, values, states, zeros((2, 1, 1)), *of_weights, 1)
 
 
 def _ignoring_a_full_disk(loop: Callable[..., None]) -> Callable[..., None]:
@@ -258,50 +264,85 @@ def _ignoring_a_full_disk(loop: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-class Trace(NamedTuple):
-    """What the way back needs of the way there."""
+class Trace:
+    """What the way back needs of the way there.
 
-    seen: torch.Tensor  # (L, B, D + I + 1)
-    values: torch.Tensor  # (V, L, B, D)
-    states: torch.Tensor  # (L, B, D)
+    Parameters
+    ----------
+    inputs
+        Features of all steps, `(B, L, I)`.
+    cell
+        The layer's equations.
+    n_units
+        Number of units, `D`.
+    states
+        Place for the states of all steps, `(B, L, D)`, which are handed out; ``None`` if only the last one is.
+    leads_back
+        Whether there will be a way back. Without one, a step needs the one before it only.
+    """
+
+    def __init__(
+        self, inputs: torch.Tensor, cell: Cell, n_units: int, states: torch.Tensor | None, leads_back: bool
+    ) -> None:
+        n_sequences, n_steps, n_inputs = inputs.shape
+        n_places = n_steps if leads_back else min(2, n_steps)
+        shapes = [
+            (n_steps, n_sequences, n_inputs + 1),
+            (cell.n_values, n_places, n_sequences, n_units),
+            (n_places if states is None else 0, n_sequences, n_units),
+        ]
+        features = inputs.detach().numpy()
+        self._block = SCRATCH_MEMORY.take(n_bytes_of(shapes, features.dtype))
+        self.steps, self.values, self.states = carve(self._block, shapes, features.dtype)
+        self.steps[..., :-1] = features.transpose(1, 0, 2)
+        self.steps[..., -1] = 1
+        if states is not None:
+            self.states = states.detach().transpose(0, 1).numpy()
+
+    def __del__(self) -> None:
+        SCRATCH_MEMORY.give_back(self._block)
 
 
-def run_compiled(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights) -> torch.Tensor:
-    """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, through machine code."""
-    states: torch.Tensor = CompiledRecurrence.apply(cell, inputs, mask, *weights)  # type: ignore[no-untyped-call]
-    return states
+SCRATCH_MEMORY = ScratchMemory(n_blocks=4, max_bytes=2**25)
+
+
+def run_compiled(
+    cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights, last_only: bool = False
+) -> torch.Tensor:
+    """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, or the last one `(B, 1, D)`, through machine code."""
+    if torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in (inputs, mask, *weights)
+    ):
+        states: torch.Tensor = CompiledRecurrence.apply(  # type: ignore[no-untyped-call]
+            cell, last_only, inputs, mask, *weights
+        )
+        return states
+    return _run_forward(cell, inputs, mask, weights, last_only, leads_back=False)[0]
 
 
 class CompiledRecurrence(torch.autograd.Function):
-    """A recurrent layer as one operation, from `(B, L, I)` to `(B, L, D)`."""
+    """A recurrent layer as one operation, from `(B, L, I)` to `(B, L, D)` or `(B, 1, D)`."""
 
     @staticmethod
     def forward(
-        ctx: Any, cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, *weights: torch.Tensor
+        ctx: Any, cell: Cell, last_only: bool, inputs: torch.Tensor, mask: torch.Tensor | None, *weights: torch.Tensor
     ) -> torch.Tensor:
         """Return the states and remember what leads back."""
-        trace = _run_forward(cell, _loaded(cell, inputs), inputs, mask, Weights(*weights))
-        states = trace.states.transpose(0, 1)
-        ctx.cell = cell
-        ctx.save_for_backward(inputs, mask, *weights, trace.seen, trace.values, states)
+        states, trace = _run_forward(cell, inputs, mask, Weights(*weights), last_only)
+        ctx.cell, ctx.last_only, ctx.trace = cell, last_only, trace
+        # PyTorch tells if somebody has changed the states in place
+        ctx.save_for_backward(inputs, mask, None if last_only else states, *weights)
         return states
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         """Return the gradients of the arguments of `forward`."""
-        inputs, mask, *weights, seen, values, states = ctx.saved_tensors
-        needed = ctx.needs_input_grad[1:]
+        inputs, mask, _, *weights = ctx.saved_tensors
+        needed = ctx.needs_input_grad[2:]
+        arguments = ctx.cell, inputs, mask, Weights(*weights), needed, gradient
         if torch.is_grad_enabled() or _are_functions_transformed() or _stands_for_several(gradient):
-            return None, *_differentiable_gradients(ctx.cell, inputs, mask, Weights(*weights), needed, gradient)
-        trace = Trace(seen, values, states.detach().transpose(0, 1))
-        return None, *_gradients(ctx.cell, inputs, mask, Weights(*weights), needed, gradient, trace)
-
-
-def _loaded(cell: Cell, inputs: torch.Tensor) -> Loops:
-    loops = load_loops(cell, inputs.dtype)
-    if loops is None:
-        raise RuntimeError("Expected compiled loops; ask `choose_kernel` first.")
-    return loops
+            return None, None, *_differentiable_gradients(*arguments, ctx.last_only)
+        return None, None, *_run_backward(*arguments, ctx.trace)
 
 
 def _differentiable_gradients(
@@ -311,17 +352,53 @@ def _differentiable_gradients(
     weights: Weights,
     needed: Sequence[bool],
     gradient: torch.Tensor,
+    last_only: bool,
 ) -> list[torch.Tensor | None]:
     """Return the gradients of inputs, mask and weights through PyTorch's operations, which have derivatives."""
     with torch.enable_grad():
-        states = run_in_steps(cell, inputs, mask, weights)
+        states = run_in_steps(cell, inputs, mask, weights, last_only)
     arguments = zip((inputs, mask, *weights), needed, strict=True)
     differentiated = [argument for argument, is_needed in arguments if is_needed and argument is not None]
     gradients = iter(torch.autograd.grad(states, differentiated, gradient, create_graph=torch.is_grad_enabled()))
     return [next(gradients) if is_needed else None for is_needed in needed]
 
 
-def _gradients(
+def _run_forward(
+    cell: Cell,
+    inputs: torch.Tensor,
+    mask: torch.Tensor | None,
+    weights: Weights,
+    last_only: bool,
+    leads_back: bool = True,
+) -> tuple[torch.Tensor, Trace]:
+    """Return the states, or the last one, and what leads back to inputs and weights."""
+    n_units = weights.weight_hh.shape[1]
+    weight_ih, weight_hh, bias_ih = (_to_array(weight) for weight in weights[:3])
+    bias_hh = bias_ih if weights.bias_hh is None else _to_array(weights.bias_hh)
+    mask_array = NO_MASK[inputs.dtype] if mask is None else _to_array(mask)
+    n_sequences, n_steps, _ = inputs.shape
+    states = None
+    if not last_only:  # with the steps first in memory
+        states = inputs.new_empty_strided((n_sequences, n_steps, n_units), (n_units, n_sequences * n_units, 1))
+    trace = Trace(inputs, cell, n_units, states, leads_back)
+    _load(cell, inputs.dtype).forward(
+        trace.steps,
+        weight_ih,
+        weight_hh,
+        bias_ih,
+        bias_hh,
+        mask_array,
+        trace.values,
+        trace.states,
+        _n_rows(n_units, trace.steps.shape[2]),
+    )
+    if states is None:
+        last_place = (n_steps - 1) % len(trace.states)
+        states = torch.from_numpy(trace.states[last_place]).unsqueeze(1).clone()  # -> (B, 1, D)
+    return states, trace
+
+
+def _run_backward(
     cell: Cell,
     inputs: torch.Tensor,
     mask: torch.Tensor | None,
@@ -331,55 +408,35 @@ def _gradients(
     trace: Trace,
 ) -> list[torch.Tensor | None]:
     """Return the gradients of inputs, mask and weights."""
-    n_steps, n_sequences, n_units = trace.states.shape
-    has_more_sums = cell.n_sums > cell.n_gates  # the candidate's input comes first, but the candidate is the last gate
-    of_sums = _run_backward(cell, _loaded(cell, inputs), gradient, mask, weights, trace).flatten(1, 2)
-    gradients: list[torch.Tensor | None] = [None] * len(needed)
-    if needed[0]:
-        kernels = weights.weight_ih.reshape(cell.n_gates, n_units, -1)
-        kernels = kernels.roll(1, dims=0) if has_more_sums else kernels
-        of_inputs = torch.bmm(of_sums[: cell.n_gates], kernels).sum(dim=0)  # -> (L * B, I)
-        gradients[0] = of_inputs.view(n_steps, n_sequences, -1).transpose(0, 1)
-    if any(needed[2:]):
-        seen = trace.seen.flatten(0, 1).T  # -> (D + I + 1, L * B)
-        of_matrices = torch.bmm(seen.expand(cell.n_sums, -1, -1), of_sums)  # -> (S, D + I + 1, D)
-        weight_hh, weight_ih, bias_ih = of_matrices.split((n_units, seen.shape[0] - n_units - 1, 1), dim=1)
-        bias_hh = None
-        if has_more_sums:
-            weight_hh, bias_hh = weight_hh[1:], bias_ih[1:].flatten()
-            weight_ih, bias_ih = weight_ih[:-1].roll(-1, dims=0), bias_ih[:-1].roll(-1, dims=0)
-        gradients[2:] = weight_ih.mT.flatten(0, 1), weight_hh.mT.flatten(0, 1), bias_ih.flatten(), bias_hh
-    return gradients
-
-
-def _run_forward(cell: Cell, loops: Loops, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights) -> Trace:
     n_sequences, n_steps, n_inputs = inputs.shape
-    n_units = weights.weight_hh.shape[1]
-    seen = inputs.new_empty(n_steps, n_sequences, n_units + n_inputs + 1)
-    seen[..., n_units:-1] = inputs.transpose(0, 1)
-    values = inputs.new_empty(cell.n_values, n_steps, n_sequences, n_units)
-    states = inputs.new_empty(n_steps, n_sequences, n_units)
-    weight_ih, weight_hh, bias_ih = (_to_array(weight) for weight in weights[:3])
-    bias_hh = bias_ih if weights.bias_hh is None else _to_array(weights.bias_hh)
-    mask_array = NO_MASK[inputs.dtype] if mask is None else _to_array(mask)
-    arrays = seen.numpy(), weight_ih, weight_hh, bias_ih, bias_hh, mask_array, values.numpy(), states.numpy()
-    for first, last in _parts(n_sequences, n_units * seen.shape[2]):
-        loops.forward(*arrays, first, last)
-    return Trace(seen, values, states)
-
-
-def _run_backward(
-    cell: Cell, loops: Loops, gradient: torch.Tensor, mask: torch.Tensor | None, weights: Weights, trace: Trace
-) -> torch.Tensor:
-    """Return the gradients of the sums `(S, L, B, D)` from that of the states `(B, L, D)`."""
     n_units = trace.states.shape[2]
-    of_sums = gradient.new_empty(cell.n_sums, *trace.states.shape)
-    of_sums[0] = gradient.transpose(0, 1)
-    mask_array = NO_MASK[gradient.dtype] if mask is None else _to_array(mask)
-    arrays = _to_array(weights.weight_hh), mask_array, trace.values.numpy(), trace.states.numpy(), of_sums.numpy()
-    for first, last in _parts(gradient.shape[0], n_units**2):
-        loops.backward(*arrays, first, last)
-    return of_sums
+    of_inputs = inputs.new_empty(n_steps, n_sequences, n_inputs) if needed[0] else inputs.new_empty(0, 0, n_inputs)
+    weight_ih, weight_hh, bias_ih = (weight.new_empty(weight.shape) for weight in weights[:3])
+    bias_hh = bias_ih if weights.bias_hh is None else bias_ih.new_empty(bias_ih.shape)
+    _load(cell, inputs.dtype).backward(
+        _to_array(gradient.transpose(0, 1)),
+        trace.steps,
+        _to_array(weights.weight_ih),
+        _to_array(weights.weight_hh),
+        NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
+        trace.values,
+        trace.states,
+        of_inputs.numpy(),
+        weight_ih.numpy(),
+        weight_hh.numpy(),
+        bias_ih.numpy(),
+        bias_hh.numpy(),
+        _n_rows(n_units, trace.steps.shape[2]),
+    )
+    of_arguments = of_inputs.transpose(0, 1), None, weight_ih, weight_hh, bias_ih, bias_hh
+    return [of_argument if is_needed else None for of_argument, is_needed in zip(of_arguments, needed, strict=True)]
+
+
+def _load(cell: Cell, dtype: torch.dtype) -> Loops:
+    loops = load_loops(cell, dtype)
+    if loops is None:
+        raise RuntimeError("Expected compiled loops; ask `choose_kernel` first.")
+    return loops
 
 
 NO_MASK = {torch.float32: np.zeros((0, 0), np.float32), torch.float64: np.zeros((0, 0), np.float64)}
@@ -390,8 +447,6 @@ def _to_array(tensor: torch.Tensor) -> np.ndarray:
     return array
 
 
-def _parts(n_sequences: int, product_size: int) -> Iterator[tuple[int, int]]:
-    """Yield the sequences to take at once, by the first and the one after the last."""
-    n_rows = max(1, MAX_PRODUCT // product_size)
-    for first in range(0, n_sequences, n_rows):
-        yield first, min(first + n_rows, n_sequences)
+def _n_rows(n_units: int, n_inputs: int) -> int:
+    """Return how many sequences to take at once."""
+    return max(1, min(N_ROWS, MAX_PRODUCT // (n_units * (n_units + n_inputs))))

@@ -4,13 +4,12 @@
 in this one file, because numba's cache on the disk notices changes of a function's own file only.
 
 What a step sees, `(B, D + I + 1)`, is the state before it, its input and a one. Multiplied with one matrix for each of
-the layer's sums, `(D + I + 1, D)`, it gives them complete. So a step is a few products of whole matrices, and loops
-over runs of `B * D` numbers that the compiler spreads over vector registers. `seen` is filled step by step, and in the
-end the gradient of those matrices is a single product with it. The way back is back-propagation through time [1]_.
+the layer's gates, `(D + I + 1, D)`, it gives their sums complete. So a step is a few products of whole matrices, and
+loops over runs of `B * D` numbers that the compiler spreads over vector registers. The way back is back-propagation
+through time [1]_; it adds up the gradient of those matrices step by step, while everything is in the cache.
 
-Every loop goes over the sequences from `first` to before `last` and never adds up two of them, so that what comes out
-for a sequence depends neither on the others nor on the number of threads; BLAS may round otherwise for other numbers of
-sequences.
+All steps are gone through for `n_rows` sequences at a time, for the cache's sake. What comes out for a sequence depends
+neither on the others nor on the number of threads; BLAS may round otherwise for other numbers of sequences.
 
 References
 ----------
@@ -25,17 +24,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates, S: sums, V: values to remember
+# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates, V: values to remember
 #
-# seen           (L, B, D + I + 1)
+# steps          (L, B, I + 1), inputs and a one
 # weight_ih      (G * D, I)
 # weight_hh      (G * D, D)
 # bias_ih        (G * D,)
 # bias_hh        (G * D,), of a GRU only
 # mask           (B, D), what states are multiplied with before they are seen, or empty
-# values         (V, L, B, D)
-# states         (L, B, D)
-# gradients      (S, L, B, D), those of the states in the first place until those of the sums fill them all
+# values         (V, L, B, D), or (V, 2, B, D) where nobody goes back
+# states         (L, B, D), or (2, B, D) where nobody goes back and only the last one counts
+# gradient       (T, B, D), that of the last T states
+# of_...         gradients of the inputs (L, B, I), or empty, and of the weights
 
 # of any type, since numba has none, or few that differ from version to version
 numba: Any = import_module("numba")
@@ -179,12 +179,6 @@ def _apply_tanh(values: Array) -> None:
         values[i] = tanh(values[i])
 
 
-@jit
-def _apply_sigmoid(values: Array) -> None:
-    for i in range(values.size):
-        values[i] = sigmoid(values[i])
-
-
 # --- what the layers share
 
 
@@ -197,7 +191,7 @@ def _transpose(matrix: Array, transposed: Array) -> None:
 
 @jit
 def _stack(weight_ih: Array, weight_hh: Array, bias_ih: Array) -> Array:
-    """Return the matrices `(S, D + I + 1, D)` of a layer whose sums are its gates."""
+    """Return the matrices `(G, D + I + 1, D)` that a layer's gates are multiplied with, from `seen`."""
     n_units, n_inputs = weight_hh.shape[1], weight_ih.shape[1]
     n_gates = len(weight_hh) // n_units
     weights = np.empty((n_gates, n_units + n_inputs + 1, n_units), weight_hh.dtype)
@@ -210,49 +204,55 @@ def _stack(weight_ih: Array, weight_hh: Array, bias_ih: Array) -> Array:
 
 
 @jit
-def _begin(seen: Array, n_units: int, first: int, last: int) -> None:
-    """Write the first state, zeros, and the ones of all steps."""
-    zero, one = seen.dtype.type(0), seen.dtype.type(1)
-    for b in range(first, last):
-        for d in range(n_units):
-            seen[0, b, d] = zero
-    for t in range(len(seen)):
-        for b in range(first, last):
-            seen[t, b, -1] = one
+def _unstack(of_weights: Array, of_weight_ih: Array, of_weight_hh: Array, of_bias_ih: Array) -> None:
+    """Write the gradients of a layer's weights, given those of its matrices."""
+    n_units = of_weight_hh.shape[1]
+    for gate in range(len(of_weights)):
+        units = slice(gate * n_units, (gate + 1) * n_units)
+        _transpose(of_weights[gate, :n_units], of_weight_hh[units])
+        _transpose(of_weights[gate, n_units:-1], of_weight_ih[units])
+        of_bias_ih[units] = of_weights[gate, -1]
 
 
 @jit
-def _hand_on(state: Array, mask: Array, seen: Array) -> None:
-    """Show the state `(B, D)` to the next step."""
+def _see(state: Array, mask: Array, step: Array, seen: Array) -> None:
+    """Write into `seen` `(B, D + I + 1)` the masked state `(B, D)` before a step, and the step `(B, I + 1)`."""
+    n_units = state.shape[1]
     for b in range(state.shape[0]):
         if mask.size > 0:
-            for d in range(state.shape[1]):
+            for d in range(n_units):
                 seen[b, d] = state[b, d] * mask[b, d]
         else:
-            for d in range(state.shape[1]):
+            for d in range(n_units):
                 seen[b, d] = state[b, d]
+        for i in range(step.shape[1]):
+            seen[b, n_units + i] = step[b, i]
 
 
 @jit
-def _hand_back(
-    gradients: Array, t: int, first: int, last: int, weight_hh: Array, mask: Array, part: Array, earlier: Array
-) -> None:
-    """Write into `earlier` `(B, D)` what the gradients of step `t` mean for the state before it."""
-    n_units = weight_hh.shape[1]
-    np.dot(gradients[0, t, first:last], weight_hh[:n_units], earlier)
-    for gate in range(1, len(weight_hh) // n_units):
-        np.dot(gradients[gate, t, first:last], weight_hh[gate * n_units : (gate + 1) * n_units], part)
+def _add_weight_gradients(seen: Array, to_gates: Array, part: Array, of_weights: Array) -> None:
+    """Add to `of_weights` `(G, D + I + 1, D)` what a step contributes, given the gradients of its gates `(G, B, D)`."""
+    for gate in range(len(of_weights)):
+        np.dot(seen.T, to_gates[gate], part)
+        _add(_run(part), _run(of_weights[gate]))
+
+
+@jit
+def _hand_back(to_gates: Array, weights: Array, part: Array, earlier: Array) -> None:
+    """Write into `earlier` `(B, X)` the products of the gates' gradients `(G, B, D)` with `weights` `(G * D, X)`."""
+    n_units = to_gates.shape[2]
+    np.dot(to_gates[0], weights[:n_units], earlier)
+    for gate in range(1, len(to_gates)):
+        np.dot(to_gates[gate], weights[gate * n_units : (gate + 1) * n_units], part)
         _add(_run(part), _run(earlier))
-    if mask.size > 0:
-        _multiply(_run(earlier), _run(mask))
 
 
-# --- SimpleRNN: one sum, and no values but the states
+# --- SimpleRNN: one gate, and no values but the states
 
 
 @cached_jit
 def simple_rnn_forward(
-    seen: Array,
+    steps: Array,
     weight_ih: Array,
     weight_hh: Array,
     bias_ih: Array,
@@ -260,48 +260,78 @@ def simple_rnn_forward(
     mask: Array,
     values: Array,
     states: Array,
-    first: int,
-    last: int,
+    n_rows: int,
 ) -> None:
-    """Fill `seen`, `values` and `states`, given the inputs in `seen`."""
-    n_steps, _, n_units = states.shape
+    """Fill `states`."""
+    n_steps, n_sequences, n_units = len(steps), steps.shape[1], weight_hh.shape[1]
     weights = _stack(weight_ih, weight_hh, bias_ih)
-    _begin(seen, n_units, first, last)
-    for t in range(n_steps):
-        state = states[t, first:last]
-        np.dot(seen[t, first:last], weights[0], state)
-        _apply_tanh(_run(state))
-        if t + 1 < n_steps:
-            _hand_on(state, mask[first:last], seen[t + 1, first:last])
+    for first in range(0, n_sequences, n_rows):
+        last = min(first + n_rows, n_sequences)
+        seen = np.empty((last - first, weights.shape[1]), weights.dtype)
+        state = np.zeros((last - first, n_units), weights.dtype)
+        for t in range(n_steps):
+            _see(state, mask[first:last], steps[t, first:last], seen)
+            state = states[t % len(states), first:last]
+            np.dot(seen, weights[0], state)
+            _apply_tanh(_run(state))
 
 
 @cached_jit
 def simple_rnn_backward(
-    weight_hh: Array, mask: Array, values: Array, states: Array, gradients: Array, first: int, last: int
+    gradient: Array,
+    steps: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    mask: Array,
+    values: Array,
+    states: Array,
+    of_inputs: Array,
+    of_weight_ih: Array,
+    of_weight_hh: Array,
+    of_bias_ih: Array,
+    of_bias_hh: Array,
+    n_rows: int,
 ) -> None:
-    """Turn the gradients of the states, in `gradients`, into those of the sums."""
-    n_steps, _, n_units = states.shape
-    later = np.zeros((last - first, n_units), states.dtype)
-    part = np.empty_like(later)
-    for t in range(n_steps - 1, -1, -1):
-        _simple_rnn_step_back(_run(states[t, first:last]), _run(later), _run(gradients[0, t, first:last]))
-        if t > 0:
-            _hand_back(gradients, t, first, last, weight_hh, mask[first:last], part, later)
+    """Fill the gradients of inputs and weights, given that of the newest states."""
+    n_steps, n_sequences, n_units = states.shape
+    n_seen = n_units + steps.shape[2]
+    of_weights = np.zeros((1, n_seen, n_units), states.dtype)
+    part_of_weights = np.empty((n_seen, n_units), states.dtype)
+    for first in range(0, n_sequences, n_rows):
+        last = min(first + n_rows, n_sequences)
+        seen = np.empty((last - first, n_seen), states.dtype)
+        first_state = np.zeros((last - first, n_units), states.dtype)
+        later, part = np.zeros_like(first_state), np.empty_like(first_state)
+        to_gates = np.empty((1, last - first, n_units), states.dtype)
+        part_of_inputs = np.empty((last - first, weight_ih.shape[1]), states.dtype)
+        for t in range(n_steps - 1, -1, -1):
+            if t >= n_steps - len(gradient):
+                _add(_run(gradient[t - n_steps, first:last]), _run(later))
+            _simple_rnn_step_back(_run(states[t, first:last]), _run(later), _run(to_gates[0]))
+            earlier = states[t - 1, first:last] if t > 0 else first_state
+            _see(earlier, mask[first:last], steps[t, first:last], seen)
+            _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
+            if of_inputs.size > 0:
+                _hand_back(to_gates, weight_ih, part_of_inputs, of_inputs[t, first:last])
+            _hand_back(to_gates, weight_hh, part, later)
+            if mask.size > 0:
+                _multiply(_run(later), _run(mask[first:last]))
+    _unstack(of_weights, of_weight_ih, of_weight_hh, of_bias_ih)
 
 
 @jit
-def _simple_rnn_step_back(state: Array, later: Array, gradient: Array) -> None:
+def _simple_rnn_step_back(state: Array, later: Array, to_gate: Array) -> None:
     one = state.dtype.type(1)
     for i in range(state.size):
-        gradient[i] = (gradient[i] + later[i]) * (one - state[i] * state[i])
+        to_gate[i] = later[i] * (one - state[i] * state[i])
 
 
-# --- LSTM: the sums of input gate, forget gate, candidate and output gate; their values, and the cell's
+# --- LSTM: input gate, forget gate, candidate and output gate; their values, and the cell's
 
 
 @cached_jit
 def lstm_forward(
-    seen: Array,
+    steps: Array,
     weight_ih: Array,
     weight_hh: Array,
     bias_ih: Array,
@@ -309,28 +339,26 @@ def lstm_forward(
     mask: Array,
     values: Array,
     states: Array,
-    first: int,
-    last: int,
+    n_rows: int,
 ) -> None:
-    """Fill `seen`, `values` and `states`, given the inputs in `seen`."""
-    n_steps, _, n_units = states.shape
+    """Fill `values` and `states`."""
+    n_steps, n_sequences, n_units = len(steps), steps.shape[1], weight_hh.shape[1]
     weights = _stack(weight_ih, weight_hh, bias_ih)
-    cell = np.zeros((last - first, n_units), states.dtype)
-    _begin(seen, n_units, first, last)
-    for t in range(n_steps):
-        for gate in range(4):
-            np.dot(seen[t, first:last], weights[gate], values[gate, t, first:last])
-        input_gate, forget_gate = _run(values[0, t, first:last]), _run(values[1, t, first:last])
-        candidate, output_gate = _run(values[2, t, first:last]), _run(values[3, t, first:last])
-        new_cell, state = values[4, t, first:last], states[t, first:last]
-        _apply_sigmoid(input_gate)
-        _apply_sigmoid(forget_gate)
-        _apply_tanh(candidate)
-        _apply_sigmoid(output_gate)
-        _lstm_step(input_gate, forget_gate, candidate, output_gate, _run(cell), _run(new_cell), _run(state))
-        cell = new_cell
-        if t + 1 < n_steps:
-            _hand_on(state, mask[first:last], seen[t + 1, first:last])
+    for first in range(0, n_sequences, n_rows):
+        last = min(first + n_rows, n_sequences)
+        seen = np.empty((last - first, weights.shape[1]), weights.dtype)
+        state = np.zeros((last - first, n_units), weights.dtype)
+        cell = np.zeros_like(state)
+        for t in range(n_steps):
+            _see(state, mask[first:last], steps[t, first:last], seen)
+            place = t % values.shape[1]
+            for gate in range(4):
+                np.dot(seen, weights[gate], values[gate, place, first:last])
+            input_gate, forget_gate = _run(values[0, place, first:last]), _run(values[1, place, first:last])
+            candidate, output_gate = _run(values[2, place, first:last]), _run(values[3, place, first:last])
+            new_cell, state = values[4, place, first:last], states[t % len(states), first:last]
+            _lstm_step(input_gate, forget_gate, candidate, output_gate, _run(cell), _run(new_cell), _run(state))
+            cell = new_cell
 
 
 @jit
@@ -343,38 +371,69 @@ def _lstm_step(
     new_cell: Array,
     state: Array,
 ) -> None:
-    for i in range(state.size):
-        value = forget_gate[i] * cell[i] + input_gate[i] * candidate[i]
-        new_cell[i] = value
-        state[i] = output_gate[i] * tanh(value)
+    for k in range(state.size):
+        i, f, c, o = sigmoid(input_gate[k]), sigmoid(forget_gate[k]), tanh(candidate[k]), sigmoid(output_gate[k])
+        input_gate[k], forget_gate[k], candidate[k], output_gate[k] = i, f, c, o
+        value = f * cell[k] + i * c
+        new_cell[k] = value
+        state[k] = o * tanh(value)
 
 
 @cached_jit
 def lstm_backward(
-    weight_hh: Array, mask: Array, values: Array, states: Array, gradients: Array, first: int, last: int
+    gradient: Array,
+    steps: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    mask: Array,
+    values: Array,
+    states: Array,
+    of_inputs: Array,
+    of_weight_ih: Array,
+    of_weight_hh: Array,
+    of_bias_ih: Array,
+    of_bias_hh: Array,
+    n_rows: int,
 ) -> None:
-    """Turn the gradients of the states, in `gradients`, into those of the sums."""
-    n_steps, _, n_units = states.shape
-    first_cell = np.zeros((last - first, n_units), states.dtype)
-    later, later_cell, part = np.zeros_like(first_cell), np.zeros_like(first_cell), np.empty_like(first_cell)
-    for t in range(n_steps - 1, -1, -1):
-        cell = values[4, t - 1, first:last] if t > 0 else first_cell
-        _lstm_step_back(
-            _run(values[0, t, first:last]),
-            _run(values[1, t, first:last]),
-            _run(values[2, t, first:last]),
-            _run(values[3, t, first:last]),
-            _run(cell),
-            _run(values[4, t, first:last]),
-            _run(later),
-            _run(later_cell),
-            _run(gradients[0, t, first:last]),
-            _run(gradients[1, t, first:last]),
-            _run(gradients[2, t, first:last]),
-            _run(gradients[3, t, first:last]),
-        )
-        if t > 0:
-            _hand_back(gradients, t, first, last, weight_hh, mask[first:last], part, later)
+    """Fill the gradients of inputs and weights, given that of the newest states."""
+    n_steps, n_sequences, n_units = states.shape
+    n_seen = n_units + steps.shape[2]
+    of_weights = np.zeros((4, n_seen, n_units), states.dtype)
+    part_of_weights = np.empty((n_seen, n_units), states.dtype)
+    for first in range(0, n_sequences, n_rows):
+        last = min(first + n_rows, n_sequences)
+        seen = np.empty((last - first, n_seen), states.dtype)
+        zeros = np.zeros((last - first, n_units), states.dtype)
+        later, later_cell, part = np.zeros_like(zeros), np.zeros_like(zeros), np.empty_like(zeros)
+        to_gates = np.empty((4, last - first, n_units), states.dtype)
+        part_of_inputs = np.empty((last - first, weight_ih.shape[1]), states.dtype)
+        for t in range(n_steps - 1, -1, -1):
+            if t >= n_steps - len(gradient):
+                _add(_run(gradient[t - n_steps, first:last]), _run(later))
+            earlier = states[t - 1, first:last] if t > 0 else zeros
+            earlier_cell = values[4, t - 1, first:last] if t > 0 else zeros
+            _lstm_step_back(
+                _run(values[0, t, first:last]),
+                _run(values[1, t, first:last]),
+                _run(values[2, t, first:last]),
+                _run(values[3, t, first:last]),
+                _run(earlier_cell),
+                _run(values[4, t, first:last]),
+                _run(later),
+                _run(later_cell),
+                _run(to_gates[0]),
+                _run(to_gates[1]),
+                _run(to_gates[2]),
+                _run(to_gates[3]),
+            )
+            _see(earlier, mask[first:last], steps[t, first:last], seen)
+            _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
+            if of_inputs.size > 0:
+                _hand_back(to_gates, weight_ih, part_of_inputs, of_inputs[t, first:last])
+            _hand_back(to_gates, weight_hh, part, later)
+            if mask.size > 0:
+                _multiply(_run(later), _run(mask[first:last]))
+    _unstack(of_weights, of_weight_ih, of_weight_hh, of_bias_ih)
 
 
 @jit
@@ -395,7 +454,7 @@ def _lstm_step_back(
     one = cell.dtype.type(1)
     for k in range(cell.size):
         i, f, c, o, squashed = input_gate[k], forget_gate[k], candidate[k], output_gate[k], tanh(new_cell[k])
-        to_state = to_input_gate[k] + later[k]
+        to_state = later[k]
         to_cell = later_cell[k] + to_state * o * (one - squashed * squashed)
         to_input_gate[k] = to_cell * c * i * (one - i)
         to_forget_gate[k] = to_cell * cell[k] * f * (one - f)
@@ -404,13 +463,13 @@ def _lstm_step_back(
         later_cell[k] = to_cell * f
 
 
-# --- GRU: the sums of the candidate's input, reset gate, update gate and the candidate's recurrent part, on which the
-# reset gate acts; in the end the candidate stands in the place of its input
+# --- GRU: reset gate, update gate and the candidate's recurrent part, on which the reset gate acts; the input of the
+# candidate is a sum of its own, in whose place the candidate stands in the end
 
 
 @cached_jit
 def gru_forward(
-    seen: Array,
+    steps: Array,
     weight_ih: Array,
     weight_hh: Array,
     bias_ih: Array,
@@ -418,96 +477,130 @@ def gru_forward(
     mask: Array,
     values: Array,
     states: Array,
-    first: int,
-    last: int,
+    n_rows: int,
 ) -> None:
-    """Fill `seen`, `values` and `states`, given the inputs in `seen`."""
-    n_steps, _, n_units = states.shape
-    weights = _stack_gru(weight_ih, weight_hh, bias_ih, bias_hh)
-    state = np.zeros((last - first, n_units), states.dtype)
-    _begin(seen, n_units, first, last)
-    for t in range(n_steps):
-        for gate in range(4):
-            np.dot(seen[t, first:last], weights[gate], values[gate, t, first:last])
-        candidate, reset = _run(values[0, t, first:last]), _run(values[1, t, first:last])
-        update, recurrent = _run(values[2, t, first:last]), _run(values[3, t, first:last])
-        new_state = states[t, first:last]
-        _apply_sigmoid(reset)
-        _apply_sigmoid(update)
-        _gru_step(candidate, reset, update, recurrent, _run(state), _run(new_state))
-        state = new_state
-        if t + 1 < n_steps:
-            _hand_on(state, mask[first:last], seen[t + 1, first:last])
+    """Fill `values` and `states`."""
+    n_steps, n_sequences, n_units = len(steps), steps.shape[1], weight_hh.shape[1]
+    weights, weights_of_input = _stack_gru(weight_ih, weight_hh, bias_ih, bias_hh)
+    for first in range(0, n_sequences, n_rows):
+        last = min(first + n_rows, n_sequences)
+        seen = np.empty((last - first, weights.shape[1]), weights.dtype)
+        state = np.zeros((last - first, n_units), weights.dtype)
+        for t in range(n_steps):
+            _see(state, mask[first:last], steps[t, first:last], seen)
+            place = t % values.shape[1]
+            for gate in range(3):
+                np.dot(seen, weights[gate], values[gate, place, first:last])
+            np.dot(steps[t, first:last], weights_of_input, values[3, place, first:last])
+            reset, update = _run(values[0, place, first:last]), _run(values[1, place, first:last])
+            recurrent, candidate = _run(values[2, place, first:last]), _run(values[3, place, first:last])
+            new_state = states[t % len(states), first:last]
+            _gru_step(reset, update, recurrent, candidate, _run(state), _run(new_state))
+            state = new_state
 
 
 @jit
-def _stack_gru(weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array) -> Array:
-    """Return the matrices `(S, D + I + 1, D)` of a GRU, whose gates are reset, update and candidate."""
-    n_units, n_inputs = weight_hh.shape[1], weight_ih.shape[1]
-    weights = np.zeros((4, n_units + n_inputs + 1, n_units), weight_hh.dtype)
+def _stack_gru(weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array) -> tuple[Array, Array]:
+    """Return the matrices `(G, D + I + 1, D)` of what is summed, and that of the candidate's input, `(I + 1, D)`."""
+    n_units = weight_hh.shape[1]
+    weights = _stack(weight_ih, weight_hh, bias_ih)
+    weights_of_input = weights[2, n_units:].copy()
+    weights[2, n_units:] = 0
     for gate in range(3):
-        units = slice(gate * n_units, (gate + 1) * n_units)
-        of_state, of_input = weights[gate + 1], weights[(gate + 1) % 3]
-        _transpose(weight_hh[units], of_state[:n_units])
-        _transpose(weight_ih[units], of_input[n_units:-1])
-        of_state[-1] += bias_hh[units]
-        of_input[-1] += bias_ih[units]
-    return weights
+        weights[gate, -1] += bias_hh[gate * n_units : (gate + 1) * n_units]
+    return weights, weights_of_input
 
 
 @jit
-def _gru_step(candidate: Array, reset: Array, update: Array, recurrent: Array, state: Array, new_state: Array) -> None:
+def _gru_step(reset: Array, update: Array, recurrent: Array, candidate: Array, state: Array, new_state: Array) -> None:
     for i in range(state.size):
-        value = tanh(candidate[i] + reset[i] * recurrent[i])
-        candidate[i] = value
-        new_state[i] = value + update[i] * (state[i] - value)
+        r, u = sigmoid(reset[i]), sigmoid(update[i])
+        c = tanh(candidate[i] + r * recurrent[i])
+        reset[i], update[i], candidate[i] = r, u, c
+        new_state[i] = c + u * (state[i] - c)
 
 
 @cached_jit
 def gru_backward(
-    weight_hh: Array, mask: Array, values: Array, states: Array, gradients: Array, first: int, last: int
+    gradient: Array,
+    steps: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    mask: Array,
+    values: Array,
+    states: Array,
+    of_inputs: Array,
+    of_weight_ih: Array,
+    of_weight_hh: Array,
+    of_bias_ih: Array,
+    of_bias_hh: Array,
+    n_rows: int,
 ) -> None:
-    """Turn the gradients of the states, in `gradients`, into those of the sums."""
-    n_steps, _, n_units = states.shape
-    first_state = np.zeros((last - first, n_units), states.dtype)
-    later, kept, part = np.zeros_like(first_state), np.zeros_like(first_state), np.empty_like(first_state)
-    for t in range(n_steps - 1, -1, -1):
-        state = states[t - 1, first:last] if t > 0 else first_state
-        _gru_step_back(
-            _run(values[0, t, first:last]),
-            _run(values[1, t, first:last]),
-            _run(values[2, t, first:last]),
-            _run(values[3, t, first:last]),
-            _run(state),
-            _run(later),
-            _run(kept),
-            _run(gradients[0, t, first:last]),
-            _run(gradients[1, t, first:last]),
-            _run(gradients[2, t, first:last]),
-            _run(gradients[3, t, first:last]),
-        )
-        if t > 0:
-            _hand_back(gradients[1:], t, first, last, weight_hh, mask[first:last], part, later)
+    """Fill the gradients of inputs and weights, given that of the newest states."""
+    n_steps, n_sequences, n_units = states.shape
+    n_seen = n_units + steps.shape[2]
+    of_weights = np.zeros((3, n_seen, n_units), states.dtype)
+    of_input_weights = np.zeros((steps.shape[2], n_units), states.dtype)
+    part_of_weights, part_of_input_weights = np.empty_like(of_weights[0]), np.empty_like(of_input_weights)
+    for first in range(0, n_sequences, n_rows):
+        last = min(first + n_rows, n_sequences)
+        seen = np.empty((last - first, n_seen), states.dtype)
+        zeros = np.zeros((last - first, n_units), states.dtype)
+        later, kept, part = np.zeros_like(zeros), np.zeros_like(zeros), np.empty_like(zeros)
+        to_gates, to_candidate = np.empty((3, last - first, n_units), states.dtype), np.empty_like(zeros)
+        part_of_inputs = np.empty((last - first, weight_ih.shape[1]), states.dtype)
+        for t in range(n_steps - 1, -1, -1):
+            if t >= n_steps - len(gradient):
+                _add(_run(gradient[t - n_steps, first:last]), _run(later))
+            earlier = states[t - 1, first:last] if t > 0 else zeros
+            _gru_step_back(
+                _run(values[0, t, first:last]),
+                _run(values[1, t, first:last]),
+                _run(values[2, t, first:last]),
+                _run(values[3, t, first:last]),
+                _run(earlier),
+                _run(later),
+                _run(kept),
+                _run(to_gates[0]),
+                _run(to_gates[1]),
+                _run(to_gates[2]),
+                _run(to_candidate),
+            )
+            _see(earlier, mask[first:last], steps[t, first:last], seen)
+            _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
+            np.dot(steps[t, first:last].T, to_candidate, part_of_input_weights)
+            _add(_run(part_of_input_weights), _run(of_input_weights))
+            if of_inputs.size > 0:
+                _hand_back(to_gates[:2], weight_ih, part_of_inputs, of_inputs[t, first:last])
+                np.dot(to_candidate, weight_ih[2 * n_units :], part_of_inputs)
+                _add(_run(part_of_inputs), _run(of_inputs[t, first:last]))
+            _hand_back(to_gates, weight_hh, part, later)
+            if mask.size > 0:
+                _multiply(_run(later), _run(mask[first:last]))
+    for gate in range(3):
+        of_bias_hh[gate * n_units : (gate + 1) * n_units] = of_weights[gate, -1]
+    of_weights[2, n_units:] = of_input_weights
+    _unstack(of_weights, of_weight_ih, of_weight_hh, of_bias_ih)
 
 
 @jit
 def _gru_step_back(
-    candidate: Array,
     reset: Array,
     update: Array,
     recurrent: Array,
+    candidate: Array,
     state: Array,
     later: Array,
     kept: Array,
-    to_candidate: Array,
     to_reset: Array,
     to_update: Array,
     to_recurrent: Array,
+    to_candidate: Array,
 ) -> None:
     one = state.dtype.type(1)
     for i in range(state.size):
-        c, r, u = candidate[i], reset[i], update[i]
-        to_state = to_candidate[i] + later[i] + kept[i]
+        r, u, c = reset[i], update[i], candidate[i]
+        to_state = later[i] + kept[i]
         to_sum = to_state * (one - u) * (one - c * c)
         to_candidate[i] = to_sum
         to_reset[i] = to_sum * recurrent[i] * r * (one - r)

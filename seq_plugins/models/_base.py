@@ -97,7 +97,8 @@ class SequenceModule(PLForecastingModule, ABC):
         Parameters
         ----------
         encoder
-            Layer from features `(B, L, I)` to states `(B, L', D)`. A state may depend on no later step than its own.
+            Layer from features `(B, L, I)` to states `(B, L', D)` or, called with ``last_only=True``, to the last one,
+            `(B, 1, D)`. A state may depend on no later step than its own.
         step_ends
             Position in ``0..L - 1`` of the newest input that each of the `L'` states has seen. By default, one state
             a step.
@@ -142,9 +143,9 @@ class SequenceModule(PLForecastingModule, ABC):
 
     def forecast_last_step(self, x_in: PLModuleInput) -> torch.Tensor:
         """Return the forecast `(B, H, C, N)` from the state that has seen the newest input."""
-        states = self.encoder(self._step_features(x_in))  # -> (B, L', D)
+        state = self.encoder(self._step_features(x_in), last_only=True)  # -> (B, 1, D)
         future = x_in.future_covariates
-        forecasts = self.head(states[:, -1:], None if future is None else future.unsqueeze(1))  # -> (B, 1, H, C, N)
+        forecasts = self.head(state, None if future is None else future.unsqueeze(1))  # -> (B, 1, H, C, N)
         last_forecast: torch.Tensor = forecasts.squeeze(1)
         return last_forecast
 
@@ -280,8 +281,8 @@ class Encoder(Protocol):
     output_dim: int
     """Number of features of a state, `D`."""
 
-    def __call__(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the states."""
+    def __call__(self, features: torch.Tensor, last_only: bool = False) -> torch.Tensor:
+        """Return the states or, where no other is needed, the last one, `(B, 1, D)`."""
 
 
 def _n_features(shape: tuple[int, ...] | None) -> int:

@@ -19,9 +19,9 @@ class Conv1DRecurrentEncoder(nn.Module):
         self.recurrent = recurrent
         self.output_dim = recurrent.output_dim
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Return the states of `input`."""
-        states: torch.Tensor = self.recurrent(self.down_sampling(input))
+    def forward(self, input: torch.Tensor, last_only: bool = False) -> torch.Tensor:
+        """Return the states of `input`, or only the last one."""
+        states: torch.Tensor = self.recurrent(self.down_sampling(input), last_only)
         return states
 
 

@@ -220,6 +220,74 @@ def test_a_graph_can_be_walked_twice(layer_class: type[RecurrentLayer]) -> None:
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
+@with_and_without_mask
+@each_dtype
+@each_layer
+@pytest.mark.parametrize("n_steps", [1, 2, 9])
+def test_the_last_state_alone_equals_the_last_of_all(
+    layer_class: type[RecurrentLayer], dtype: torch.dtype, is_masked: bool, n_steps: int
+) -> None:
+    layer, inputs = make_layer(layer_class, 3, 33, dtype), make_inputs(300, n_steps, 3, dtype=dtype)
+    mask = make_mask(300, layer) if is_masked else None
+    arguments = [inputs, *layer.parameters()]
+    expected = values_and_gradients(in_steps(layer, inputs, mask)[:, -1:], arguments)
+    for run in (run_compiled, run_in_steps):
+        states = run(layer.cell, inputs, mask, layer.weights, last_only=True)
+
+        assert states.shape == (300, 1, 33)
+        for one, other in zip(values_and_gradients(states, arguments), expected, strict=True):
+            scale = max(1.0, other.abs().max().item())
+            torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCES[dtype] * scale)
+        with torch.no_grad():
+            without_gradients = run(layer.cell, inputs, mask, layer.weights, last_only=True)
+        torch.testing.assert_close(without_gradients, states.detach(), rtol=0, atol=0)
+
+
+@each_layer
+def test_a_layer_gives_the_last_state_through_every_kernel(
+    layer_class: type[RecurrentLayer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = make_inputs(3, 5, 2)
+    for recurrent_dropout in (0.0, 0.5):
+        layer = layer_class(2, 4, recurrent_dropout=recurrent_dropout).double()
+        for setting in ("auto", "torch"):
+            monkeypatch.setenv(SWITCH, setting)
+            torch.manual_seed(1)
+            states = layer(inputs)
+            torch.manual_seed(1)
+            torch.testing.assert_close(layer(inputs, last_only=True), states[:, -1:], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("last_only", [False, True])
+@each_layer
+def test_memory_is_used_again_only_when_nobody_needs_it(layer_class: type[RecurrentLayer], last_only: bool) -> None:
+    layer = make_layer(layer_class, 2, 5)
+    arguments = list(layer.parameters())
+    inputs = [make_inputs(3, 6, 2) for _ in range(8)]
+    losses = [in_steps(layer, one)[:, -1 if last_only else slice(None)].pow(2).sum() for one in inputs]
+    expected = [torch.autograd.grad(loss, arguments) for loss in losses]
+
+    states = [run_compiled(layer.cell, one, None, layer.weights, last_only) for one in inputs]
+    values = [state.detach().clone() for state in states]
+    actual = []
+    for state, one in zip(states, inputs, strict=True):  # batches in between take what is free
+        actual.append(torch.autograd.grad(state.pow(2).sum(), arguments))
+        compiled(layer, torch.flip(one, [1])).sum().backward()
+
+    torch.testing.assert_close([state.detach() for state in states], values, rtol=0, atol=0)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
+
+
+@each_layer
+def test_states_that_were_changed_in_place_have_no_way_back(layer_class: type[RecurrentLayer]) -> None:
+    layer, inputs = make_layer(layer_class, 2, 5), make_inputs(3, 6, 2)
+    states = compiled(layer, inputs)
+    states.mul_(2)
+
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        states.sum().backward()
+
+
 @each_layer
 def test_only_what_is_needed_gets_a_gradient(layer_class: type[RecurrentLayer]) -> None:
     layer, inputs = make_layer(layer_class, 2, 5), make_inputs(3, 6, 2)
