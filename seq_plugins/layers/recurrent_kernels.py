@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import cache, partial
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,9 +35,6 @@ Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], tuple[
 
 MAX_PRODUCT = 2**18
 """Multiplications in a matrix product that OpenBLAS, SciPy's, does without threads of its own."""
-
-N_ROWS = 128
-"""Sequences that are taken at once, so that what a step works on stays in the cache."""
 
 
 class Kernel(StrEnum):
@@ -219,7 +217,8 @@ def load_loops(cell: Cell, dtype: torch.dtype) -> Loops | None:
         from seq_plugins.layers import recurrent_loops as loops_module
     except ImportError:
         return None
-    loops = Loops(getattr(loops_module, f"{cell.name}_forward"), getattr(loops_module, f"{cell.name}_backward"))
+    type_name = str(dtype).removeprefix("torch.")
+    loops = Loops(*(getattr(loops_module, f"{cell.name}_{way}")[type_name] for way in ("forward", "backward")))
     announce = partial(_announce, loops.forward.stats.cache_path)
     try:
         with loops_module.listening_to_compilation(announce):
@@ -264,46 +263,31 @@ def _ignoring_a_full_disk(loop: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-class Trace:
-    """What the way back needs of the way there.
+class Trace(NamedTuple):
+    """What the way back needs of the way there."""
 
-    Parameters
-    ----------
-    inputs
-        Features of all steps, `(B, L, I)`.
-    cell
-        The layer's equations.
-    n_units
-        Number of units, `D`.
-    states
-        Place for the states of all steps, `(B, L, D)`, which are handed out; ``None`` if only the last one is.
-    leads_back
-        Whether there will be a way back. Without one, a step needs the one before it only.
-    """
-
-    def __init__(
-        self, inputs: torch.Tensor, cell: Cell, n_units: int, states: torch.Tensor | None, leads_back: bool
-    ) -> None:
-        n_sequences, n_steps, n_inputs = inputs.shape
-        n_places = n_steps if leads_back else min(2, n_steps)
-        shapes = [
-            (n_steps, n_sequences, n_inputs + 1),
-            (cell.n_values, n_places, n_sequences, n_units),
-            (n_places if states is None else 0, n_sequences, n_units),
-        ]
-        features = inputs.detach().numpy()
-        self._block = SCRATCH_MEMORY.take(n_bytes_of(shapes, features.dtype))
-        self.steps, self.values, self.states = carve(self._block, shapes, features.dtype)
-        self.steps[..., :-1] = features.transpose(1, 0, 2)
-        self.steps[..., -1] = 1
-        if states is not None:
-            self.states = states.detach().transpose(0, 1).numpy()
-
-    def __del__(self) -> None:
-        SCRATCH_MEMORY.give_back(self._block)
+    steps: np.ndarray  # (L, B, I + 1), inputs and a one
+    values: np.ndarray  # (V, L, B, D)
+    states: np.ndarray  # (L, B, D)
 
 
 SCRATCH_MEMORY = ScratchMemory(n_blocks=4, max_bytes=2**25)
+
+
+def _shapes(cell: Cell, inputs: torch.Tensor, n_units: int, last_only: bool, leads_back: bool) -> list[tuple[int, ...]]:
+    """Return the shapes of a trace. Where nobody goes back, a step needs the one before it only."""
+    n_sequences, n_steps, n_inputs = inputs.shape
+    n_values_kept = n_steps if leads_back else min(2, n_steps)
+    n_states_kept = n_values_kept if last_only else n_steps
+    return [
+        (n_steps, n_sequences, n_inputs + 1),
+        (cell.n_values, n_values_kept, n_sequences, n_units),
+        (n_states_kept, n_sequences, n_units),
+    ]
+
+
+def _numpy_type(tensor: torch.Tensor) -> type[np.floating]:
+    return np.float32 if tensor.dtype is torch.float32 else np.float64
 
 
 def run_compiled(
@@ -328,21 +312,22 @@ class CompiledRecurrence(torch.autograd.Function):
         ctx: Any, cell: Cell, last_only: bool, inputs: torch.Tensor, mask: torch.Tensor | None, *weights: torch.Tensor
     ) -> torch.Tensor:
         """Return the states and remember what leads back."""
-        states, trace = _run_forward(cell, inputs, mask, Weights(*weights), last_only)
-        ctx.cell, ctx.last_only, ctx.trace = cell, last_only, trace
-        # PyTorch tells if somebody has changed the states in place
-        ctx.save_for_backward(inputs, mask, None if last_only else states, *weights)
+        states, block = _run_forward(cell, inputs, mask, Weights(*weights), last_only, leads_back=True)
+        ctx.cell, ctx.last_only = cell, last_only
+        # PyTorch frees the block after the way back, and tells if somebody has changed the states in place
+        ctx.save_for_backward(inputs, mask, block, None if last_only else states, *weights)
         return states
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         """Return the gradients of the arguments of `forward`."""
-        inputs, mask, _, *weights = ctx.saved_tensors
+        inputs, mask, block, _, *weights = ctx.saved_tensors
         needed = ctx.needs_input_grad[2:]
         arguments = ctx.cell, inputs, mask, Weights(*weights), needed, gradient
         if torch.is_grad_enabled() or _are_functions_transformed() or _stands_for_several(gradient):
             return None, None, *_differentiable_gradients(*arguments, ctx.last_only)
-        return None, None, *_run_backward(*arguments, ctx.trace)
+        shapes = _shapes(ctx.cell, inputs, weights[1].shape[1], ctx.last_only, leads_back=True)
+        return None, None, *_run_backward(*arguments, Trace(*carve(block.numpy(), shapes, _numpy_type(inputs))))
 
 
 def _differentiable_gradients(
@@ -369,33 +354,34 @@ def _run_forward(
     mask: torch.Tensor | None,
     weights: Weights,
     last_only: bool,
-    leads_back: bool = True,
-) -> tuple[torch.Tensor, Trace]:
-    """Return the states, or the last one, and what leads back to inputs and weights."""
-    n_units = weights.weight_hh.shape[1]
+    leads_back: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the states, or the last one, and the memory that holds the trace."""
+    n_steps, n_units = inputs.shape[1], weights.weight_hh.shape[1]
+    dtype = _numpy_type(inputs)
+    shapes = _shapes(cell, inputs, n_units, last_only, leads_back)
+    block = SCRATCH_MEMORY.take(n_bytes_of(shapes, dtype))
+    trace = Trace(*carve(block, shapes, dtype))
+    trace.steps[..., :-1] = inputs.detach().numpy().transpose(1, 0, 2)
+    trace.steps[..., -1] = 1
     weight_ih, weight_hh, bias_ih = (_to_array(weight) for weight in weights[:3])
-    bias_hh = bias_ih if weights.bias_hh is None else _to_array(weights.bias_hh)
-    mask_array = NO_MASK[inputs.dtype] if mask is None else _to_array(mask)
-    n_sequences, n_steps, _ = inputs.shape
-    states = None
-    if not last_only:  # with the steps first in memory
-        states = inputs.new_empty_strided((n_sequences, n_steps, n_units), (n_units, n_sequences * n_units, 1))
-    trace = Trace(inputs, cell, n_units, states, leads_back)
     _load(cell, inputs.dtype).forward(
         trace.steps,
         weight_ih,
         weight_hh,
         bias_ih,
-        bias_hh,
-        mask_array,
+        bias_ih if weights.bias_hh is None else _to_array(weights.bias_hh),
+        NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
         trace.values,
         trace.states,
-        _n_rows(n_units, trace.steps.shape[2]),
+        _n_rows(trace),
     )
-    if states is None:
+    if last_only:
         last_place = (n_steps - 1) % len(trace.states)
         states = torch.from_numpy(trace.states[last_place]).unsqueeze(1).clone()  # -> (B, 1, D)
-    return states, trace
+    else:
+        states = torch.from_numpy(trace.states.transpose(1, 0, 2))  # -> (B, L, D)
+    return states, torch.from_numpy(block)
 
 
 def _run_backward(
@@ -409,7 +395,6 @@ def _run_backward(
 ) -> list[torch.Tensor | None]:
     """Return the gradients of inputs, mask and weights."""
     n_sequences, n_steps, n_inputs = inputs.shape
-    n_units = trace.states.shape[2]
     of_inputs = inputs.new_empty(n_steps, n_sequences, n_inputs) if needed[0] else inputs.new_empty(0, 0, n_inputs)
     weight_ih, weight_hh, bias_ih = (weight.new_empty(weight.shape) for weight in weights[:3])
     bias_hh = bias_ih if weights.bias_hh is None else bias_ih.new_empty(bias_ih.shape)
@@ -426,7 +411,7 @@ def _run_backward(
         weight_hh.numpy(),
         bias_ih.numpy(),
         bias_hh.numpy(),
-        _n_rows(n_units, trace.steps.shape[2]),
+        _n_rows(trace),
     )
     of_arguments = of_inputs.transpose(0, 1), None, weight_ih, weight_hh, bias_ih, bias_hh
     return [of_argument if is_needed else None for of_argument, is_needed in zip(of_arguments, needed, strict=True)]
@@ -447,6 +432,10 @@ def _to_array(tensor: torch.Tensor) -> np.ndarray:
     return array
 
 
-def _n_rows(n_units: int, n_inputs: int) -> int:
-    """Return how many sequences to take at once."""
-    return max(1, min(N_ROWS, MAX_PRODUCT // (n_units * (n_units + n_inputs))))
+def _n_rows(trace: Trace) -> int:
+    """Return how many sequences to take at once: in as few parts of one size as the products allow."""
+    n_sequences, n_units = trace.steps.shape[1], trace.states.shape[2]
+    most = max(1, MAX_PRODUCT // (n_units * (n_units + trace.steps.shape[2])))
+    n_parts = ceil(n_sequences / most)
+    n_rows: int = ceil(n_sequences / n_parts)
+    return n_rows

@@ -20,6 +20,7 @@ References
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib import import_module
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -54,8 +55,22 @@ OPTIONS: dict[str, Any] = {
 jit = numba.njit(**OPTIONS)
 
 
-def cached_jit(function: Callable[..., None]) -> Any:
-    """Compile `function` when it is first called, and keep the machine code where a folder can be written."""
+def cached_jit(function: Callable[..., None]) -> dict[str, Any]:
+    """Return `function` for each type of its arrays, compiled when it is first called.
+
+    The machine code is kept where a folder can be written, that of each type in files of its own: numba gives them
+    numbers, and two processes that first compile different types at the same time would give them the same ones.
+    """
+    return {dtype: _cached_jit(_twin(function, f"{function.__name__}_{dtype}")) for dtype in ("float32", "float64")}
+
+
+def _twin(function: Callable[..., None], name: str) -> FunctionType:
+    twin = FunctionType(function.__code__, function.__globals__, name)
+    twin.__qualname__ = name  # the name of the files
+    return twin
+
+
+def _cached_jit(function: Callable[..., None]) -> Any:
     try:
         return numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # there is no such folder
@@ -313,9 +328,10 @@ def simple_rnn_backward(
             _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
             if of_inputs.size > 0:
                 _hand_back(to_gates, weight_ih, part_of_inputs, of_inputs[t, first:last])
-            _hand_back(to_gates, weight_hh, part, later)
-            if mask.size > 0:
-                _multiply(_run(later), _run(mask[first:last]))
+            if t > 0:
+                _hand_back(to_gates, weight_hh, part, later)
+                if mask.size > 0:
+                    _multiply(_run(later), _run(mask[first:last]))
     _unstack(of_weights, of_weight_ih, of_weight_hh, of_bias_ih)
 
 
@@ -430,9 +446,10 @@ def lstm_backward(
             _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
             if of_inputs.size > 0:
                 _hand_back(to_gates, weight_ih, part_of_inputs, of_inputs[t, first:last])
-            _hand_back(to_gates, weight_hh, part, later)
-            if mask.size > 0:
-                _multiply(_run(later), _run(mask[first:last]))
+            if t > 0:
+                _hand_back(to_gates, weight_hh, part, later)
+                if mask.size > 0:
+                    _multiply(_run(later), _run(mask[first:last]))
     _unstack(of_weights, of_weight_ih, of_weight_hh, of_bias_ih)
 
 
@@ -574,9 +591,10 @@ def gru_backward(
                 _hand_back(to_gates[:2], weight_ih, part_of_inputs, of_inputs[t, first:last])
                 np.dot(to_candidate, weight_ih[2 * n_units :], part_of_inputs)
                 _add(_run(part_of_inputs), _run(of_inputs[t, first:last]))
-            _hand_back(to_gates, weight_hh, part, later)
-            if mask.size > 0:
-                _multiply(_run(later), _run(mask[first:last]))
+            if t > 0:
+                _hand_back(to_gates, weight_hh, part, later)
+                if mask.size > 0:
+                    _multiply(_run(later), _run(mask[first:last]))
     for gate in range(3):
         of_bias_hh[gate * n_units : (gate + 1) * n_units] = of_weights[gate, -1]
     of_weights[2, n_units:] = of_input_weights

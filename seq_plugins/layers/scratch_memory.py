@@ -16,54 +16,55 @@ ALIGNMENT: Final = 64
 
 
 class ScratchMemory:
-    """Blocks of memory, some of which are kept for later when they are given back. Threads may share it.
+    """Blocks of memory, some of which are kept for later when nobody refers to them any more. Threads may share it.
 
     Parameters
     ----------
     n_blocks
-        Number of blocks that are kept at most.
+        Number of free blocks that are kept at most; the oldest is let go.
     max_bytes
         Size of the largest block that is kept.
     """
 
     def __init__(self, n_blocks: int, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._free: deque[np.ndarray] = deque(maxlen=n_blocks)
+        self.free: deque[np.ndarray] = deque(maxlen=n_blocks)
 
     def take(self, n_bytes: int) -> np.ndarray:
-        """Return a block of at least `n_bytes`, with anything in it.
+        """Return at least `n_bytes` with anything in them, which are free again when no array refers to them.
 
         Parameters
         ----------
         n_bytes
-            Size of the block.
+            Number of bytes.
         """
-        for _ in range(len(self._free)):
+        return np.asarray(_Lease(self, self._find(n_bytes)))
+
+    def _find(self, n_bytes: int) -> np.ndarray:
+        for _ in range(len(self.free)):
             try:
-                block = self._free.popleft()
+                block = self.free.pop()  # the newest may still be in the cache
             except IndexError:  # another thread was faster
                 break
             if n_bytes <= len(block) <= 2 * n_bytes:
                 return block
-            self._free.append(block)
-        return _aligned_block(n_bytes)
-
-    def give_back(self, block: np.ndarray) -> None:
-        """Take a block back that nobody reads or writes any more; the oldest is let go if there are too many.
-
-        Parameters
-        ----------
-        block
-            What `take` returned.
-        """
-        if len(block) <= self.max_bytes:
-            self._free.append(block)
+            self.free.appendleft(block)
+        block = np.empty(n_bytes + ALIGNMENT, np.uint8)
+        start = -block.ctypes.data % ALIGNMENT
+        return block[start : start + n_bytes]
 
 
-def _aligned_block(n_bytes: int) -> np.ndarray:
-    block = np.empty(n_bytes + ALIGNMENT, np.uint8)
-    start = -block.ctypes.data % ALIGNMENT
-    return block[start : start + n_bytes]
+class _Lease:
+    """What the arrays on a block refer to; the block is free when it goes."""
+
+    def __init__(self, memory: ScratchMemory, block: np.ndarray) -> None:
+        self._memory = memory
+        self._block = block
+        self.__array_interface__ = block.__array_interface__
+
+    def __del__(self) -> None:
+        if len(self._block) <= self._memory.max_bytes:
+            self._memory.free.append(self._block)
 
 
 def carve(block: np.ndarray, shapes: Sequence[tuple[int, ...]], dtype: Any) -> list[np.ndarray]:

@@ -179,7 +179,7 @@ class SequenceModule(PLForecastingModule, ABC):
         if x_in.static_covariates is not None:
             static = x_in.static_covariates.flatten(start_dim=1).unsqueeze(1)  # -> (B, 1, S)
             features.append(static.expand(-1, self.input_chunk_length, -1))
-        return torch.cat(features, dim=-1)
+        return features[0] if len(features) == 1 else torch.cat(features, dim=-1)
 
     def _compute_loss(
         self,

@@ -749,6 +749,29 @@ def test_the_first_compilation_is_told_and_later_processes_use_its_code(copied_p
     assert list(kept_in.glob("*.nbc"))
 
 
+def test_processes_that_compile_different_types_at_once_keep_the_right_code(copied_package: Path) -> None:
+    script = """
+import sys
+import torch
+from seq_plugins.layers import SimpleRNN
+layer = SimpleRNN(2, 4).to(getattr(torch, sys.argv[1]))
+states = layer(layer.weight_ih.new_ones(3, 5, 2))
+assert "CompiledRecurrence" in type(states.grad_fn).__name__, states.grad_fn
+"""
+    kept = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", SWITCH)}
+    commands = [[sys.executable, "-B", "-c", script, dtype] for dtype in ("float32", "float64")]
+    for _ in range(2):  # the second time with the code of the first
+        processes = [
+            subprocess.Popen(command, cwd=copied_package, env=kept | {"PYTHONPATH": str(copied_package)})
+            for command in commands
+        ]
+        assert [process.wait() for process in processes] == [0, 0]
+
+    kept_in = copied_package / "seq_plugins" / "layers" / "__pycache__"
+    names = {path.name.split(".")[1].rsplit("-", 1)[0] for path in kept_in.glob("*.nbc")}
+    assert {"simple_rnn_forward_float32", "simple_rnn_forward_float64"} <= names
+
+
 def test_where_no_folder_can_be_written_the_code_is_compiled_again(copied_package: Path) -> None:
     (copied_package / "seq_plugins" / "layers" / "__pycache__").write_text("no folder")
     home = copied_package / "home"

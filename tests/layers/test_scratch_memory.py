@@ -1,49 +1,57 @@
 import threading
+from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 
 from seq_plugins.layers.scratch_memory import ALIGNMENT, ScratchMemory, carve, n_bytes_of
 
 
-def test_a_block_that_was_given_back_is_handed_out_again() -> None:
+def address(array: np.ndarray) -> int:
+    return int(array.ctypes.data)
+
+
+def test_a_block_that_nobody_refers_to_is_handed_out_again() -> None:
     memory = ScratchMemory(n_blocks=2, max_bytes=1000)
     block = memory.take(100)
-    memory.give_back(block)
+    place = address(block)
+    part = torch.from_numpy(block[10:].view(np.int16).reshape(5, 9)).transpose(0, 1)
+    del block
 
-    assert memory.take(90) is block
+    other = memory.take(100)
+    assert address(other) != place
+    del part
+    assert address(memory.take(90)) == place
 
 
 @pytest.mark.parametrize("n_bytes", [101, 49])
 def test_a_block_of_another_size_is_left_for_others(n_bytes: int) -> None:
     memory = ScratchMemory(n_blocks=2, max_bytes=1000)
-    block = memory.take(100)
-    memory.give_back(block)
+    place = address(memory.take(100))
 
     other = memory.take(n_bytes)
 
     assert len(other) == n_bytes
-    assert not np.shares_memory(block, other)
-    assert memory.take(100) is block
+    assert address(other) != place
+    assert address(memory.take(100)) == place
 
 
 def test_blocks_in_use_do_not_overlap() -> None:
     memory = ScratchMemory(n_blocks=2, max_bytes=1000)
+    blocks = [memory.take(100) for _ in range(4)]
 
-    assert not np.shares_memory(memory.take(100), memory.take(100))
+    assert not any(np.shares_memory(one, other) for one, other in combinations(blocks, 2))
 
 
 def test_no_more_and_no_larger_blocks_are_kept_than_asked() -> None:
     memory = ScratchMemory(n_blocks=2, max_bytes=100)
     blocks = [memory.take(n_bytes) for n_bytes in (101, 100, 99, 98)]
-    for block in blocks:
-        memory.give_back(block)
+    places = [address(block) for block in blocks]
+    while blocks:
+        blocks.pop(0)
 
-    kept = [memory.take(98), memory.take(98), memory.take(98)]
-
-    assert kept[0] is blocks[2]
-    assert kept[1] is blocks[3]
-    assert not any(kept[2] is block for block in blocks)
+    assert [address(block) for block in memory.free] == places[2:]
 
 
 def test_arrays_of_a_block_are_aligned_and_apart() -> None:
@@ -55,7 +63,7 @@ def test_arrays_of_a_block_are_aligned_and_apart() -> None:
     assert [array.shape for array in arrays] == shapes
     for number, array in enumerate(arrays):
         array[...] = number
-        assert array.ctypes.data % ALIGNMENT == 0
+        assert address(array) % ALIGNMENT == 0
         assert array.flags.c_contiguous
     assert [np.unique(array).tolist() for array in arrays] == [[0], [], [2]]
 
@@ -70,7 +78,6 @@ def test_threads_never_share_a_block() -> None:
             block[:] = number
             if (block != number).any():
                 clashes.append(number)
-            memory.give_back(block)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -79,3 +86,4 @@ def test_threads_never_share_a_block() -> None:
         thread.join()
 
     assert not clashes
+    assert 1 <= len(memory.free) <= 4
