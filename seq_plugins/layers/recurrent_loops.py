@@ -253,13 +253,23 @@ def _add_weight_gradients(seen: Array, to_gates: Array, part: Array, of_weights:
 
 
 @jit
-def _hand_back(to_gates: Array, weights: Array, part: Array, earlier: Array) -> None:
-    """Write into `earlier` `(B, X)` the products of the gates' gradients `(G, B, D)` with `weights` `(G * D, X)`."""
+def _hand_back(to_gates: Array, weight_hh: Array, mask: Array, later: Array) -> None:
+    """Write into `later` `(G, B, D)` what the gradient of each gate `(G, B, D)` means for the state before it."""
     n_units = to_gates.shape[2]
-    np.dot(to_gates[0], weights[:n_units], earlier)
+    for gate in range(len(to_gates)):
+        np.dot(to_gates[gate], weight_hh[gate * n_units : (gate + 1) * n_units], later[gate])
+        if mask.size > 0:
+            _multiply(_run(later[gate]), _run(mask))
+
+
+@jit
+def _hand_to_inputs(to_gates: Array, weight_ih: Array, part: Array, of_inputs: Array) -> None:
+    """Write into `of_inputs` `(B, I)` what the gradients of the gates `(G, B, D)` mean for them."""
+    n_units = to_gates.shape[2]
+    np.dot(to_gates[0], weight_ih[:n_units], of_inputs)
     for gate in range(1, len(to_gates)):
-        np.dot(to_gates[gate], weights[gate * n_units : (gate + 1) * n_units], part)
-        _add(_run(part), _run(earlier))
+        np.dot(to_gates[gate], weight_ih[gate * n_units : (gate + 1) * n_units], part)
+        _add(_run(part), _run(of_inputs))
 
 
 # --- SimpleRNN: one gate, and no values but the states
@@ -316,22 +326,20 @@ def simple_rnn_backward(
         last = min(first + n_rows, n_sequences)
         seen = np.empty((last - first, n_seen), states.dtype)
         first_state = np.zeros((last - first, n_units), states.dtype)
-        later, part = np.zeros_like(first_state), np.empty_like(first_state)
-        to_gates = np.empty((1, last - first, n_units), states.dtype)
+        later = np.zeros((1, last - first, n_units), states.dtype)
+        to_gates = np.empty_like(later)
         part_of_inputs = np.empty((last - first, weight_ih.shape[1]), states.dtype)
         for t in range(n_steps - 1, -1, -1):
             if t >= n_steps - len(gradient):
-                _add(_run(gradient[t - n_steps, first:last]), _run(later))
+                _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
             _simple_rnn_step_back(_run(states[t, first:last]), _run(later), _run(to_gates[0]))
             earlier = states[t - 1, first:last] if t > 0 else first_state
             _see(earlier, mask[first:last], steps[t, first:last], seen)
             _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
             if of_inputs.size > 0:
-                _hand_back(to_gates, weight_ih, part_of_inputs, of_inputs[t, first:last])
+                _hand_to_inputs(to_gates, weight_ih, part_of_inputs, of_inputs[t, first:last])
             if t > 0:
-                _hand_back(to_gates, weight_hh, part, later)
-                if mask.size > 0:
-                    _multiply(_run(later), _run(mask[first:last]))
+                _hand_back(to_gates, weight_hh, mask[first:last], later)
     _unstack(of_weights, of_weight_ih, of_weight_hh, of_bias_ih)
 
 
@@ -420,12 +428,13 @@ def lstm_backward(
         last = min(first + n_rows, n_sequences)
         seen = np.empty((last - first, n_seen), states.dtype)
         zeros = np.zeros((last - first, n_units), states.dtype)
-        later, later_cell, part = np.zeros_like(zeros), np.zeros_like(zeros), np.empty_like(zeros)
-        to_gates = np.empty((4, last - first, n_units), states.dtype)
+        later = np.zeros((4, last - first, n_units), states.dtype)
+        to_gates = np.empty_like(later)
+        later_cell = np.zeros_like(zeros)
         part_of_inputs = np.empty((last - first, weight_ih.shape[1]), states.dtype)
         for t in range(n_steps - 1, -1, -1):
             if t >= n_steps - len(gradient):
-                _add(_run(gradient[t - n_steps, first:last]), _run(later))
+                _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
             earlier = states[t - 1, first:last] if t > 0 else zeros
             earlier_cell = values[4, t - 1, first:last] if t > 0 else zeros
             _lstm_step_back(
@@ -445,11 +454,9 @@ def lstm_backward(
             _see(earlier, mask[first:last], steps[t, first:last], seen)
             _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
             if of_inputs.size > 0:
-                _hand_back(to_gates, weight_ih, part_of_inputs, of_inputs[t, first:last])
+                _hand_to_inputs(to_gates, weight_ih, part_of_inputs, of_inputs[t, first:last])
             if t > 0:
-                _hand_back(to_gates, weight_hh, part, later)
-                if mask.size > 0:
-                    _multiply(_run(later), _run(mask[first:last]))
+                _hand_back(to_gates, weight_hh, mask[first:last], later)
     _unstack(of_weights, of_weight_ih, of_weight_hh, of_bias_ih)
 
 
@@ -468,10 +475,10 @@ def _lstm_step_back(
     to_candidate: Array,
     to_output_gate: Array,
 ) -> None:
-    one = cell.dtype.type(1)
-    for k in range(cell.size):
+    one, size = cell.dtype.type(1), cell.size
+    for k in range(size):
         i, f, c, o, squashed = input_gate[k], forget_gate[k], candidate[k], output_gate[k], tanh(new_cell[k])
-        to_state = later[k]
+        to_state = later[k] + later[size + k] + later[2 * size + k] + later[3 * size + k]
         to_cell = later_cell[k] + to_state * o * (one - squashed * squashed)
         to_input_gate[k] = to_cell * c * i * (one - i)
         to_forget_gate[k] = to_cell * cell[k] * f * (one - f)
@@ -563,12 +570,13 @@ def gru_backward(
         last = min(first + n_rows, n_sequences)
         seen = np.empty((last - first, n_seen), states.dtype)
         zeros = np.zeros((last - first, n_units), states.dtype)
-        later, kept, part = np.zeros_like(zeros), np.zeros_like(zeros), np.empty_like(zeros)
-        to_gates, to_candidate = np.empty((3, last - first, n_units), states.dtype), np.empty_like(zeros)
+        later = np.zeros((3, last - first, n_units), states.dtype)
+        to_gates = np.empty_like(later)
+        kept, to_candidate = np.zeros_like(zeros), np.empty_like(zeros)
         part_of_inputs = np.empty((last - first, weight_ih.shape[1]), states.dtype)
         for t in range(n_steps - 1, -1, -1):
             if t >= n_steps - len(gradient):
-                _add(_run(gradient[t - n_steps, first:last]), _run(later))
+                _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
             earlier = states[t - 1, first:last] if t > 0 else zeros
             _gru_step_back(
                 _run(values[0, t, first:last]),
@@ -588,13 +596,11 @@ def gru_backward(
             np.dot(steps[t, first:last].T, to_candidate, part_of_input_weights)
             _add(_run(part_of_input_weights), _run(of_input_weights))
             if of_inputs.size > 0:
-                _hand_back(to_gates[:2], weight_ih, part_of_inputs, of_inputs[t, first:last])
+                _hand_to_inputs(to_gates[:2], weight_ih, part_of_inputs, of_inputs[t, first:last])
                 np.dot(to_candidate, weight_ih[2 * n_units :], part_of_inputs)
                 _add(_run(part_of_inputs), _run(of_inputs[t, first:last]))
             if t > 0:
-                _hand_back(to_gates, weight_hh, part, later)
-                if mask.size > 0:
-                    _multiply(_run(later), _run(mask[first:last]))
+                _hand_back(to_gates, weight_hh, mask[first:last], later)
     for gate in range(3):
         of_bias_hh[gate * n_units : (gate + 1) * n_units] = of_weights[gate, -1]
     of_weights[2, n_units:] = of_input_weights
@@ -615,10 +621,10 @@ def _gru_step_back(
     to_recurrent: Array,
     to_candidate: Array,
 ) -> None:
-    one = state.dtype.type(1)
-    for i in range(state.size):
+    one, size = state.dtype.type(1), state.size
+    for i in range(size):
         r, u, c = reset[i], update[i], candidate[i]
-        to_state = later[i] + kept[i]
+        to_state = kept[i] + later[i] + later[size + i] + later[2 * size + i]
         to_sum = to_state * (one - u) * (one - c * c)
         to_candidate[i] = to_sum
         to_reset[i] = to_sum * recurrent[i] * r * (one - r)
