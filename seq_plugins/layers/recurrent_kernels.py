@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import cache, partial
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,6 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd import forward_ad
 
-from seq_plugins.layers.parts import parts_of, run_parts
 from seq_plugins.layers.scratch_memory import ScratchMemory, carve, n_bytes_of
 
 # B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates
@@ -247,8 +247,8 @@ def _compile(cell: Cell, loops: Loops, dtype: torch.dtype) -> None:
     steps, values, states = zeros((2, 1, 2)), zeros((cell.n_values, 2, 1, 1)), zeros((2, 1, 1))
     of_weights = zeros((cell.n_gates, 1)), zeros((cell.n_gates, 1)), zeros(cell.n_gates), zeros(cell.n_gates)
     forward, backward = map(_ignoring_a_full_disk, loops)
-    forward(steps, weights, weights, biases, biases, no_mask, values, states, 0, 1)
-    backward(states, steps, weights, weights, no_mask, values, states, zeros((2, 1, 1)), *of_weights, 0, 1)
+    forward(steps, weights, weights, biases, biases, no_mask, values, states, 1)
+    backward(states, steps, weights, weights, no_mask, values, states, zeros((2, 1, 1)), *of_weights, 1)
 
 
 def _ignoring_a_full_disk(loop: Callable[..., None]) -> Callable[..., None]:
@@ -365,11 +365,17 @@ def _run_forward(
     trace.steps[..., :-1] = inputs.detach().numpy().transpose(1, 0, 2)
     trace.steps[..., -1] = 1
     weight_ih, weight_hh, bias_ih = (_to_array(weight) for weight in weights[:3])
-    bias_hh = bias_ih if weights.bias_hh is None else _to_array(weights.bias_hh)
-    mask_array = NO_MASK[inputs.dtype] if mask is None else _to_array(mask)
-    arguments = trace.steps, weight_ih, weight_hh, bias_ih, bias_hh, mask_array, trace.values, trace.states
-    forward = _load(cell, inputs.dtype).forward
-    run_parts(lambda _, first, last: forward(*arguments, first, last), _parts(trace))
+    _load(cell, inputs.dtype).forward(
+        trace.steps,
+        weight_ih,
+        weight_hh,
+        bias_ih,
+        bias_ih if weights.bias_hh is None else _to_array(weights.bias_hh),
+        NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
+        trace.values,
+        trace.states,
+        _n_rows(trace),
+    )
     if last_only:
         last_place = (n_steps - 1) % len(trace.states)
         states = torch.from_numpy(trace.states[last_place]).unsqueeze(1).clone()  # -> (B, 1, D)
@@ -390,7 +396,9 @@ def _run_backward(
     """Return the gradients of inputs, mask and weights."""
     n_sequences, n_steps, n_inputs = inputs.shape
     of_inputs = inputs.new_empty(n_steps, n_sequences, n_inputs) if needed[0] else inputs.new_empty(0, 0, n_inputs)
-    arguments = (
+    weight_ih, weight_hh, bias_ih = (weight.new_empty(weight.shape) for weight in weights[:3])
+    bias_hh = bias_ih if weights.bias_hh is None else bias_ih.new_empty(bias_ih.shape)
+    _load(cell, inputs.dtype).backward(
         _to_array(gradient.transpose(0, 1)),
         trace.steps,
         _to_array(weights.weight_ih),
@@ -399,34 +407,14 @@ def _run_backward(
         trace.values,
         trace.states,
         of_inputs.numpy(),
+        weight_ih.numpy(),
+        weight_hh.numpy(),
+        bias_ih.numpy(),
+        bias_hh.numpy(),
+        _n_rows(trace),
     )
-    parts = _parts(trace)
-    of_weights = [_empty_like(weights) for _ in parts]
-    backward = _load(cell, inputs.dtype).backward
-
-    def work(number: int, first: int, last: int) -> None:
-        weight_ih, weight_hh, bias_ih, bias_hh = of_weights[number]
-        bias_hh = bias_ih if bias_hh is None else bias_hh
-        backward(*arguments, weight_ih.numpy(), weight_hh.numpy(), bias_ih.numpy(), bias_hh.numpy(), first, last)
-
-    run_parts(work, parts)
-    of_arguments = of_inputs.transpose(0, 1), None, *_sum(of_weights)
+    of_arguments = of_inputs.transpose(0, 1), None, weight_ih, weight_hh, bias_ih, bias_hh
     return [of_argument if is_needed else None for of_argument, is_needed in zip(of_arguments, needed, strict=True)]
-
-
-def _empty_like(weights: Weights) -> Weights:
-    weight_ih, weight_hh, bias_ih = (weight.new_empty(weight.shape) for weight in weights[:3])
-    return Weights(weight_ih, weight_hh, bias_ih, None if weights.bias_hh is None else torch.empty_like(bias_ih))
-
-
-def _sum(of_parts: list[Weights]) -> Weights:
-    """Add up what the parts of a batch contribute, in their order."""
-    total = of_parts[0]
-    for of_part in of_parts[1:]:
-        for one, other in zip(total, of_part, strict=True):
-            if one is not None and other is not None:
-                one += other
-    return total
 
 
 def _load(cell: Cell, dtype: torch.dtype) -> Loops:
@@ -444,6 +432,10 @@ def _to_array(tensor: torch.Tensor) -> np.ndarray:
     return array
 
 
-def _parts(trace: Trace) -> list[tuple[int, int]]:
-    n_units = trace.states.shape[2]
-    return parts_of(trace.steps.shape[1], max(1, MAX_PRODUCT // (n_units * (n_units + trace.steps.shape[2]))))
+def _n_rows(trace: Trace) -> int:
+    """Return how many sequences to take at once: in as few parts of one size as the products allow."""
+    n_sequences, n_units = trace.steps.shape[1], trace.states.shape[2]
+    most = max(1, MAX_PRODUCT // (n_units * (n_units + trace.steps.shape[2])))
+    n_parts = ceil(n_sequences / most)
+    n_rows: int = ceil(n_sequences / n_parts)
+    return n_rows
