@@ -1,0 +1,95 @@
+"""What the notebook's sequence-to-sequence training does and Darts has no argument for, as Lightning callbacks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from darts.utils.data.torch_datasets.utils import ModuleStage
+from pytorch_lightning.callbacks import Callback
+from torch.utils.data import DataLoader, Sampler
+
+
+class EveryStepError(Callback):
+    """Logs the mean absolute error of the validation set's forecasts from every step, as ``val_every_step_error``.
+
+    Our models' own validation errors are those of the last step, since that is what is forecast.
+    """
+
+    name = "val_every_step_error"
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Start anew."""
+        self._sum, self._count = 0.0, 0
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Add the errors of a batch; only in training do our networks forecast from every step."""
+        every_step = pl_module(batch.to_module_input(stage=ModuleStage.TRAIN)).state
+        errors = (every_step.prediction[..., 0] - every_step.target).abs()
+        self._sum += float(errors.sum())
+        self._count += errors.numel()
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Log the mean."""
+        pl_module.log(self.name, self._sum / self._count)
+
+
+class TimeOrderedTraining(Callback):
+    """Lets training windows come in the order of time, shuffled in a buffer.
+
+    Parameters
+    ----------
+    buffer_size
+        Number of windows among which the next one is drawn.
+    """
+
+    def __init__(self, buffer_size: int) -> None:
+        self.buffer_size = buffer_size
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Give the training's loader another sampler; Darts' ``dataloader_kwargs`` would give it to validation too."""
+        if stage != "fit":
+            return
+        loader = trainer.datamodule.train_dataloader()
+        sampler = BufferedSampler(len(loader.dataset), self.buffer_size)
+        trainer.datamodule.train_dataloader = lambda: DataLoader(
+            loader.dataset, loader.batch_size, sampler=sampler, collate_fn=loader.collate_fn
+        )
+
+
+class BufferedSampler(Sampler[int]):
+    """Indices from the oldest window, which is the last, to the newest, shuffled as ``tf.data.Dataset.shuffle`` does.
+
+    Parameters
+    ----------
+    n_windows
+        Number of windows.
+    buffer_size
+        Number of windows among which the next one is drawn.
+    """
+
+    def __init__(self, n_windows: int, buffer_size: int) -> None:
+        self.n_windows = n_windows
+        self.buffer_size = buffer_size
+
+    def __len__(self) -> int:
+        return self.n_windows
+
+    def __iter__(self) -> Iterator[int]:
+        buffer: list[int] = []
+        for window in reversed(range(self.n_windows)):
+            buffer.append(window)
+            if len(buffer) == self.buffer_size:
+                yield self._draw(buffer)
+        while buffer:
+            yield self._draw(buffer)
+
+    @staticmethod
+    def _draw(buffer: list[int]) -> int:
+        place = int(torch.randint(len(buffer), ()))
+        buffer[place], buffer[-1] = buffer[-1], buffer[place]
+        return buffer.pop()
