@@ -5,7 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -65,10 +65,12 @@ def rows_file(folder: Path, resume: bool) -> Iterator[TextIO]:
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise UserError(f"--output: cannot write to {folder}: {error.strerror}. Name another folder.") from error
-    with file:
+    try:
         _lock(file, folder)
-        _drop_unfinished_line(file)
         yield file
+    finally:
+        with suppress(OSError):  # every result has been written; one that could not be has been told
+            file.close()
 
 
 def _lock(file: TextIO, folder: Path) -> None:
@@ -90,9 +92,10 @@ def _drop_unfinished_line(file: TextIO) -> None:
     file.truncate(len(text[: text.rfind("\n") + 1].encode()))
 
 
-def _progress(seconds: float) -> "tqdm[Any]":
+def _progress(seconds: float, seconds_done: float) -> "tqdm[Any]":
     """Make a progress bar over the expected seconds of all fits; in a log file a line every half minute is enough."""
-    return tqdm(total=seconds, bar_format=BAR, mininterval=0.1 if sys.stderr.isatty() else 30)
+    interval = 0.1 if sys.stderr.isatty() else 30
+    return tqdm(total=seconds, initial=seconds_done, bar_format=BAR, mininterval=interval)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -112,10 +115,11 @@ def run(options: argparse.Namespace) -> int:
     is_seen = sys.stderr.isatty()
     with rows_file(options.output, options.resume) as file:
         done = find_done(chapter, runs, read_results(Path(file.name)))
+        _drop_unfinished_line(file)
         to_do = [run for run in runs if run.key not in done]
+        seconds, seconds_to_do = (sum(run.entry.cost for run in some) for some in (runs, to_do))
         try:
-            with _progress(sum(run.entry.cost for run in runs)) as bar:
-                bar.update(sum(run.entry.cost for run in runs if run.key in done))
+            with _progress(seconds, seconds - seconds_to_do) as bar:
                 for finished, result in run_all(
                     chapter, columns, to_do, options.jobs, partial(bar.set_postfix_str, refresh=is_seen)
                 ):
@@ -128,8 +132,6 @@ def run(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print(f"interrupted: {len(done)} of {len(runs)} fits are done; --resume goes on.", file=sys.stderr)
             return 130
-        except OSError as error:
-            raise UserError(f"--output: cannot write {file.name}: {error.strerror}. --resume goes on later.") from error
     results = [done[run.key] for run in runs]
     print("\n".join(table_lines(chapter, runs, results)))
     if options.json is not None:

@@ -303,13 +303,22 @@ def quiet() -> None:
 
 
 def append_result(file: TextIO, result: Result) -> None:
-    """Write a result as a line of JSON, at once."""
-    file.write(json.dumps(asdict(result)) + "\n")
-    file.flush()
+    """Write a result as a line of JSON, at once.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
+    """
+    try:
+        file.write(json.dumps(asdict(result)) + "\n")
+        file.flush()
+    except OSError as error:
+        raise UserError(f"cannot write {file.name}: {error.strerror}. Make room; --resume goes on then.") from error
 
 
 def read_results(path: Path) -> list[Result]:
-    """Read results written by :func:`append_result`.
+    """Read results written by :func:`append_result`, but for a last line that was not written to its end.
 
     Raises
     ------
@@ -317,7 +326,8 @@ def read_results(path: Path) -> list[Result]:
         If the file holds something else.
     """
     try:
-        return [Result(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        *lines, _ = path.read_text(encoding="utf-8").split("\n")
+        return [Result(**json.loads(line)) for line in lines]
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} holds no results of this command ({error}). Name another folder.") from error
 

@@ -23,8 +23,19 @@ import benchmarks.chapter_runs
 from benchmarks.__main__ import main
 from benchmarks.chapter import Chapter, Entry, Metric, load_columns, read_chapter
 from benchmarks.chapter_callbacks import BufferedSampler, EveryStepError, TimeOrderedTraining
-from benchmarks.chapter_runs import Run, errors_of, fit_network, forecast, make_network, run_all, run_seed, runs_of
-from benchmarks.tasks import Period, task_names
+from benchmarks.chapter_runs import (
+    Result,
+    Run,
+    append_result,
+    errors_of,
+    fit_network,
+    forecast,
+    make_network,
+    run_all,
+    run_seed,
+    runs_of,
+)
+from benchmarks.tasks import Period, UserError, task_names
 from seq_plugins.datasets import CTARidershipDataset
 
 KERAS = json.loads(Path(__file__).with_name("chapter_keras_numbers.json").read_text())
@@ -361,6 +372,16 @@ def test_an_interruption_keeps_what_is_finished(
     assert "interrupted: 1 of 3 fits are done; --resume goes on." in capsys.readouterr().err
     assert [row["seed"] for row in _rows()] == [1]
     assert not Path("table.json").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_is_told_in_one_line() -> None:
+    with benchmarks.chapter_command.rows_file(Path("out"), resume=False) as file:
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, file.fileno())
+        os.close(full)
+        with pytest.raises(UserError, match=r"cannot write out/rows.jsonl: No space left on device. Make room"):
+            append_result(file, Result("linear", 1))
 
 
 @pytest.fixture
