@@ -10,7 +10,7 @@ from seq_plugins.models import MODEL_MODULES
 
 __version__ = version("seq-plugins")
 
-_SUBPACKAGES = ("datasets", "layers", "models", "windows")
+_SUBPACKAGES = ("datasets", "layers", "models", "text", "windows")
 
 __all__ = sorted([*MODEL_MODULES, *_SUBPACKAGES])
 

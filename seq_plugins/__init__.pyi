@@ -1,6 +1,7 @@
 from . import datasets as datasets
 from . import layers as layers
 from . import models as models
+from . import text as text
 from . import windows as windows
 from .models import *
 

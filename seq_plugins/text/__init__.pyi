@@ -1,0 +1,3 @@
+from .vectorizer import Word2VecVectorizer as Word2VecVectorizer
+from .word_vectors import load_word_vectors as load_word_vectors
+from .word_vectors import train_word_vectors as train_word_vectors

@@ -1,0 +1,152 @@
+"""From texts to word ids."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+import joblib
+import numpy as np
+from tqdm import tqdm
+
+from seq_plugins.text.documents import FIRST_WORD, UNKNOWN, Documents
+from seq_plugins.text.tokenizing import (
+    MAX_REMEMBERED,
+    MAX_STRETCHES,
+    Token,
+    Tokenizer,
+    TreebankStretches,
+    check_tokens,
+    locate_tokens,
+)
+
+_TEXTS_AT_ONCE = 200  # of a process, where there are several
+
+
+class _StretchIds(dict[str, tuple[int, ...]]):
+    """The ids of each stretch of characters, found out when it is first asked for."""
+
+    def __init__(self, encoder: "TextEncoder", stretches: TreebankStretches) -> None:
+        super().__init__()
+        self._encoder = encoder
+        self._stretches = stretches
+
+    def __missing__(self, stretch: str) -> tuple[int, ...]:
+        ids = self._encoder.ids_of(self._stretches.inside(stretch))
+        if len(stretch) <= MAX_REMEMBERED and len(self) < MAX_STRETCHES:
+            self[stretch] = ids
+        return ids
+
+
+class TextEncoder:
+    """Turns texts into ids.
+
+    Parameters
+    ----------
+    rows
+        Row of each word in the word vectors.
+    lowercase
+        Whether tokens are looked up in lower case.
+    tokenizer
+        Function from a text to its tokens; NLTK's ``TreebankWordTokenizer`` if ``None``.
+    further_ids
+        Ids of words that are not among the word vectors.
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, int],
+        lowercase: bool,
+        tokenizer: Tokenizer | None = None,
+        further_ids: Mapping[str, int] | None = None,
+    ) -> None:
+        self.rows = rows
+        self.lowercase = lowercase
+        self.tokenizer = tokenizer
+        self.further_ids = further_ids or {}
+        self._stretches = TreebankStretches() if tokenizer is None else None
+        self._remembered: _StretchIds | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_remembered": None}
+
+    def ids_of(self, tokens: Sequence[str]) -> tuple[int, ...]:
+        """Return the id of each token."""
+        rows, further = self.rows, self.further_ids
+        words = [token.lower() for token in tokens] if self.lowercase else tokens
+        return tuple(rows[word] + FIRST_WORD if word in rows else further.get(word, UNKNOWN) for word in words)
+
+    def tokens(self, text: str) -> Sequence[str]:
+        """Return the tokens of a text."""
+        if self.tokenizer is None:
+            return (self._stretches or TreebankStretches())(text)
+        return check_tokens(self.tokenizer(text), self.tokenizer)
+
+    def encode(self, texts: Sequence[str], n_jobs: int | None = None) -> Documents:
+        """Return the ids of all tokens of the texts, unknown ones too.
+
+        Parameters
+        ----------
+        texts
+            The texts.
+        n_jobs
+            Number of processes, as joblib counts them.
+        """
+        n_processes = joblib.effective_n_jobs(n_jobs)
+        if n_processes > 1 and len(texts) > _TEXTS_AT_ONCE:
+            return self._encode_in_processes(texts, n_processes)
+        self._prepare()
+        bar = tqdm(texts, desc="words", unit="text", delay=1, leave=False)
+        documents = Documents.from_lists([self._encode_one(text) for text in bar])
+        if self._remembered is not None and len(self._remembered) > MAX_STRETCHES // 2:
+            self._remembered = None
+        return documents
+
+    def located_ids(self, text: str) -> Iterator[tuple[int, Token]]:
+        """Yield the id and the place of each token of a text."""
+        tokens = self.tokens(text)
+        yield from zip(self.ids_of(tokens), locate_tokens(text, tokens), strict=True)
+
+    def _prepare(self) -> None:
+        if self._remembered is None and self._stretches is not None:
+            self._remembered = _StretchIds(self, self._stretches)
+
+    def _encode_one(self, text: str) -> np.ndarray:
+        if self._stretches is None or self._remembered is None:
+            return np.array(self.ids_of(self.tokens(text)), np.int32)
+        inside, start, end = self._stretches.split(text)
+        ids = list(self.ids_of(self._stretches.at_start(start, bool(end))))
+        ids += chain.from_iterable(map(self._remembered.__getitem__, inside))
+        if end:
+            ids += self.ids_of(self._stretches.at_end(end))
+        return np.array(ids, np.int32)
+
+    def _encode_in_processes(self, texts: Sequence[str], n_processes: int) -> Documents:
+        """Let processes find the tokens, which takes the time, and look them up here, where the words are."""
+        parts = [texts[first : first + _TEXTS_AT_ONCE] for first in range(0, len(texts), _TEXTS_AT_ONCE)]
+        results = joblib.Parallel(n_jobs=n_processes, return_as="generator")(
+            joblib.delayed(_number_tokens)(self.tokenizer, part) for part in parts
+        )
+        documents: list[np.ndarray] = []
+        with tqdm(total=len(texts), desc="words", unit="text", delay=1, leave=False) as bar:
+            for tokens, numbered in results:
+                ids = np.array(self.ids_of(tokens), np.int32)
+                documents += [ids[numbers] for numbers in numbered]
+                bar.update(len(numbered))
+        return Documents.from_lists(documents)
+
+
+def _number_tokens(tokenizer: Tokenizer | None, texts: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:
+    """Return the distinct tokens of the texts, and each text as numbers of these."""
+    numbers: dict[str, int] = {}
+    encoder = _token_finder(tokenizer)
+    numbered = [
+        np.array([numbers.setdefault(token, len(numbers)) for token in encoder.tokens(text)], np.int64)
+        for text in texts
+    ]
+    return list(numbers), numbered
+
+
+@lru_cache(maxsize=1)  # so that it remembers what it has seen in texts before
+def _token_finder(tokenizer: Tokenizer | None) -> TextEncoder:
+    return TextEncoder({}, lowercase=False, tokenizer=tokenizer)

@@ -1,0 +1,305 @@
+"""The vectorizer: texts to ids of word vectors, as a scikit-learn transformer."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from seq_plugins.text._estimator import SharedVectors
+from seq_plugins.text.checks import check_choice, check_number, check_texts
+from seq_plugins.text.documents import FIRST_WORD, PADDING, UNKNOWN, Documents, WordTable
+from seq_plugins.text.encoding import TextEncoder
+from seq_plugins.text.tokenizing import Tokenizer
+from seq_plugins.text.word_vectors import resolve_word_vectors
+
+# N: documents, L: maxlen, D: dimensions of a word
+
+
+class UnknownWords(NamedTuple):
+    """What of some texts has no vector.
+
+    Parameters
+    ----------
+    n_tokens
+        Number of tokens.
+    n_unknown
+        Number of tokens without a vector.
+    share
+        Their share, between 0 and 1; 0 where there are no tokens.
+    most_common
+        The most frequent unknown words, each with its number of occurrences.
+    """
+
+    n_tokens: int
+    n_unknown: int
+    share: float
+    most_common: list[tuple[str, int]]
+
+
+class Word2VecVectorizer(SharedVectors, TransformerMixin, BaseEstimator):
+    """Turns texts into ids of word vectors, `(N, L)`.
+
+    Id 0 is padding, id 1 an unknown word, and id ``2 + n`` the word in row `n` of the vectors. Documents are cut after,
+    or padded up to, `maxlen` words at the end.
+
+    Parameters
+    ----------
+    vectors
+        gensim's ``KeyedVectors``, or what :func:`load_word_vectors` takes. They are not copied, also not by
+        ``sklearn.base.clone``.
+    maxlen
+        Number of words of a document, `L`.
+    oov
+        What happens to a word without a vector (out of vocabulary): ``"skip"``, it is left out before the document is
+        cut; ``"zero"``, it keeps its place with a vector of zeros; ``"random"``, it keeps its place with a random
+        vector with the spread of the others: one of its own if it was in the texts of ``fit`` (Kim 2014 [1]_), one for
+        all others.
+    lowercase
+        Whether words are looked up in lower case; ``"auto"``: if next to no word of the vectors has a capital letter.
+    tokenizer
+        Function from a text to a list of its tokens; NLTK's ``TreebankWordTokenizer`` if ``None``.
+    n_jobs
+        Number of processes that find the tokens, -1 for all processors. Worth it for tens of thousands of texts.
+    random_state
+        Seed of the random vectors.
+
+    Attributes
+    ----------
+    vectors_
+        The word vectors, ``KeyedVectors``.
+    lowercase_
+        Whether words are looked up in lower case.
+    unknown_share_
+        Share of the tokens of the texts of ``fit`` that have no vector, between 0 and 1.
+    unknown_words_
+        With ``oov="random"``, the unknown words that have a vector of their own.
+
+    References
+    ----------
+    .. [1] Y. Kim, "Convolutional Neural Networks for Sentence Classification", 2014, https://arxiv.org/abs/1408.5882
+
+    Examples
+    --------
+    >>> from seq_plugins.text import Word2VecVectorizer, train_word_vectors
+    >>> texts = ["a fine film", "a dull film"]
+    >>> vectorizer = Word2VecVectorizer(train_word_vectors(texts, min_count=1), maxlen=4)
+    >>> vectorizer.fit_transform(texts).shape
+    (2, 4)
+    """
+
+    def __init__(
+        self,
+        vectors: Any,
+        maxlen: int = 400,
+        oov: str = "skip",
+        lowercase: bool | str = "auto",
+        tokenizer: Tokenizer | None = None,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.vectors = vectors
+        self.maxlen = maxlen
+        self.oov = oov
+        self.lowercase = lowercase
+        self.tokenizer = tokenizer
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Look at texts: which share of them has a vector, and which words have none.
+
+        Parameters
+        ----------
+        X
+            Texts.
+        y
+            Nothing; for scikit-learn.
+
+        Returns
+        -------
+        Word2VecVectorizer
+            This vectorizer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument or a text is not what is expected. It says which.
+        """
+        self.fit_encode(check_texts(X, "X"))
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+        """Do :meth:`fit` and :meth:`transform` at once; arguments and result are theirs."""
+        return self.fit_encode(check_texts(X, "X")).to_array(self.maxlen)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the ids of texts, `(N, L)`, int32.
+
+        Parameters
+        ----------
+        X
+            Texts.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If :meth:`fit` was not called.
+        TypeError, ValueError
+            If a text is not what is expected.
+        """
+        check_is_fitted(self)
+        return self.encode(check_texts(X, "X")).to_array(self.maxlen)
+
+    def to_array(self, X: Any) -> np.ndarray:
+        """Return the vectors of all words, `(N, L, D)`, float32, zeros where there is padding.
+
+        It takes 4 * N * L * D bytes: 12 GB for 25,000 documents of 400 words with 300 dimensions.
+
+        Parameters
+        ----------
+        X
+            Texts, or ids that :meth:`transform` returned.
+        """
+        check_is_fitted(self)
+        is_ids = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "iu"
+        ids = X if is_ids else self.transform(X)
+        if ids.size and not 0 <= ids.min() <= ids.max() < self.table_.n_ids:
+            raise ValueError(f"Expected ids from 0 to {self.table_.n_ids - 1}, got {ids.min()} to {ids.max()}.")
+        return self.table_.rows(ids.ravel()).reshape(*ids.shape, self.table_.n_dimensions)
+
+    def inverse_transform(self, X: np.ndarray) -> list[list[str | None]]:
+        """Return the words of ids `(N, L)`, without padding; ``None`` for a word that was unknown."""
+        check_is_fitted(self)
+        words, n_words = self.vectors_.index_to_key, len(self.vectors_.index_to_key)
+
+        def word(number: int) -> str | None:
+            if number == UNKNOWN:
+                return None
+            place = number - FIRST_WORD
+            found: str = words[place] if place < n_words else self.unknown_words_[place - n_words]
+            return found
+
+        return [[word(number) for number in document if number != PADDING] for document in np.asarray(X).tolist()]
+
+    def unknown(self, X: Any, n_most_common: int = 20) -> UnknownWords:
+        """Report which words of texts have no vector.
+
+        Parameters
+        ----------
+        X
+            Texts.
+        n_most_common
+            Number of unknown words to name.
+        """
+        check_is_fitted(self)
+        found: Counter[str] = Counter()
+        n_tokens = 0
+        encoder = TextEncoder(self.vectors_.key_to_index, bool(self.lowercase_), self.tokenizer)
+        for text in check_texts(X, "X"):
+            tokens = encoder.tokens(text)
+            n_tokens += len(tokens)
+            found.update(
+                token for token, number in zip(tokens, encoder.ids_of(tokens), strict=True) if number == UNKNOWN
+            )
+        return UnknownWords(n_tokens, found.total(), found.total() / max(n_tokens, 1), found.most_common(n_most_common))
+
+    def fit_encode(self, texts: Sequence[str]) -> Documents:
+        """Do the work of :meth:`fit` and return the documents without padding; `texts` have been checked."""
+        check_number("maxlen", self.maxlen, int, at_least=1)
+        check_choice("oov", self.oov, ("skip", "zero", "random"))
+        check_choice("lowercase", self.lowercase, (True, False, "auto"))
+        if self.tokenizer is not None and not callable(self.tokenizer):
+            raise TypeError(f"Expected tokenizer to be a function or None, got {self.tokenizer!r}.")
+        if self.n_jobs is not None:
+            check_number("n_jobs", self.n_jobs, int)
+        self.vectors_ = resolve_word_vectors(self.vectors)
+        self.lowercase_ = _is_lowercase(self.vectors_.index_to_key) if self.lowercase == "auto" else self.lowercase
+        self.unknown_words_: list[str] = []
+        if self.oov == "random":
+            self.unknown_words_ = self._find_unknown_words(texts)
+        self._make_table()
+        documents = self.encoder_.encode(texts, self.n_jobs)
+        n_unknown = int(np.isin(documents.ids, self._unknown_ids()).sum())
+        self.unknown_share_ = n_unknown / max(len(documents.ids), 1)
+        return self._prepared(documents)
+
+    def encode(self, texts: Sequence[str]) -> Documents:
+        """Return documents without padding, cut, for `texts` that have been checked."""
+        return self._prepared(self.encoder_.encode(texts, self.n_jobs))
+
+    def keeps(self, number: int) -> bool:
+        """Tell whether a word with this id stays in a document."""
+        return self.oov != "skip" or number != UNKNOWN
+
+    def restore(self, unknown_words: Sequence[str], unknown: np.ndarray, unknown_share: float) -> None:
+        """Become what another vectorizer was after ``fit``.
+
+        Parameters
+        ----------
+        unknown_words
+            Its unknown words with a vector of their own.
+        unknown
+            The vectors of unknown words, that of all others first, `(1 + unknown words, D)`.
+        unknown_share
+            Its share of unknown words.
+        """
+        self.vectors_ = resolve_word_vectors(self.vectors)
+        self.lowercase_ = bool(self.lowercase)
+        self.unknown_words_ = list(unknown_words)
+        self.unknown_share_ = unknown_share
+        self._make_table(unknown)
+
+    def _prepared(self, documents: Documents) -> Documents:
+        return (documents.without_unknown() if self.oov == "skip" else documents).cut(self.maxlen)
+
+    def _unknown_ids(self) -> np.ndarray:
+        first = FIRST_WORD + len(self.vectors_.index_to_key)
+        return np.array([UNKNOWN, *range(first, first + len(self.unknown_words_))])
+
+    def _find_unknown_words(self, texts: Sequence[str]) -> list[str]:
+        encoder = TextEncoder(self.vectors_.key_to_index, bool(self.lowercase_), self.tokenizer)
+        words: dict[str, None] = {}
+        for text in texts:
+            tokens = encoder.tokens(text)
+            for token, number in zip(tokens, encoder.ids_of(tokens), strict=True):
+                if number == UNKNOWN:
+                    words[token.lower() if self.lowercase_ else token] = None
+        return list(words)
+
+    def _make_table(self, unknown: np.ndarray | None = None) -> None:
+        """Make the table of vectors and the encoder; `unknown` are the random vectors, drawn if there are none."""
+        matrix = self.vectors_.vectors[: len(self.vectors_.index_to_key)]
+        if self.oov == "random" and unknown is None:
+            generator = check_random_state(self.random_state)
+            # uniform, with the variance of the first, most frequent words
+            limit = np.sqrt(3) * float(np.std(matrix[:10_000], dtype=np.float64))
+            shape = 1 + len(self.unknown_words_), matrix.shape[1]
+            unknown = generator.uniform(-limit, limit, shape).astype(np.float32)
+        if unknown is None:
+            self.table_ = WordTable(matrix)
+        else:
+            self.table_ = WordTable(matrix, unknown[0], unknown[1:])
+        first = FIRST_WORD + len(matrix)
+        further_ids = {word: first + number for number, word in enumerate(self.unknown_words_)}
+        self.encoder_ = TextEncoder(self.vectors_.key_to_index, bool(self.lowercase_), self.tokenizer, further_ids)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "table_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def _is_lowercase(words: Sequence[str]) -> bool:
+    """Find out whether next to no word has a capital letter."""
+    looked_at = words[:10_000]
+    return sum(word != word.lower() for word in looked_at) <= len(looked_at) // 1000

