@@ -3,11 +3,13 @@
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from gensim.models import KeyedVectors
 
+from seq_plugins.text import SentimentClassifier
 from seq_plugins.text.word_vectors import make_keyed_vectors
 
 GOOD = ["fine", "great", "lovely", "moving"]
@@ -18,14 +20,14 @@ DATA = os.environ.get("SEQ_PLUGINS_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="SEQ_PLUGINS_DATA does not name a folder with NLTK's corpora")
 
 
-def make_vectors(words: list[str] | None = None, n_dimensions: int = 8, seed: int = 0) -> KeyedVectors:
+def make_vectors(words: list[str] | None = None, n_dimensions: int = 16, seed: int = 0) -> KeyedVectors:
     """Make random vectors."""
     words = [*OTHER, *GOOD, *BAD] if words is None else words
     numbers = np.random.default_rng(seed).standard_normal((len(words), n_dimensions))
     return make_keyed_vectors(words, numbers.astype(np.float32))
 
 
-def make_texts(n_texts: int = 60, seed: int = 0, n_classes: int = 2) -> tuple[list[str], list[str]]:
+def make_texts(n_texts: int = 120, seed: int = 0, n_classes: int = 2) -> tuple[list[str], list[str]]:
     """Make texts of 3 to 12 words, each with two words that tell its class, and their labels."""
     generator = np.random.default_rng(seed)
     telling = {"good": GOOD, "bad": BAD, "neutral": ["so-so", "middling"]}
@@ -37,6 +39,21 @@ def make_texts(n_texts: int = 60, seed: int = 0, n_classes: int = 2) -> tuple[li
         texts.append(" ".join(words))
         labels.append(label)
     return texts, labels
+
+
+def make_classifier(**arguments: Any) -> SentimentClassifier:
+    """Make a small classifier that learns the texts above."""
+    defaults: dict[str, Any] = {
+        "vectors": make_vectors(),
+        "maxlen": 16,
+        "num_filters": 12,
+        "hidden_dim": 8,
+        "n_epochs": 40,
+        "learning_rate": 1e-2,
+        "verbose": False,
+        "random_state": 1,
+    }
+    return SentimentClassifier(**(defaults | arguments))
 
 
 def read_movie_reviews(n_texts: int | None = None) -> tuple[list[str], list[str]]:

@@ -50,7 +50,7 @@ def test_arrays_are_those_of_the_lecture(maxlen: int) -> None:
     ids = vectorizer.transform(texts)
     assert ids.dtype == np.int32
     assert ids.shape == (len(texts), maxlen)
-    expected = pad(lecture(texts, vectors), maxlen, 8)
+    expected = pad(lecture(texts, vectors), maxlen, 16)
     np.testing.assert_array_equal(vectorizer.to_array(texts), expected)
     np.testing.assert_array_equal(vectorizer.to_array(ids), expected)
     np.testing.assert_array_equal(Word2VecVectorizer(vectors, maxlen=maxlen).fit_transform(texts), ids)

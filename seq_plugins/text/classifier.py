@@ -1,0 +1,577 @@
+"""The sentiment classifier: a convolutional network over word vectors, as a scikit-learn classifier of texts."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
+
+from seq_plugins.text._estimator import SharedVectors
+from seq_plugins.text.checks import check_choice, check_labels, check_number, check_sample_weight, check_texts
+from seq_plugins.text.documents import Documents
+from seq_plugins.text.explanation import Explanation, explain_document
+from seq_plugins.text.network import SentimentNetwork
+from seq_plugins.text.tokenizing import Tokenizer
+from seq_plugins.text.training import LabelledDocuments, Settings, Trainer, compute_logits
+from seq_plugins.text.vectorizer import Word2VecVectorizer
+from seq_plugins.text.word_vectors import train_word_vectors
+
+# N: documents, C: classes
+
+MAX_SEED = 2**31 - 1
+
+
+class SentimentClassifier(SharedVectors, ClassifierMixin, BaseEstimator):
+    """Classifies texts with a convolution over word vectors: the lecture's network for movie reviews.
+
+    250 filters over three words each, ReLU, the largest value of each filter over the document, a hidden layer of 250
+    units, dropout, ReLU, and one sigmoid unit; trained with Adam on the binary cross-entropy. With several kernel sizes
+    it is the network of Kim 2014 [1]_, with more than two classes it ends in a softmax.
+
+    Documents are kept as word ids, never as arrays of vectors, and the convolution is done once for each distinct word
+    of a batch. Words without a vector are left out, then the text is cut after `maxlen` words. A document without any
+    known word gets the class prior, with a warning; in training it is left out.
+
+    Parameters
+    ----------
+    vectors
+        gensim's ``KeyedVectors``, or what :func:`load_word_vectors` takes; ``None``: 100 dimensions are trained on the
+        texts of ``fit``. They are shared, not copied, also by ``sklearn.base.clone``.
+    maxlen
+        Number of words of a document that are looked at.
+    num_filters
+        Number of filters of each kernel size.
+    kernel_size
+        Number of words that a filter sees at once, or several such numbers for filters side by side.
+    hidden_dim
+        Number of units of the hidden layer.
+    dropout
+        Share of the hidden units that are left out at random in training.
+    train_embeddings
+        Whether the vectors of the training texts' words are trained too, starting from `vectors`, which stay as they
+        are.
+    oov
+        What happens to words without a vector: ``"skip"``, ``"zero"`` or ``"random"``; see
+        :class:`Word2VecVectorizer`.
+    lowercase
+        Whether words are looked up in lower case; ``"auto"``: if next to no word of the vectors has a capital letter.
+    tokenizer
+        Function from a text to a list of its tokens; NLTK's ``TreebankWordTokenizer`` if ``None``.
+    learning_rate
+        Learning rate of Adam.
+    batch_size
+        Number of documents of a batch.
+    n_epochs
+        Number of times that ``fit`` goes through the documents, at most.
+    class_weight
+        Weight of each class, a dictionary from label to number; ``"balanced"``: all classes weigh the same in total.
+    early_stopping
+        Whether ``fit`` sets documents aside, stops when their loss has not become smaller for `patience` epochs, and
+        keeps the weights of the best epoch.
+    validation_fraction
+        Share of the documents that are set aside.
+    patience
+        Number of epochs to wait for a smaller loss.
+    device
+        PyTorch's device, such as ``"cpu"`` or ``"cuda"``; ``"auto"``: a GPU if there is one.
+    n_jobs
+        Number of processes that find the tokens; see :class:`Word2VecVectorizer`.
+    verbose
+        Whether work that takes longer than a second shows a progress bar.
+    random_state
+        Seed, or NumPy's ``RandomState``. PyTorch's global generator is neither used nor changed.
+
+    Attributes
+    ----------
+    classes_
+        The labels, sorted, `(C,)`.
+    class_prior_
+        Share of each class in the training texts, with their weights, `(C,)`.
+    vectorizer_
+        The fitted :class:`Word2VecVectorizer`.
+    network_
+        The network.
+    history_
+        For each epoch its number, the mean loss, and the validation loss if there is one.
+    n_epochs_
+        Number of epochs trained.
+
+    References
+    ----------
+    .. [1] Y. Kim, "Convolutional Neural Networks for Sentence Classification", 2014, https://arxiv.org/abs/1408.5882
+
+    Examples
+    --------
+    >>> from seq_plugins.text import SentimentClassifier
+    >>> texts = ["a fine film", "a dull film", "what a fine story", "what a dull story"] * 10
+    >>> classifier = SentimentClassifier(maxlen=10, n_epochs=20, random_state=1)
+    >>> classifier.fit(texts, ["good", "bad"] * 20).predict(["fine", "so dull"]).tolist()
+    ['good', 'bad']
+    """
+
+    classes_: np.ndarray
+    class_prior_: np.ndarray
+    vectorizer_: Word2VecVectorizer
+    network_: SentimentNetwork
+    history_: list[dict[str, float]]
+    n_epochs_: int
+    _class_totals: np.ndarray
+    _trainer: Trainer | None
+
+    def __init__(
+        self,
+        vectors: Any = None,
+        maxlen: int = 400,
+        num_filters: int = 250,
+        kernel_size: int | Sequence[int] = 3,
+        hidden_dim: int = 250,
+        dropout: float = 0.2,
+        train_embeddings: bool = False,
+        oov: str = "skip",
+        lowercase: bool | str = "auto",
+        tokenizer: Tokenizer | None = None,
+        learning_rate: float = 1e-3,
+        batch_size: int = 32,
+        n_epochs: int = 2,
+        class_weight: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 3,
+        device: str = "cpu",
+        n_jobs: int | None = None,
+        verbose: bool = True,
+        random_state: Any = None,
+    ) -> None:
+        self.vectors = vectors
+        self.maxlen = maxlen
+        self.num_filters = num_filters
+        self.kernel_size = kernel_size
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        self.train_embeddings = train_embeddings
+        self.oov = oov
+        self.lowercase = lowercase
+        self.tokenizer = tokenizer
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.class_weight = class_weight
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.device = device
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train a new network.
+
+        Parameters
+        ----------
+        X
+            Texts.
+        y
+            Their labels: strings, whole numbers or booleans.
+        sample_weight
+            What each text's loss is multiplied with; ones if ``None``. Texts of weight zero are left out.
+
+        Returns
+        -------
+        SentimentClassifier
+            This classifier.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument, a text, a label or a weight is not what is expected, there is only one class, or no text has
+            a word with a vector. It says which.
+        """
+        self._check_arguments()
+        texts, labels, weights = self._check_samples(X, y, sample_weight)
+        classes = np.unique(labels[weights > 0])
+        if len(classes) < 2:
+            raise ValueError(f"Expected at least two classes in y, got one class only, {classes.tolist()[0]!r}.")
+        trainer, documents = self._begin(texts, classes)
+        learned = self._label(documents, labels, weights)
+        self._set_prior(learned, np.zeros(len(classes)))
+        learned, validated = self._split(self._with_words(learned))
+        self.history_ = trainer.train(learned, self.n_epochs, validated, self.patience, is_quiet=not self.verbose)
+        self.n_epochs_ = len(self.history_)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train for one more epoch on some texts.
+
+        The vectors of ``vectors=None``, and the words that ``oov="random"`` has vectors for, are those of the first
+        call's texts. A model that was loaded goes on with the weights that it has and a new optimizer.
+
+        Parameters
+        ----------
+        X
+            Texts.
+        y
+            Their labels.
+        classes
+            All labels that will ever come; needed in the first call.
+        sample_weight
+            What each text's loss is multiplied with; ones if ``None``.
+
+        Returns
+        -------
+        SentimentClassifier
+            This classifier.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in :meth:`fit`, and if there is a label that `classes` did not name.
+        """
+        self._check_arguments()
+        if not hasattr(self, "classes_"):
+            if classes is None:
+                raise ValueError("Expected classes in the first call of partial_fit: all labels that will ever come.")
+            found = np.unique(np.asarray(classes))
+            if len(found) < 2:
+                raise ValueError(f"Expected at least two classes, got {found.tolist()}.")
+            texts, labels, weights = self._check_samples(X, y, sample_weight)
+            self._check_known(labels, found)
+            trainer, documents = self._begin(texts, found)
+        else:
+            if classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
+                raise ValueError(
+                    f"Expected the classes of the first call, {self.classes_.tolist()}, got {list(classes)}."
+                )
+            texts, labels, weights = self._check_samples(X, y, sample_weight)
+            self._check_known(labels, self.classes_)
+            documents = self.vectorizer_.encode(texts)
+            trainer = self._trainer = self._trainer or self._resume()
+        learned = self._label(documents, labels, weights)
+        self._set_prior(learned, self._class_totals)
+        rows = trainer.train(self._with_words(learned), 1, is_quiet=not self.verbose)
+        self.n_epochs_ += 1
+        self.history_ = [*self.history_, *(row | {"epoch": float(self.n_epochs_)} for row in rows)]
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return the logits of texts, `(N, C)`; with two classes that of the second one, `(N,)`.
+
+        Parameters
+        ----------
+        X
+            Texts.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the classifier is not trained.
+        TypeError, ValueError
+            If a text is not what is expected.
+        """
+        check_is_fitted(self)
+        documents = self.vectorizer_.encode(check_texts(X, "X"))
+        with tqdm(
+            total=len(documents.lengths), desc="predict", unit="text", delay=1, leave=False, disable=not self.verbose
+        ) as bar:
+            settings = self._settings(torch.device("cpu") if self._trainer is None else self._trainer.settings.device)
+            logits = compute_logits(self.network_, self.vectorizer_.table_, documents, settings, bar)
+        logits = logits.astype(np.float64)
+        is_empty = documents.lengths == 0
+        if is_empty.any():
+            self._warn_of_empty(int(is_empty.sum()), len(is_empty))
+            logits[is_empty] = self._prior_logits()
+        return logits[:, 0] if logits.shape[1] == 1 else logits
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, `(N, C)`, float64; arguments are those of :meth:`decision_function`."""
+        logits = self.decision_function(X)
+        if logits.ndim == 1:
+            second = 1 / (1 + np.exp(-logits.clip(-700, 700)))
+            return np.stack([1 - second, second], axis=1)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most likely label of each text, `(N,)`; arguments are those of :meth:`decision_function`."""
+        logits = self.decision_function(X)
+        codes = (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)
+        labels: np.ndarray = self.classes_[codes]
+        return labels
+
+    def explain(self, text: str, label: Any = None) -> Explanation:
+        """Return the phrases of a text that drove its score.
+
+        The score is the logit of `label`. Each filter's largest value comes from one window of words; its difference
+        from the value for padding alone is followed through the dense layers with the Rescale rule of DeepLIFT [1]_,
+        and belongs to the words of that window. The contributions of all phrases add up to the logit minus the
+        baseline, which is the network's logit for padding alone.
+
+        Parameters
+        ----------
+        text
+            A text.
+        label
+            The class whose logit is explained; with two classes, the logit of the first is minus that of the second.
+            The predicted class if ``None``.
+
+        Returns
+        -------
+        Explanation
+            Logit, baseline, and phrases with their places and contributions, the largest first.
+
+        Raises
+        ------
+        TypeError
+            If `text` is not a string.
+        ValueError
+            If `label` is no class.
+
+        References
+        ----------
+        .. [1] A. Shrikumar, P. Greenside, A. Kundaje, "Learning Important Features Through Propagating Activation
+               Differences", 2017, https://arxiv.org/abs/1704.02685
+        """
+        check_is_fitted(self)
+        (checked,) = check_texts([text], "text")
+        if label is not None and label not in self.classes_.tolist():
+            raise ValueError(f"Expected label to be one of {self.classes_.tolist()}, got {label!r}.")
+        located = [
+            (number, token)
+            for number, token in self.vectorizer_.encoder_.located_ids(checked)
+            if self.vectorizer_.keeps(number)
+        ][: self.vectorizer_.maxlen]
+        if not located:
+            self._warn_of_empty(1, 1)
+        code = None if label is None else self.classes_.tolist().index(label)
+        return explain_document(
+            self.network_,
+            self.vectorizer_.table_,
+            checked,
+            located,
+            self.vectorizer_.maxlen,
+            self.classes_,
+            code,
+            self._prior_logits(),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the model into a folder: network, vocabulary and vectors, without pickle.
+
+        The folder is written as a whole or not at all; a model that was there is replaced.
+
+        Parameters
+        ----------
+        path
+            The folder.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the classifier is not trained.
+        FileExistsError
+            If there is something else at `path`.
+        TypeError
+            If an argument or a label cannot be written as JSON.
+        """
+        from seq_plugins.text.saving import save_classifier
+
+        check_is_fitted(self)
+        save_classifier(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path, tokenizer: Tokenizer | None = None) -> Self:
+        """Return a model that :meth:`save` wrote. No code from the folder is run.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        tokenizer
+            The function that the model was trained with, if it was a tokenizer of one's own.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder, or a file is missing in it.
+        ValueError
+            If a file has changed, is no part of a model, or was written by a newer version; or if `tokenizer` is
+            needed.
+        """
+        from seq_plugins.text.saving import load_classifier
+
+        return load_classifier(cls, Path(path), tokenizer)
+
+    # --- steps of training
+
+    def _check_arguments(self) -> None:
+        for name in ("maxlen", "num_filters", "hidden_dim", "batch_size", "n_epochs", "patience"):
+            check_number(name, getattr(self, name), int, at_least=1)
+        for size in self._kernel_sizes():
+            check_number("kernel_size", size, int, at_least=1)
+            if size > self.maxlen:
+                raise ValueError(
+                    f"Expected maxlen to be at least kernel_size, got maxlen={self.maxlen} and kernel_size={size}."
+                )
+        check_number("dropout", self.dropout, float, at_least=0, below=1)
+        check_number("learning_rate", self.learning_rate, float, above=0)
+        check_number("validation_fraction", self.validation_fraction, float, above=0, below=1)
+        for name in ("train_embeddings", "early_stopping", "verbose"):
+            check_choice(name, getattr(self, name), (True, False))
+        if self.class_weight is not None and not isinstance(self.class_weight, dict):
+            check_choice("class_weight", self.class_weight, (None, "balanced"))
+
+    def _kernel_sizes(self) -> list[int]:
+        sizes = self.kernel_size
+        if isinstance(sizes, str) or (isinstance(sizes, Sequence | np.ndarray) and not len(sizes)):
+            raise TypeError(f"Expected kernel_size to be a whole number or several, got {sizes!r}.")
+        return list(sizes) if isinstance(sizes, Sequence | np.ndarray) else [sizes]
+
+    def _check_samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[list[str], np.ndarray, np.ndarray]:
+        texts = check_texts(X, "X")
+        return texts, check_labels(y, len(texts)), check_sample_weight(sample_weight, len(texts))
+
+    @staticmethod
+    def _check_known(labels: np.ndarray, classes: np.ndarray) -> None:
+        unknown = np.setdiff1d(labels, classes)
+        if len(unknown):
+            raise ValueError(f"Expected labels among the classes {classes.tolist()}, got {unknown.tolist()} in y.")
+
+    def _begin(self, texts: list[str], classes: np.ndarray) -> tuple[Trainer, Documents]:
+        """Make vectorizer, network and trainer, and return the documents of the texts."""
+        seed = int(check_random_state(self.random_state).randint(MAX_SEED))
+        device = self._find_device()
+        vectors = self.vectors
+        if vectors is None:
+            vectors = train_word_vectors(
+                texts, min_count=1, lowercase=self.lowercase is not False, tokenizer=self.tokenizer, random_state=seed
+            )
+        vectorizer = Word2VecVectorizer(
+            vectors, self.maxlen, self.oov, self.lowercase, self.tokenizer, self.n_jobs, random_state=seed
+        )
+        documents = vectorizer.fit_encode(texts)
+        if not documents.lengths.any():
+            raise ValueError(
+                "Expected at least one text in X with a word that has a vector, found none. Look at the texts, at "
+                "lowercase, and at the language of the vectors."
+            )
+        network = SentimentNetwork(
+            vectorizer.table_.n_dimensions,
+            self.num_filters,
+            self._kernel_sizes(),
+            self.hidden_dim,
+            1 if len(classes) == 2 else len(classes),
+        )
+        self.vectorizer_, self.network_, self.classes_ = vectorizer, network, classes
+        self._trainer = trainer = Trainer(network, vectorizer.table_, self._settings(device), seed)
+        self._class_totals = np.zeros(len(classes))
+        self.history_, self.n_epochs_ = [], 0
+        return trainer, documents
+
+    def _resume(self) -> Trainer:
+        """Make a trainer for the network of a loaded model."""
+        weights = {name: value.clone() for name, value in self.network_.state_dict().items()}
+        seed = int(check_random_state(self.random_state).randint(MAX_SEED))
+        trainer = Trainer(self.network_, self.vectorizer_.table_, self._settings(self._find_device()), seed)
+        self.network_.load_state_dict(weights)
+        return trainer
+
+    def _settings(self, device: torch.device) -> Settings:
+        maxlen = self.vectorizer_.maxlen
+        return Settings(maxlen, self.dropout, self.learning_rate, self.batch_size, self.train_embeddings, device)
+
+    def _find_device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+            torch.zeros(0, device=device)
+        except (RuntimeError, AssertionError, TypeError) as error:
+            raise ValueError(
+                f"Expected device to be 'cpu', 'auto' or a device that PyTorch finds, got {self.device!r}: {error}"
+            ) from error
+        return device
+
+    def _label(self, documents: Documents, labels: np.ndarray, weights: np.ndarray) -> LabelledDocuments:
+        """Put documents, class numbers and weights together, without those of weight zero."""
+        codes = np.searchsorted(self.classes_, labels).astype(np.int64)
+        kept = np.flatnonzero(weights > 0)
+        labelled = LabelledDocuments(documents, codes, weights.astype(np.float32))
+        return labelled if len(kept) == len(codes) else labelled.take(kept)
+
+    def _set_prior(self, learned: LabelledDocuments, totals: np.ndarray) -> None:
+        self._class_totals = totals + np.bincount(learned.codes, learned.weights, len(self.classes_))
+        self.class_prior_ = self._class_totals / self._class_totals.sum()
+
+    def _with_words(self, learned: LabelledDocuments) -> LabelledDocuments:
+        """Weigh the classes, and leave out documents without a word."""
+        labels = self.classes_[learned.codes]
+        present = np.unique(labels)
+        by_class = np.ones(len(self.classes_))
+        if self.class_weight is not None:
+            weight = self.class_weight
+            if isinstance(weight, dict):
+                weight = {label: weight[label] for label in weight if label in present}
+            found = compute_class_weight(weight, classes=present, y=labels, sample_weight=learned.weights)
+            by_class[np.searchsorted(self.classes_, present)] = found
+        weighted = learned._replace(weights=(learned.weights * by_class[learned.codes]).astype(np.float32))
+        kept = np.flatnonzero(learned.documents.lengths > 0)
+        if not len(kept):
+            raise ValueError("Expected at least one text in X with a word that has a vector, found none.")
+        if len(kept) == len(learned.codes):
+            return weighted
+        warnings.warn(
+            f"{len(learned.codes) - len(kept)} of {len(learned.codes)} texts have no word with a vector and are left "
+            "out of the training.",
+            stacklevel=3,
+        )
+        return weighted.take(kept)
+
+    def _split(self, learned: LabelledDocuments) -> tuple[LabelledDocuments, LabelledDocuments | None]:
+        if not self.early_stopping:
+            return learned, None
+        try:
+            train, validation = train_test_split(
+                np.arange(len(learned.codes)),
+                test_size=self.validation_fraction,
+                stratify=learned.codes,
+                random_state=int(check_random_state(self.random_state).randint(MAX_SEED)),
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"Expected enough texts to set validation_fraction={self.validation_fraction} of each class aside: "
+                f"{error} Give more texts, another fraction, or early_stopping=False."
+            ) from error
+        return learned.take(np.sort(train)), learned.take(np.sort(validation))
+
+    # --- documents without a word
+
+    def _prior_logits(self) -> np.ndarray:
+        """Return the logits of the class prior, `(O,)`."""
+        logs = np.log(np.maximum(self.class_prior_, np.finfo(np.float64).tiny))
+        logits: np.ndarray = logs[1:] - logs[:1] if len(logs) == 2 else logs
+        return logits
+
+    @staticmethod
+    def _warn_of_empty(n_empty: int, n_texts: int) -> None:
+        warnings.warn(
+            f"{n_empty} of {n_texts} texts have no word with a vector: they get the class prior.", stacklevel=3
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "class_prior_") and hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        tags.input_tags.string = True
+        return tags

@@ -1,0 +1,187 @@
+"""What people expect of scikit-learn's estimators."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import SkipTestWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import estimator_checks, get_tags
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
+from seq_plugins.text.word_vectors import make_keyed_vectors
+from tests.text.samples import make_classifier, make_texts, make_vectors
+
+TEXTS, LABELS = make_texts()
+
+# --- scikit-learn's own checks. They give estimators numbers, and are skipped for those that take texts. So they are
+# run on classes that read numbers as words: the word of a number tells its column and its size.
+
+N_COLUMNS, N_SIZES = 40, 41
+
+
+def _make_number_vectors() -> Any:
+    generator = np.random.default_rng(0)
+    columns = generator.standard_normal((N_COLUMNS, 12))
+    sizes = np.linspace(-2, 2, N_SIZES)[:, None] * generator.standard_normal((N_COLUMNS, 1, 12))
+    words = [f"c{column}s{size}" for column in range(N_COLUMNS) for size in range(N_SIZES)]
+    vectors = (columns[:, None] + sizes).reshape(-1, 12) / 2
+    return make_keyed_vectors(words, vectors.astype(np.float32))
+
+
+NUMBER_VECTORS = _make_number_vectors()
+
+
+def read_numbers(numbers: np.ndarray) -> list[str]:
+    """Return a text for each row of numbers."""
+    sizes = np.round(np.arcsinh(2 * np.asarray(numbers, float)) * 4).clip(-(N_SIZES // 2), N_SIZES // 2).astype(int)
+    sizes += N_SIZES // 2
+    return [" ".join(f"c{column % N_COLUMNS}s{size}" for column, size in enumerate(row)) for row in sizes.tolist()]
+
+
+class _OfNumbers(BaseEstimator):
+    """Checks numbers as scikit-learn does, and hands them on as texts."""
+
+    def _read(self, numbers: Any, reset: bool) -> list[str]:
+        if not reset:
+            check_is_fitted(self)
+        return read_numbers(validate_data(self, numbers, reset=reset))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.string, tags.input_tags.one_d_array = True, False, False
+        return tags
+
+
+class ClassifierOfNumbers(_OfNumbers, SentimentClassifier):
+    """The classifier, for numbers."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:  # noqa: N803
+        return super().fit(self._read(X, True), y, sample_weight)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:  # noqa: N803
+        texts = self._read(X, not hasattr(self, "classes_"))
+        return super().partial_fit(texts, y, classes, sample_weight)
+
+    def decision_function(self, X: Any) -> Any:  # noqa: N803
+        return super().decision_function(self._read(X, False))
+
+
+class VectorizerOfNumbers(_OfNumbers, Word2VecVectorizer):
+    """The vectorizer, for numbers."""
+
+    def fit(self, X: Any, y: Any = None) -> Any:  # noqa: N803
+        return super().fit(self._read(X, True))
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:  # noqa: N803
+        return super().fit_transform(self._read(X, True))
+
+    def transform(self, X: Any) -> Any:  # noqa: N803
+        return super().transform(self._read(X, False))
+
+
+EXPECTED_TO_FAIL = {
+    "check_methods_subset_invariance": (
+        "the check wants 1e-7; matrix products in single precision round otherwise for other numbers of documents, by "
+        "5e-7 (test_a_document_has_the_same_score_alone_and_among_others)"
+    ),
+    "check_sample_weight_equivalence_on_dense_data": (
+        "a text of weight two is in one batch of a stochastic gradient descent, two texts are in two"
+    ),
+}
+
+
+@parametrize_with_checks(
+    [
+        ClassifierOfNumbers(
+            NUMBER_VECTORS, maxlen=N_COLUMNS, kernel_size=1, num_filters=40, hidden_dim=20, n_epochs=60,
+            learning_rate=5e-3, verbose=False, random_state=0,
+        ),
+        VectorizerOfNumbers(NUMBER_VECTORS, maxlen=N_COLUMNS),
+    ],
+    expected_failed_checks=lambda estimator: EXPECTED_TO_FAIL if is_classifier(estimator) else {},
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_scikit_learns_checks_pass_where_texts_stand_for_numbers(estimator: Any, check: Callable[[Any], None]) -> None:
+    check(estimator)
+
+
+CHECKS_OF_ANY_INPUT = [
+    "check_estimator_cloneable", "check_estimator_tags_renamed", "check_valid_tag_types", "check_estimator_repr",
+    "check_no_attributes_set_in_init", "check_do_not_raise_errors_in_init_or_set_params", "check_mixin_order",
+    "check_get_params_invariance", "check_set_params", "check_parameters_default_constructible",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("check", CHECKS_OF_ANY_INPUT)
+@pytest.mark.parametrize("estimator", [SentimentClassifier(verbose=False), Word2VecVectorizer(make_vectors())])
+def test_checks_that_need_no_numbers_pass_as_they_are(estimator: Any, check: str) -> None:
+    getattr(estimator_checks, check)(type(estimator).__name__, clone(estimator))
+
+
+@pytest.mark.parametrize("estimator", [SentimentClassifier(), Word2VecVectorizer(make_vectors())])
+def test_scikit_learn_itself_skips_what_takes_texts(estimator: Any) -> None:
+    with pytest.warns(SkipTestWarning, match="Can't test estimator"):
+        estimator_checks.check_estimator(estimator, on_skip=None)
+
+
+def test_tags_say_what_it_takes() -> None:
+    tags = get_tags(SentimentClassifier())
+    assert (tags.input_tags.string, tags.input_tags.two_d_array) == (True, False)
+    assert is_classifier(SentimentClassifier())
+
+
+# --- the tools that people use
+
+
+def test_cloning_shares_the_vectors() -> None:
+    vectors = make_vectors()
+    classifier = make_classifier(vectors=vectors, kernel_size=[2, 3]).fit(TEXTS, LABELS)
+    copy = clone(classifier)
+    assert copy.vectors is vectors
+    assert not hasattr(copy, "classes_")
+    expected = {name: value for name, value in classifier.get_params().items() if name != "vectors"}
+    assert {name: value for name, value in copy.get_params().items() if name != "vectors"} == expected
+    assert np.shares_memory(classifier.vectorizer_.table_.vectors, vectors.vectors)
+    assert clone(Pipeline([("classifier", classifier)]))["classifier"].vectors is vectors
+
+
+def test_pipeline_and_grid_search() -> None:
+    pipeline = Pipeline(
+        [
+            ("lower", FunctionTransformer(lambda texts: [text.lower() for text in texts])),
+            ("classifier", make_classifier(n_epochs=10)),
+        ]
+    )
+    grid = {"classifier__num_filters": [2, 12], "classifier__kernel_size": [1, [2, 3]]}
+    search = GridSearchCV(pipeline, grid, cv=3).fit(TEXTS, LABELS)
+    assert search.best_score_ > 0.8
+    assert search.score(*make_texts(seed=1)) > 0.8
+    assert search.best_estimator_["classifier"].vectors is pipeline["classifier"].vectors
+
+
+def test_cross_validation_in_processes() -> None:
+    classifier = make_classifier(n_epochs=10)
+    alone = cross_val_score(classifier, TEXTS, LABELS, cv=3)
+    together = cross_validate(classifier, TEXTS, LABELS, cv=3, n_jobs=2, return_estimator=True)
+    np.testing.assert_array_equal(together["test_score"], alone)
+    assert alone.mean() > 0.7
+    assert together["estimator"][0].predict(TEXTS).shape == (120,)
+
+
+def test_calibration() -> None:
+    calibrated = CalibratedClassifierCV(make_classifier(n_epochs=10), cv=3).fit(TEXTS, LABELS)
+    assert calibrated.score(*make_texts(seed=1)) > 0.8
+    np.testing.assert_allclose(calibrated.predict_proba(TEXTS).sum(axis=1), 1)
+
+
+def test_numpys_strings_and_lists_of_texts_can_be_split() -> None:
+    for texts in (np.array(TEXTS), np.array(TEXTS, object), TEXTS):
+        assert len(cross_val_score(make_classifier(n_epochs=1), texts, LABELS, cv=2)) == 2
