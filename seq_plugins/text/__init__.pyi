@@ -1,4 +1,5 @@
 from .classifier import SentimentClassifier as SentimentClassifier
+from .covariates import sentiment_series as sentiment_series
 from .explanation import Explanation as Explanation
 from .explanation import Phrase as Phrase
 from .vectorizer import Word2VecVectorizer as Word2VecVectorizer
