@@ -4,10 +4,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import backtest_command, chapter_command, speed_command
+from benchmarks import backtest_command, chapter_command, sentiment_command, speed_command
 from benchmarks.tasks import UserError
 
-COMMANDS = {"backtest": backtest_command, "chapter": chapter_command, "speed": speed_command}
+COMMANDS = {
+    "backtest": backtest_command,
+    "chapter": chapter_command,
+    "sentiment": sentiment_command,
+    "speed": speed_command,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

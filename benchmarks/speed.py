@@ -181,7 +181,7 @@ class Row:
 
 
 class Worker:
-    """A peer in a process of its own, running ``speed_peer.py``.
+    """A peer in a process of its own, running a script that needs nothing but the peer.
 
     Parameters
     ----------
@@ -193,12 +193,14 @@ class Worker:
         Number of threads that it may use.
     """
 
+    SCRIPT = "speed_peer.py"
+
     def __init__(self, peer: str, python: str, threads: int) -> None:
         self.peer = peer
         self.note = ""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(  # noqa: S603 - the user's own Python
-            [python, "-P", str(Path(__file__).with_name("speed_peer.py")), peer, "--threads", str(threads)],
+            [python, "-P", str(Path(__file__).with_name(self.SCRIPT)), peer, "--threads", str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -253,9 +255,12 @@ class Workers:
         Pythons by peer; the running one stands in for those not named.
     threads
         Number of threads that each may use.
+    kind
+        What runs in each process.
     """
 
-    def __init__(self, pythons: Mapping[str, str], threads: int) -> None:
+    def __init__(self, pythons: Mapping[str, str], threads: int, kind: type[Worker] = Worker) -> None:
+        self._kind = kind
         self._pythons = pythons
         self._threads = threads
         self._started: dict[str, Worker] = {}
@@ -274,7 +279,7 @@ class Workers:
                 if find_spec(peer) is None:
                     raise MissingPeerError(how_to_install(peer))
                 python = sys.executable
-            self._started[peer] = Worker(peer, python, self._threads)
+            self._started[peer] = self._kind(peer, python, self._threads)
         return self._started[peer]
 
     def describe(self, peer: str) -> dict[str, Any]:

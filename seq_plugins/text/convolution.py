@@ -48,6 +48,23 @@ class Batch(NamedTuple):
     maxlen: int
 
 
+Rows = Callable[[int, int], torch.Tensor]
+"""The vectors of some distinct words."""
+
+LEARNING_BYTES = 3 * 2**20
+"""Bytes of a batch's projections at a time, as far as that leaves ``FILTERS_STEP`` filters."""
+
+FROZEN_BYTES = 16 * 2**20
+"""The same where nothing is learned: there are more words, which are best gone through a few times only."""
+
+FILTERS_STEP = 16
+
+WORDS_AT_ONCE = 2048
+
+DOCUMENTS_OF_TORCH = 128
+"""Documents at a time of PyTorch's operations, which make arrays of all windows."""
+
+
 class Loops(NamedTuple):
     """The compiled loops."""
 
@@ -56,8 +73,11 @@ class Loops(NamedTuple):
     add_word_gradient: Any
 
 
-def convolve_and_pool(words: torch.Tensor, batch: Batch, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Return the largest value of each filter over all windows of each document, `(N, F)`.
+def convolve_and_find(words: torch.Tensor, batch: Batch, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the largest value of each filter over all windows of a document, and where it is, both `(N, F)`.
+
+    The values have no bias yet: it is the same everywhere. The place is the word at which the window starts, counted
+    from the document's first; -1 where there is nothing but padding in the window.
 
     Parameters
     ----------
@@ -67,21 +87,54 @@ def convolve_and_pool(words: torch.Tensor, batch: Batch, weight: torch.Tensor, b
         The documents.
     weight
         Kernels of the filters, `(K, F, D)`.
-    bias
-        Biases of the filters, `(F,)`.
-    """
-    pooled, _ = convolve_and_find(words, batch, weight)
-    return pooled + bias
-
-
-def convolve_and_find(words: torch.Tensor, batch: Batch, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the largest value of each filter, without bias, and the word at which that window starts, both `(N, F)`.
-
-    The word is counted from the document's first; it is -1 where there is nothing but padding in the window. Arguments:
-    those of :func:`convolve_and_pool`.
     """
     found: tuple[torch.Tensor, torch.Tensor] = PooledConvolution.apply(words, weight, batch)  # type: ignore[no-untyped-call]
     return found
+
+
+def convolve_frozen(rows: Rows, batch: Batch, weight: torch.Tensor) -> torch.Tensor:
+    """Return the largest value of each filter, without bias, `(N, F)`, where nothing is learned.
+
+    Every distinct word is projected once, however many documents there are. The words' vectors are asked for part by
+    part, so that they need not be in memory together.
+
+    Parameters
+    ----------
+    rows
+        From the first and the one after the last of the distinct words to their vectors, on the CPU.
+    batch
+        The documents.
+    weight
+        Kernels of the filters, `(K, F, D)`.
+    """
+    n_words = int(batch.documents.ids.max(initial=-1)) + 1
+    pooled, _ = _project_and_pool(rows, n_words, batch, weight, FROZEN_BYTES)
+    return pooled
+
+
+def _project_and_pool(
+    rows: Rows, n_words: int, batch: Batch, weight: torch.Tensor, n_bytes: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the largest sum of each filter and its word, both `(N, F)`, some filters at a time."""
+    kernel_size, n_filters, n_dimensions = weight.shape
+    n_documents = len(batch.documents.starts) - 1
+    loops = _choose_loops(weight)
+    pool = _pool_with_torch if loops is None else partial(_pool_with_loops, loops)
+    pooled = weight.new_empty(n_documents, n_filters)
+    places = torch.empty(n_documents, n_filters, dtype=torch.int32, device=weight.device)
+    bytes_of_filter = max(n_words, 1) * kernel_size * weight.element_size()
+    n_at_once = max(n_bytes // bytes_of_filter // FILTERS_STEP, 1) * FILTERS_STEP
+    buffer = weight.new_empty(n_words * kernel_size * min(n_at_once, n_filters))  # one, since others would pile up
+    for first in range(0, n_filters, n_at_once):
+        part = slice(first, min(first + n_at_once, n_filters))
+        matrix = weight[:, part].reshape(-1, n_dimensions).T
+        projected = buffer[: n_words * matrix.shape[1]].view(n_words, matrix.shape[1])
+        for word in range(0, n_words, WORDS_AT_ONCE):
+            words = rows(word, min(word + WORDS_AT_ONCE, n_words)).to(weight.device, weight.dtype)
+            torch.mm(words, matrix, out=projected[word : word + WORDS_AT_ONCE])
+        projected = projected.view(n_words, kernel_size, part.stop - first)  # -> (W, K, filters at once)
+        pooled[:, part], places[:, part] = pool(projected, batch)
+    return pooled, places
 
 
 class PooledConvolution(torch.autograd.Function):
@@ -90,11 +143,9 @@ class PooledConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, words: torch.Tensor, weight: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the largest values and where they are, and remember what leads back."""
-        loops = _choose_loops(words, weight)
-        if loops is None:
-            pooled, places = _pool_with_torch(words, weight, batch)
-        else:
-            pooled, places = _pool_with_loops(loops, words, weight, batch)
+        pooled, places = _project_and_pool(
+            lambda first, last: words[first:last], len(words), batch, weight, LEARNING_BYTES
+        )
         ctx.save_for_backward(words, weight, places)
         ctx.batch = batch
         ctx.mark_non_differentiable(places)
@@ -105,7 +156,7 @@ class PooledConvolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor, _: torch.Tensor) -> Any:
         """Return the gradients of words and weight."""
         words, weight, places = ctx.saved_tensors
-        loops = _choose_loops(words, weight)
+        loops = _choose_loops(weight)
         if loops is None:
             gradients = _gradients_with_torch(gradient, words, weight, places, ctx.batch, ctx.needs_input_grad)
         else:
@@ -116,14 +167,13 @@ class PooledConvolution(torch.autograd.Function):
 # --- machine code
 
 
-def _choose_loops(words: torch.Tensor, weight: torch.Tensor) -> Loops | None:
+def _choose_loops(weight: torch.Tensor) -> Loops | None:
     setting = os.environ.get(SWITCH, "auto")
     if setting not in ("auto", "torch"):
         raise ValueError(f"Expected the environment variable {SWITCH} to be 'auto' or 'torch', got {setting!r}.")
-    is_known = words.dtype is weight.dtype and words.dtype in (torch.float32, torch.float64)
-    if setting == "torch" or not is_known or not words.is_cpu or not weight.is_cpu:
+    if setting == "torch" or weight.dtype not in (torch.float32, torch.float64) or not weight.is_cpu:
         return None
-    return load_loops(words.dtype)
+    return load_loops(weight.dtype)
 
 
 @cache
@@ -174,18 +224,12 @@ def _compile(loops: Loops, dtype: torch.dtype) -> None:
             call()
 
 
-def _pool_with_loops(
-    loops: Loops, words: torch.Tensor, weight: torch.Tensor, batch: Batch
-) -> tuple[torch.Tensor, torch.Tensor]:
-    kernel_size, n_filters, n_dimensions = weight.shape
-    rows, starts = batch.documents
-    n_documents = len(starts) - 1
-    # -> (W, K, F), each word's product with each place of the kernels
-    projected = words.detach() @ weight.detach().reshape(-1, n_dimensions).T
+def _pool_with_loops(loops: Loops, projected: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    n_documents, n_filters = len(batch.documents.starts) - 1, projected.shape[2]
     pooled = projected.new_empty(n_documents, n_filters)
     places = torch.empty(n_documents, n_filters, dtype=torch.int32)
-    arrays = projected.view(-1, kernel_size, n_filters).numpy(), rows, starts, batch.maxlen
-    _share_out(n_documents, partial(loops.pool_documents, *arrays, pooled.numpy(), places.numpy()))
+    arrays = projected.numpy(), *batch.documents, batch.maxlen, pooled.numpy(), places.numpy()
+    _share_out(n_documents, partial(loops.pool_documents, *arrays))
     return pooled, places
 
 
@@ -235,17 +279,19 @@ def _padded_rows(batch: Batch, kernel_size: int, padding: int, device: torch.dev
     return torch.from_numpy(rows).to(device)
 
 
-def _pool_with_torch(words: torch.Tensor, weight: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    kernel_size, n_filters, n_dimensions = weight.shape
-    projected = words @ weight.reshape(-1, n_dimensions).T
-    projected = torch.cat([projected, projected.new_zeros(1, projected.shape[1])]).view(-1, kernel_size, n_filters)
-    rows = _padded_rows(batch, kernel_size, len(words), words.device)
+def _pool_with_torch(projected: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    n_words, kernel_size, n_filters = projected.shape
+    rows = _padded_rows(batch, kernel_size, n_words, projected.device)
+    projected = torch.cat([projected, projected.new_zeros(1, kernel_size, n_filters)])
     n_positions = rows.shape[1] - kernel_size + 1
-    total = projected[rows[:, :n_positions], 0]  # -> (N, P, F)
-    for k in range(1, kernel_size):
-        total += projected[rows[:, k : k + n_positions], k]
-    pooled, places = total.max(dim=1)
-    lengths = torch.from_numpy(batch.documents.lengths).to(words.device)
+    results = []
+    for part in rows.split(DOCUMENTS_OF_TORCH):
+        total = projected[part[:, :n_positions], 0]  # -> (N, P, F)
+        for k in range(1, kernel_size):
+            total += projected[part[:, k : k + n_positions], k]
+        results.append(total.max(dim=1))
+    pooled, places = (torch.cat([result[which] for result in results]) for which in range(2))
+    lengths = torch.from_numpy(batch.documents.lengths).to(projected.device)
     return pooled, places.where(places < lengths[:, None], NO_WORD).to(torch.int32)
 
 

@@ -29,6 +29,10 @@ Array: TypeAlias = np.ndarray
 NO_WORD = -1
 
 
+# --- a window's sum against the largest so far. These take whole arrays and places in them: a view of an array costs as
+# much as a window of few filters.
+
+
 @jit
 def _keep_larger(total: Array, place: int, best: Array, places: Array) -> None:
     for f in range(best.size):
@@ -38,39 +42,61 @@ def _keep_larger(total: Array, place: int, best: Array, places: Array) -> None:
 
 
 @jit
-def _keep_larger_of_two(first: Array, second: Array, place: int, best: Array, places: Array) -> None:
+def _keep_larger_of_one(projected: Array, a: int, place: int, best: Array, places: Array) -> None:
     for f in range(best.size):
-        total = first[f] + second[f]
+        total = projected[a, 0, f]
         is_larger = total > best[f]
         best[f] = total if is_larger else best[f]
         places[f] = place if is_larger else places[f]
 
 
 @jit
-def _keep_larger_of_three(first: Array, second: Array, third: Array, place: int, best: Array, places: Array) -> None:
+def _keep_larger_of_two(projected: Array, a: int, b: int, place: int, best: Array, places: Array) -> None:
     for f in range(best.size):
-        total = first[f] + second[f] + third[f]
+        total = projected[a, 0, f] + projected[b, 1, f]
         is_larger = total > best[f]
         best[f] = total if is_larger else best[f]
         places[f] = place if is_larger else places[f]
 
 
 @jit
-def _add_three(first: Array, second: Array, third: Array, total: Array) -> None:
-    for f in range(total.size):
-        total[f] = first[f] + second[f] + third[f]
+def _keep_larger_of_three(projected: Array, a: int, b: int, c: int, place: int, best: Array, places: Array) -> None:
+    for f in range(best.size):
+        total = projected[a, 0, f] + projected[b, 1, f] + projected[c, 2, f]
+        is_larger = total > best[f]
+        best[f] = total if is_larger else best[f]
+        places[f] = place if is_larger else places[f]
 
 
 @jit
-def _add(values: Array, total: Array) -> None:
+def _add_three(projected: Array, a: int, b: int, c: int, total: Array) -> None:
     for f in range(total.size):
-        total[f] += values[f]
+        total[f] = projected[a, 0, f] + projected[b, 1, f] + projected[c, 2, f]
 
 
 @jit
-def _add_scaled(values: Array, factor: float, total: Array) -> None:
-    for d in range(total.size):
-        total[d] += factor * values[d]
+def _add(projected: Array, word: int, k: int, total: Array) -> None:
+    for f in range(total.size):
+        total[f] += projected[word, k, f]
+
+
+@jit
+def _pool_document(projected: Array, document: Array, n_windows: int, total: Array, best: Array, places: Array) -> None:
+    """Go through the windows that begin with a word."""
+    kernel_size, n_words = projected.shape[1], len(document)
+    for p in range(n_windows):
+        left = min(kernel_size, n_words - p)
+        if left == 1:
+            _keep_larger_of_one(projected, document[p], p, best, places)
+        elif left == 2:
+            _keep_larger_of_two(projected, document[p], document[p + 1], p, best, places)
+        elif left == 3:
+            _keep_larger_of_three(projected, document[p], document[p + 1], document[p + 2], p, best, places)
+        else:
+            _add_three(projected, document[p], document[p + 1], document[p + 2], total)
+            for k in range(3, left):
+                _add(projected, document[p + k], k, total)
+            _keep_larger(total, p, best, places)
 
 
 @cached_jit
@@ -88,24 +114,16 @@ def pool_documents(
         for f in range(n_filters):
             best[f] = lowest
             place[f] = NO_WORD
-        for p in range(min(n_positions, len(document))):
-            n_words = min(kernel_size, len(document) - p)
-            word = projected[document[p], 0]
-            if n_words == 1:
-                _keep_larger(word, p, best, place)
-                continue
-            second = projected[document[p + 1], 1]
-            if n_words == 2:
-                _keep_larger_of_two(word, second, p, best, place)
-                continue
-            third = projected[document[p + 2], 2]
-            if n_words == 3:
-                _keep_larger_of_three(word, second, third, p, best, place)
-                continue
-            _add_three(word, second, third, total)
-            for k in range(3, n_words):
-                _add(projected[document[p + k], k], total)
-            _keep_larger(total, p, best, place)
+        _pool_document(projected, document, min(n_positions, len(document)), total, best, place)
+
+
+# --- gradients
+
+
+@jit
+def _add_scaled(values: Array, factor: float, total: Array) -> None:
+    for d in range(total.size):
+        total[d] += factor * values[d]
 
 
 @cached_jit

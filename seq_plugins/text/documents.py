@@ -1,6 +1,7 @@
 """Texts as runs of word ids, without padding, and the vectors that the ids stand for."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -49,25 +50,21 @@ class Documents(NamedTuple):
         """Return the documents with these numbers, in this order."""
         return Documents.from_lists([self.ids[self.starts[n] : self.starts[n + 1]] for n in numbers])
 
-    def without_unknown(self) -> "Documents":
-        """Return the documents without words that have no vector."""
-        is_known = self.ids != UNKNOWN
-        n_known = np.concatenate([[0], np.cumsum(is_known)])
-        return Documents(self.ids[is_known], n_known[self.starts])
-
-    def cut(self, maxlen: int) -> "Documents":
-        """Return the documents, each with its first `maxlen` words only."""
-        lengths = self.lengths
-        places = np.arange(len(self.ids)) - np.repeat(self.starts[:-1], lengths)
-        starts = np.concatenate([[0], np.cumsum(np.minimum(lengths, maxlen))])
-        return Documents(self.ids[places < maxlen], starts)
-
     def to_array(self, maxlen: int) -> np.ndarray:
         """Return the ids `(N, maxlen)`, cut or filled up with padding at the end."""
         array = np.full((len(self.starts) - 1, maxlen), PADDING, np.int32)
-        cut = self.cut(maxlen)
-        array[np.arange(maxlen) < cut.lengths[:, None]] = cut.ids
+        for row, (start, end) in zip(array, pairwise(self.starts.tolist()), strict=True):
+            row[: end - start] = self.ids[start : min(end, start + maxlen)]
         return array
+
+    def number_anew(self) -> "tuple[np.ndarray, Documents]":
+        """Return the distinct ids, sorted, and the documents with places in these for ids."""
+        is_used = np.zeros(int(self.ids.max(initial=0)) + 1, bool)
+        is_used[self.ids] = True
+        distinct = np.flatnonzero(is_used)
+        places = np.zeros(len(is_used), np.int32)
+        places[distinct] = np.arange(len(distinct), dtype=np.int32)
+        return distinct, Documents(places[self.ids], self.starts)
 
 
 class WordTable:

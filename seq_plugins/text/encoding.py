@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -38,6 +38,24 @@ class _StretchIds(dict[str, tuple[int, ...]]):
         return ids
 
 
+class Encoded(NamedTuple):
+    """Texts as ids.
+
+    Parameters
+    ----------
+    documents
+        The documents.
+    n_tokens
+        Number of tokens of the texts, before anything was left out.
+    n_unknown
+        Number of those without a vector among the word vectors.
+    """
+
+    documents: Documents
+    n_tokens: int
+    n_unknown: int
+
+
 class TextEncoder:
     """Turns texts into ids.
 
@@ -50,7 +68,7 @@ class TextEncoder:
     tokenizer
         Function from a text to its tokens; NLTK's ``TreebankWordTokenizer`` if ``None``.
     further_ids
-        Ids of words that are not among the word vectors.
+        Ids of words that are not among the word vectors; they come after those.
     """
 
     def __init__(
@@ -82,25 +100,37 @@ class TextEncoder:
             return (self._stretches or TreebankStretches())(text)
         return check_tokens(self.tokenizer(text), self.tokenizer)
 
-    def encode(self, texts: Sequence[str], n_jobs: int | None = None) -> Documents:
-        """Return the ids of all tokens of the texts, unknown ones too.
+    def encode(self, texts: Sequence[str], skips: bool, maxlen: int, n_jobs: int | None = None) -> Encoded:
+        """Return the ids of the words of the texts.
 
         Parameters
         ----------
         texts
             The texts.
+        skips
+            Whether unknown words are left out, before a text is cut.
+        maxlen
+            Number of words after which a text is cut.
         n_jobs
             Number of processes, as joblib counts them.
         """
         n_processes = joblib.effective_n_jobs(n_jobs)
         if n_processes > 1 and len(texts) > _TEXTS_AT_ONCE:
-            return self._encode_in_processes(texts, n_processes)
-        self._prepare()
-        bar = tqdm(texts, desc="words", unit="text", delay=1, leave=False)
-        documents = Documents.from_lists([self._encode_one(text) for text in bar])
-        if self._remembered is not None and len(self._remembered) > MAX_STRETCHES // 2:
-            self._remembered = None
-        return documents
+            found = self._encode_in_processes(texts, n_processes)
+        else:
+            self._prepare()
+            found = map(self._encode_one, tqdm(texts, desc="words", unit="text", delay=1, leave=False))
+        first_further = FIRST_WORD + len(self.rows)
+        documents = []
+        n_tokens = n_unknown = 0
+        for ids in found:
+            is_unknown = ids == UNKNOWN
+            n_tokens += len(ids)
+            n_unknown += int(is_unknown.sum())
+            if self.further_ids:
+                n_unknown += int((ids >= first_further).sum())
+            documents.append((ids[~is_unknown] if skips else ids)[:maxlen].copy())
+        return Encoded(Documents.from_lists(documents), n_tokens, n_unknown)
 
     def located_ids(self, text: str) -> Iterator[tuple[int, Token]]:
         """Yield the id and the place of each token of a text."""
@@ -121,19 +151,17 @@ class TextEncoder:
             ids += self.ids_of(self._stretches.at_end(end))
         return np.array(ids, np.int32)
 
-    def _encode_in_processes(self, texts: Sequence[str], n_processes: int) -> Documents:
+    def _encode_in_processes(self, texts: Sequence[str], n_processes: int) -> Iterator[np.ndarray]:
         """Let processes find the tokens, which takes the time, and look them up here, where the words are."""
         parts = [texts[first : first + _TEXTS_AT_ONCE] for first in range(0, len(texts), _TEXTS_AT_ONCE)]
         results = joblib.Parallel(n_jobs=n_processes, return_as="generator")(
             joblib.delayed(_number_tokens)(self.tokenizer, part) for part in parts
         )
-        documents: list[np.ndarray] = []
         with tqdm(total=len(texts), desc="words", unit="text", delay=1, leave=False) as bar:
             for tokens, numbered in results:
                 ids = np.array(self.ids_of(tokens), np.int32)
-                documents += [ids[numbers] for numbers in numbered]
+                yield from (ids[numbers] for numbers in numbered)
                 bar.update(len(numbered))
-        return Documents.from_lists(documents)
 
 
 def _number_tokens(tokenizer: Tokenizer | None, texts: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seq_plugins.text.convolution import Batch, convolve_and_pool
+from seq_plugins.text.convolution import Batch, convolve_and_find
 
 # N: documents, W: distinct words, D: dimensions of a word, K: kernel size, F: filters of all kernel sizes, H: hidden
 # units, O: outputs
@@ -71,11 +71,20 @@ class SentimentNetwork(nn.Module):
         mask
             What the hidden layer's sums are multiplied with, `(N, H)`, for dropout.
         """
-        pooled = [
-            convolve_and_pool(words, batch, kernel, bias)
-            for kernel, bias in zip(self.kernels, self.kernel_biases, strict=True)
-        ]
-        features = torch.cat(pooled, dim=1).relu()  # -> (N, F); ReLU is monotonic, so it may follow the pooling
+        return self.classify([convolve_and_find(words, batch, kernel)[0] for kernel in self.kernels], mask)
+
+    def classify(self, pooled: Sequence[torch.Tensor], mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the logits `(N, O)`.
+
+        Parameters
+        ----------
+        pooled
+            For each kernel size the largest sums of the filters, without bias, `(N, filters)`.
+        mask
+            As in :meth:`forward`.
+        """
+        # ReLU is monotonic and the bias is the same everywhere, so that both may follow the pooling
+        features = (torch.cat(list(pooled), dim=1) + torch.cat(list(self.kernel_biases))).relu()  # -> (N, F)
         hidden = F.linear(features, self.hidden, self.hidden_bias)  # -> (N, H)
         if mask is not None:
             hidden = hidden * mask

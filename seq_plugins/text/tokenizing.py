@@ -19,7 +19,7 @@ Tokenizer = Callable[[str], Sequence[str]]
 """From a text to its tokens."""
 
 MAX_REMEMBERED = 200  # characters of a stretch that is remembered
-MAX_STRETCHES = 1_000_000
+MAX_STRETCHES = 2**15
 _SPACES = (
     " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,14 +11,14 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from seq_plugins.text.convolution import Batch
+from seq_plugins.text.convolution import Batch, convolve_frozen
 from seq_plugins.text.documents import Documents, WordTable
 from seq_plugins.text.network import SentimentNetwork
 
 # N: documents, W: distinct words, D: dimensions of a word, H: hidden units, O: outputs
 
 ADAM_EPSILON = 1e-7  # Keras'
-DOCUMENTS_AT_ONCE = 128  # where nothing is learned
+DOCUMENTS_AT_ONCE = 1024  # where nothing is learned
 
 
 class LabelledDocuments(NamedTuple):
@@ -58,12 +59,6 @@ def compute_losses(logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
     if logits.shape[1] == 1:
         return F.binary_cross_entropy_with_logits(logits[:, 0], codes.to(logits.dtype), reduction="none")
     return F.cross_entropy(logits, codes, reduction="none")
-
-
-def number_anew(documents: Documents) -> tuple[np.ndarray, Documents]:
-    """Return the distinct ids, sorted, and the documents with places in these for ids."""
-    distinct, places = np.unique(documents.ids, return_inverse=True)
-    return distinct, Documents(places.astype(np.int32), documents.starts)
 
 
 class Trainer:
@@ -130,7 +125,7 @@ class Trainer:
         ValueError
             If the loss is no longer a finite number.
         """
-        distinct, documents = number_anew(learned.documents)
+        distinct, documents = learned.documents.number_anew()
         if self.settings.train_embeddings:
             self._embed(distinct)
         history: list[dict[str, float]] = []
@@ -251,7 +246,7 @@ class Trainer:
 def compute_logits(
     network: SentimentNetwork, table: WordTable, documents: Documents, settings: Settings, bar: Any = None
 ) -> np.ndarray:
-    """Return the logits of documents, `(N, O)`, float32, a few documents at a time.
+    """Return the logits of documents, `(N, O)`, float32, some thousand documents at a time.
 
     Parameters
     ----------
@@ -271,9 +266,14 @@ def compute_logits(
     logits = np.empty((n_documents, len(network.output_bias)), np.float32)
     for first in range(0, n_documents, DOCUMENTS_AT_ONCE):
         numbers = np.arange(first, min(first + DOCUMENTS_AT_ONCE, n_documents))
-        distinct, part = number_anew(documents.take(numbers))
-        words = torch.from_numpy(table.rows(distinct)).to(settings.device)
-        logits[numbers] = network(words, Batch(part, settings.maxlen)).cpu().numpy()
+        distinct, part = documents.take(numbers).number_anew()
+        batch = Batch(part, settings.maxlen)
+        pooled = [convolve_frozen(partial(_rows, table, distinct), batch, kernel) for kernel in network.kernels]
+        logits[numbers] = network.classify(pooled).cpu().numpy()
         if bar is not None:
             bar.update(len(numbers))
     return logits
+
+
+def _rows(table: WordTable, distinct: np.ndarray, first: int, last: int) -> torch.Tensor:
+    return torch.from_numpy(table.rows(distinct[first:last]))

@@ -222,14 +222,13 @@ class Word2VecVectorizer(SharedVectors, TransformerMixin, BaseEstimator):
         if self.oov == "random":
             self.unknown_words_ = self._find_unknown_words(texts)
         self._make_table()
-        documents = self.encoder_.encode(texts, self.n_jobs)
-        n_unknown = int(np.isin(documents.ids, self._unknown_ids()).sum())
-        self.unknown_share_ = n_unknown / max(len(documents.ids), 1)
-        return self._prepared(documents)
+        encoded = self.encoder_.encode(texts, self.oov == "skip", self.maxlen, self.n_jobs)
+        self.unknown_share_ = encoded.n_unknown / max(encoded.n_tokens, 1)
+        return encoded.documents
 
     def encode(self, texts: Sequence[str]) -> Documents:
         """Return documents without padding, cut, for `texts` that have been checked."""
-        return self._prepared(self.encoder_.encode(texts, self.n_jobs))
+        return self.encoder_.encode(texts, self.oov == "skip", self.maxlen, self.n_jobs).documents
 
     def keeps(self, number: int) -> bool:
         """Tell whether a word with this id stays in a document."""
@@ -252,13 +251,6 @@ class Word2VecVectorizer(SharedVectors, TransformerMixin, BaseEstimator):
         self.unknown_words_ = list(unknown_words)
         self.unknown_share_ = unknown_share
         self._make_table(unknown)
-
-    def _prepared(self, documents: Documents) -> Documents:
-        return (documents.without_unknown() if self.oov == "skip" else documents).cut(self.maxlen)
-
-    def _unknown_ids(self) -> np.ndarray:
-        first = FIRST_WORD + len(self.vectors_.index_to_key)
-        return np.array([UNKNOWN, *range(first, first + len(self.unknown_words_))])
 
     def _find_unknown_words(self, texts: Sequence[str]) -> list[str]:
         encoder = TextEncoder(self.vectors_.key_to_index, bool(self.lowercase_), self.tokenizer)

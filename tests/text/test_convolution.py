@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import seq_plugins.text.convolution as module
-from seq_plugins.text.convolution import SWITCH, Batch, convolve_and_find, convolve_and_pool
+from seq_plugins.text.convolution import SWITCH, Batch, convolve_and_find, convolve_frozen
 from seq_plugins.text.documents import Documents
 
 KERNELS = ["auto", "torch"]
@@ -29,6 +29,11 @@ def make_batch(lengths: list[int], n_words: int, maxlen: int, seed: int = 0) -> 
     generator = np.random.default_rng(seed)
     documents = Documents.from_lists([generator.integers(0, n_words, length) for length in lengths])
     return Batch(documents, maxlen)
+
+
+def convolve_and_pool(words: torch.Tensor, batch: Batch, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Do it our way."""
+    return convolve_and_find(words, batch, weight)[0] + bias
 
 
 def plain(words: torch.Tensor, batch: Batch, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -112,6 +117,37 @@ def test_the_lectures_sizes_are_as_with_conv1d(kernel: str) -> None:
     batch = make_batch([400, 150, 399, 30], 500, 400)
     words, weight, bias = make_weights(500, 3, n_filters=250, n_dimensions=300)
     compare(batch, (words / 8, weight / 30, bias))
+
+
+@pytest.mark.parametrize("n_bytes", [0, 5000])
+def test_filters_done_a_few_at_a_time_learn_the_same(
+    kernel: str, n_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEARNING_BYTES", n_bytes)
+    monkeypatch.setattr(module, "WORDS_AT_ONCE", 7)
+    compare(make_batch([9, 0, 4, 12, 1], 40, 12), make_weights(40, 3, n_filters=50))
+
+
+@pytest.mark.parametrize("n_bytes", [0, 5000, 2**20])
+def test_frozen_words_give_the_same_values_part_by_part(
+    kernel: str, n_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FROZEN_BYTES", n_bytes)
+    monkeypatch.setattr(module, "WORDS_AT_ONCE", 7)
+    monkeypatch.setattr(module, "DOCUMENTS_OF_TORCH", 2)
+    words, weight, bias = (tensor.detach() for tensor in make_weights(40, 3, n_filters=50))
+    batch = make_batch([9, 0, 4, 12, 1], 40, 12)
+    asked = []
+
+    def rows(first: int, last: int) -> torch.Tensor:
+        asked.append(last - first)
+        return words[first:last]
+
+    found = convolve_frozen(rows, batch, weight) + bias
+    torch.testing.assert_close(found, plain(words, batch, weight, bias), atol=1e-5, rtol=1e-5)
+    assert max(asked) == 7
+    nobody = Batch(Documents.from_lists([np.zeros(0, np.int32)] * 3), 5)
+    assert convolve_frozen(rows, nobody, weight).tolist() == [[0.0] * 50] * 3
 
 
 def test_several_threads_give_the_same_bits(kernel: str) -> None:

@@ -204,9 +204,11 @@ def test_transforming_before_fitting_is_told() -> None:
 def test_documents_are_taken_cut_and_padded() -> None:
     documents = Documents.from_lists([np.array([2, 1, 3]), np.array([], np.int32), np.array([1, 4])])
     assert documents.lengths.tolist() == [3, 0, 2]
-    assert documents.without_unknown().to_array(2).tolist() == [[2, 3], [0, 0], [4, 0]]
-    assert documents.cut(2).ids.tolist() == [2, 1, 1, 4]
+    assert documents.to_array(2).tolist() == [[2, 1], [0, 0], [1, 4]]
     assert documents.take(np.array([2, 0])).to_array(3).tolist() == [[1, 4, 0], [2, 1, 3]]
+    distinct, numbered = documents.number_anew()
+    assert distinct.tolist() == [1, 2, 3, 4]
+    assert numbered.ids.tolist() == [1, 0, 2, 0, 3]
     assert Documents.from_lists([]).to_array(3).shape == (0, 3)
 
 
