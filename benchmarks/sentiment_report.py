@@ -143,6 +143,11 @@ def _tested(report: Report, model: str) -> tuple[np.ndarray, np.ndarray]:
     return codes[is_tested], scores[is_tested]
 
 
+def _colors(report: Report) -> dict[str, str]:
+    """Return a colour for each model, the same in every picture."""
+    return {summary.model: f"C{position}" for position, summary in enumerate(report.summaries)}
+
+
 def _draw_roc(report: Report) -> Figure | None:
     if len(np.unique(report.corpus.labels)) != 2 or not report.scores:
         return None
@@ -151,7 +156,8 @@ def _draw_roc(report: Report) -> Figure | None:
         codes, scores = _tested(report, summary.model)
         margin = scores[:, 1] - scores[:, 0]
         wrong, right, _ = roc_curve(codes, margin)
-        axes.plot(wrong, right, linewidth=1.3, label=f"{summary.model} (area {roc_auc_score(codes, margin):.3f})")
+        label = f"{summary.model} (area {roc_auc_score(codes, margin):.3f})"
+        axes.plot(wrong, right, color=_colors(report)[summary.model], linewidth=1.3, label=label)
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.7, linestyle=":")
     axes.set_xlabel("share of the first class taken for the second")
     axes.set_ylabel("share of the second class found")
@@ -206,8 +212,10 @@ def _draw_curves(report: Report) -> Figure | None:
         return None
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for model, points in report.curves.items():
-        axes.plot([n_texts for n_texts, _ in points], [accuracy for _, accuracy in points], marker="o", label=model)
+        sizes, accuracies = zip(*points, strict=True)
+        axes.plot(sizes, accuracies, color=_colors(report).get(model), marker="o", label=model)
     axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.set_xlabel("training texts")
     axes.set_ylabel("accuracy")
     _tidy(axes)

@@ -17,10 +17,11 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(_MODULES[name]), name)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in _PACKAGES:
+        package = (error.name or "").split(".")[0]
+        if package not in _PACKAGES:
             raise
         raise ImportError(
-            f"{name} needs the package {error.name}, which is not installed: pip install 'seq-plugins[text]'."
+            f"{name} needs the package {package}, which is not installed: pip install 'seq-plugins[text]'."
         ) from error
 
 

@@ -19,6 +19,7 @@ from seq_plugins.text.checks import check_choice, check_labels, check_number, ch
 from seq_plugins.text.documents import Documents
 from seq_plugins.text.explanation import Explanation, explain_document
 from seq_plugins.text.network import SentimentNetwork
+from seq_plugins.text.saving import load_classifier, save_classifier
 from seq_plugins.text.tokenizing import Tokenizer
 from seq_plugins.text.training import LabelledDocuments, Settings, Trainer, compute_logits
 from seq_plugins.text.vectorizer import Word2VecVectorizer
@@ -382,14 +383,12 @@ class SentimentClassifier(SharedVectors, ClassifierMixin, BaseEstimator):
         TypeError
             If an argument or a label cannot be written as JSON.
         """
-        from seq_plugins.text.saving import save_classifier
-
         check_is_fitted(self)
         save_classifier(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path, tokenizer: Tokenizer | None = None) -> Self:
-        """Return a model that :meth:`save` wrote. No code from the folder is run.
+        """Return a model that :meth:`save` wrote. No code from the folder is run. It predicts on the CPU.
 
         Parameters
         ----------
@@ -406,8 +405,6 @@ class SentimentClassifier(SharedVectors, ClassifierMixin, BaseEstimator):
             If a file has changed, is no part of a model, or was written by a newer version; or if `tokenizer` is
             needed.
         """
-        from seq_plugins.text.saving import load_classifier
-
         return load_classifier(cls, Path(path), tokenizer)
 
     # --- steps of training
