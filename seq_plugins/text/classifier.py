@@ -214,6 +214,7 @@ class SentimentClassifier(SharedVectors, ClassifierMixin, BaseEstimator):
 
         The vectors of ``vectors=None``, and the words that ``oov="random"`` has vectors for, are those of the first
         call's texts. A model that was loaded goes on with the weights that it has and a new optimizer.
+        ``class_weight="balanced"`` balances the texts of each call.
 
         Parameters
         ----------
@@ -449,10 +450,15 @@ class SentimentClassifier(SharedVectors, ClassifierMixin, BaseEstimator):
         vectors = self.vectors
         if vectors is None:
             vectors = train_word_vectors(
-                texts, min_count=1, lowercase=self.lowercase is not False, tokenizer=self.tokenizer, random_state=seed
+                texts,
+                min_count=1,
+                lowercase=self.lowercase is not False,
+                tokenizer=self.tokenizer,
+                random_state=seed,
+                verbose=self.verbose,
             )
         vectorizer = Word2VecVectorizer(
-            vectors, self.maxlen, self.oov, self.lowercase, self.tokenizer, self.n_jobs, random_state=seed
+            vectors, self.maxlen, self.oov, self.lowercase, self.tokenizer, self.n_jobs, self.verbose, seed
         )
         documents = vectorizer.fit_encode(texts)
         if not documents.lengths.any():

@@ -100,7 +100,9 @@ class TextEncoder:
             return (self._stretches or TreebankStretches())(text)
         return check_tokens(self.tokenizer(text), self.tokenizer)
 
-    def encode(self, texts: Sequence[str], skips: bool, maxlen: int, n_jobs: int | None = None) -> Encoded:
+    def encode(
+        self, texts: Sequence[str], skips: bool, maxlen: int, n_jobs: int | None = None, is_quiet: bool = False
+    ) -> Encoded:
         """Return the ids of the words of the texts.
 
         Parameters
@@ -113,13 +115,17 @@ class TextEncoder:
             Number of words after which a text is cut.
         n_jobs
             Number of processes, as joblib counts them.
+        is_quiet
+            Whether to show no progress bar.
         """
         n_processes = joblib.effective_n_jobs(n_jobs)
         if n_processes > 1 and len(texts) > _TEXTS_AT_ONCE:
-            found = self._encode_in_processes(texts, n_processes)
+            found = self._encode_in_processes(texts, n_processes, is_quiet)
         else:
             self._prepare()
-            found = map(self._encode_one, tqdm(texts, desc="words", unit="text", delay=1, leave=False))
+            found = map(
+                self._encode_one, tqdm(texts, desc="words", unit="text", delay=1, leave=False, disable=is_quiet)
+            )
         first_further = FIRST_WORD + len(self.rows)
         documents = []
         n_tokens = n_unknown = 0
@@ -151,13 +157,13 @@ class TextEncoder:
             ids += self.ids_of(self._stretches.at_end(end))
         return np.array(ids, np.int32)
 
-    def _encode_in_processes(self, texts: Sequence[str], n_processes: int) -> Iterator[np.ndarray]:
+    def _encode_in_processes(self, texts: Sequence[str], n_processes: int, is_quiet: bool) -> Iterator[np.ndarray]:
         """Let processes find the tokens, which takes the time, and look them up here, where the words are."""
         parts = [texts[first : first + _TEXTS_AT_ONCE] for first in range(0, len(texts), _TEXTS_AT_ONCE)]
         results = joblib.Parallel(n_jobs=n_processes, return_as="generator")(
             joblib.delayed(_number_tokens)(self.tokenizer, part) for part in parts
         )
-        with tqdm(total=len(texts), desc="words", unit="text", delay=1, leave=False) as bar:
+        with tqdm(total=len(texts), desc="words", unit="text", delay=1, leave=False, disable=is_quiet) as bar:
             for tokens, numbered in results:
                 ids = np.array(self.ids_of(tokens), np.int32)
                 yield from (ids[numbers] for numbers in numbered)

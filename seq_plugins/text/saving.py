@@ -213,7 +213,13 @@ def _assemble(
     classifier._check_arguments()
     described = model["vectorizer"]
     vectorizer = Word2VecVectorizer(
-        keyed_vectors, described["maxlen"], described["oov"], described["lowercase"], tokenizer, classifier.n_jobs
+        keyed_vectors,
+        described["maxlen"],
+        described["oov"],
+        described["lowercase"],
+        tokenizer,
+        classifier.n_jobs,
+        classifier.verbose,
     )
     unknown = np.concatenate([arrays["words.unknown"][None], arrays["words.more"]])
     vectorizer.restore(vocabulary["unknown_words"], unknown, described["unknown_share"])

@@ -64,6 +64,8 @@ class Word2VecVectorizer(SharedVectors, TransformerMixin, BaseEstimator):
         Function from a text to a list of its tokens; NLTK's ``TreebankWordTokenizer`` if ``None``.
     n_jobs
         Number of processes that find the tokens, -1 for all processors. Worth it for tens of thousands of texts.
+    verbose
+        Whether work that takes longer than a second shows a progress bar.
     random_state
         Seed of the random vectors.
 
@@ -99,6 +101,7 @@ class Word2VecVectorizer(SharedVectors, TransformerMixin, BaseEstimator):
         lowercase: bool | str = "auto",
         tokenizer: Tokenizer | None = None,
         n_jobs: int | None = None,
+        verbose: bool = True,
         random_state: Any = None,
     ) -> None:
         self.vectors = vectors
@@ -107,6 +110,7 @@ class Word2VecVectorizer(SharedVectors, TransformerMixin, BaseEstimator):
         self.lowercase = lowercase
         self.tokenizer = tokenizer
         self.n_jobs = n_jobs
+        self.verbose = verbose
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -214,6 +218,7 @@ class Word2VecVectorizer(SharedVectors, TransformerMixin, BaseEstimator):
         check_choice("lowercase", self.lowercase, (True, False, "auto"))
         if self.tokenizer is not None and not callable(self.tokenizer):
             raise TypeError(f"Expected tokenizer to be a function or None, got {self.tokenizer!r}.")
+        check_choice("verbose", self.verbose, (True, False))
         if self.n_jobs is not None:
             check_number("n_jobs", self.n_jobs, int)
         self.vectors_ = resolve_word_vectors(self.vectors)
@@ -222,13 +227,13 @@ class Word2VecVectorizer(SharedVectors, TransformerMixin, BaseEstimator):
         if self.oov == "random":
             self.unknown_words_ = self._find_unknown_words(texts)
         self._make_table()
-        encoded = self.encoder_.encode(texts, self.oov == "skip", self.maxlen, self.n_jobs)
+        encoded = self.encoder_.encode(texts, self.oov == "skip", self.maxlen, self.n_jobs, not self.verbose)
         self.unknown_share_ = encoded.n_unknown / max(encoded.n_tokens, 1)
         return encoded.documents
 
     def encode(self, texts: Sequence[str]) -> Documents:
         """Return documents without padding, cut, for `texts` that have been checked."""
-        return self.encoder_.encode(texts, self.oov == "skip", self.maxlen, self.n_jobs).documents
+        return self.encoder_.encode(texts, self.oov == "skip", self.maxlen, self.n_jobs, not self.verbose).documents
 
     def keeps(self, number: int) -> bool:
         """Tell whether a word with this id stays in a document."""

@@ -38,8 +38,8 @@ def load_word_vectors(source: Any, limit: int | None = None, cache: bool = True)
     """Load word vectors.
 
     The first load of a large file (20 MB) writes a copy under ``~/.seq_plugins/word_vectors`` that later loads map
-    into memory, which takes a fraction of a second. The copy is made anew if the file changes. Mapped vectors cannot be
-    written to.
+    into memory, which takes a fraction of a second. The copy is made anew if the file changes; the old one stays until
+    you delete it. Mapped vectors cannot be written to.
 
     Parameters
     ----------
@@ -109,6 +109,7 @@ def train_word_vectors(
     tokenizer: Tokenizer | None = None,
     random_state: int = 1,
     workers: int = 1,
+    verbose: bool = True,
     **kwargs: Any,
 ) -> KeyedVectors:
     """Train word vectors on texts with gensim's ``Word2Vec`` [1]_.
@@ -137,6 +138,8 @@ def train_word_vectors(
         Seed.
     workers
         Number of threads. With more than one, two runs differ.
+    verbose
+        Whether work that takes longer than a second shows a progress bar.
     **kwargs
         Further arguments of gensim's ``Word2Vec``.
 
@@ -167,7 +170,7 @@ def train_word_vectors(
     tokenize: Tokenizer = tokenizer or TreebankStretches()
     checked = check_texts(texts)
     sentences = []
-    for text in tqdm(checked, desc="tokens", unit="text", delay=1, leave=False):
+    for text in tqdm(checked, desc="tokens", unit="text", delay=1, leave=False, disable=not verbose):
         tokens = check_tokens(tokenize(text), tokenizer)
         sentences.append([token.lower() for token in tokens] if lowercase else list(tokens))
     model = Word2Vec(
@@ -186,7 +189,8 @@ def train_word_vectors(
             f"Expected at least one word to occur min_count={min_count} times in the texts, found none. "
             "Give more texts or a smaller min_count."
         )
-    with tqdm(total=n_epochs, desc="word vectors", unit="epoch", delay=1, leave=False) as bar, _without_advice():
+    bar = tqdm(total=n_epochs, desc="word vectors", unit="epoch", delay=1, leave=False, disable=not verbose)
+    with bar, _without_advice():
         model.train(
             sentences,
             total_examples=model.corpus_count,

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.exceptions import NotFittedError
+from tqdm import tqdm
 
 from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
 from seq_plugins.text.convolution import SWITCH
@@ -242,6 +243,20 @@ def test_devices() -> None:
 def test_work_of_a_moment_shows_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
     make_classifier(n_epochs=1, verbose=True).fit(TEXTS, LABELS).predict(TEXTS)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_every_bar_is_off_where_asked(verbose: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    def record(*arguments: Any, **keywords: Any) -> Any:
+        found.append(keywords["disable"])
+        return tqdm(*arguments, **keywords)
+
+    for name in ("classifier", "encoding", "training", "word_vectors"):
+        monkeypatch.setattr(f"seq_plugins.text.{name}.tqdm", record)
+    make_classifier(vectors=None, n_epochs=1, verbose=verbose).fit(TEXTS, LABELS).predict(TEXTS)
+    assert found == [not verbose] * 6
 
 
 # --- bad input: each a clear error or a stated behaviour
