@@ -84,9 +84,10 @@ class TextEncoder:
         self.further_ids = further_ids or {}
         self._stretches = TreebankStretches() if tokenizer is None else None
         self._remembered: _StretchIds | None = None
+        self._endings: dict[str, tuple[int, ...]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_remembered": None}
+        return self.__dict__ | {"_remembered": None, "_endings": {}}
 
     def ids_of(self, tokens: Sequence[str]) -> tuple[int, ...]:
         """Return the id of each token."""
@@ -154,8 +155,17 @@ class TextEncoder:
         ids = list(self.ids_of(self._stretches.at_start(start, bool(end))))
         ids += chain.from_iterable(map(self._remembered.__getitem__, inside))
         if end:
-            ids += self.ids_of(self._stretches.at_end(end))
+            ids += self._ids_at_end(end)
         return np.array(ids, np.int32)
+
+    def _ids_at_end(self, stretch: str) -> tuple[int, ...]:
+        """Return the ids of what a text ends with, which is mostly a full stop."""
+        found = self._endings.get(stretch)
+        if found is None:
+            found = self.ids_of((self._stretches or TreebankStretches()).at_end(stretch))
+            if len(stretch) <= MAX_REMEMBERED and len(self._endings) < MAX_STRETCHES:
+                self._endings[stretch] = found
+        return found
 
     def _encode_in_processes(self, texts: Sequence[str], n_processes: int, is_quiet: bool) -> Iterator[np.ndarray]:
         """Let processes find the tokens, which takes the time, and look them up here, where the words are."""

@@ -26,6 +26,7 @@ _SPACES = (
 _ENDINGS = "])}>\"'" + _SPACES + "\u2028\u2029\u202f\u205f\u3000"  # what may follow a final full stop
 _WHITE = " \t\n\r"
 _PLAIN_WORD = re.compile("[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
+_POSSESSIVE = re.compile(rf"({_PLAIN_WORD.pattern})('s)")
 _SPLIT_WORDS = frozenset({"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"})
 
 
@@ -80,6 +81,9 @@ class TreebankStretches:
         word = stretch.strip(_WHITE)
         if _PLAIN_WORD.fullmatch(word) and _SPLIT_WORDS.isdisjoint(word.lower().split("-")):
             return (word,)
+        possessive = _POSSESSIVE.fullmatch(stretch)
+        if possessive and _SPLIT_WORDS.isdisjoint(possessive[1].lower().split("-")):
+            return possessive.groups()
         return self._tokenize(f" {stretch} a")[:-1]
 
     def at_start(self, stretch: str, has_more: bool) -> Sequence[str]:
