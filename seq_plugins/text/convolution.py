@@ -187,7 +187,9 @@ def load_loops(dtype: torch.dtype) -> Loops | None:
         from seq_plugins.text import convolution_loops as module
     except ImportError:
         return None
-    loops = Loops(module.pool_documents, module.add_weight_gradient, module.add_word_gradient)
+    type_name = str(dtype).removeprefix("torch.")
+    functions = (module.pool_documents, module.add_weight_gradient, module.add_word_gradient)
+    loops = Loops(*(function[type_name] for function in functions))
     try:
         with listening_to_compilation(partial(_announce, loops.pool_documents.stats.cache_path)):
             _compile(loops, dtype)
