@@ -1,9 +1,10 @@
-"""Daily ridership of Chicago's public transport, loaded in the manner of ``darts.datasets``."""
+"""Riders of Chicago's public transport and loads of a transformer, loaded in the manner of ``darts.datasets``."""
 
 import hashlib
 import os
 import tarfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from seq_plugins._files import whole_file
 
-__all__ = ["CTARidershipDataset", "ChicagoRidershipDataset", "DatasetError"]
+__all__ = ["CTARidershipDataset", "ChicagoRidershipDataset", "DatasetError", "ETTh1Dataset"]
 
 DATA_VARIABLE = "SEQ_PLUGINS_DATA"
 DAY_TYPES = ("W", "A", "U")
@@ -88,7 +89,93 @@ class ChicagoRidershipDataset:
         return _to_series(table, counts=["ridership"], others=list(weather))
 
 
-class CTARidershipDataset:
+class _DownloadedDataset(ABC):
+    """A CSV file that is downloaded on first use, or supplied by the user."""
+
+    URL: str
+    CSV_NAME: str
+    CSV_SHA256: str
+
+    CONNECT_TIMEOUT = 10.0  # seconds
+    READ_TIMEOUT = 30.0  # seconds without a byte
+    DEADLINE = 300.0  # seconds for the whole download
+    MAX_BYTES = 10_000_000  # of what is downloaded
+
+    _TITLE: str  # what could not be loaded
+    _HOW_TO_GET: str  # where the file stands, at the URL
+
+    def __init__(self, root_path: str | os.PathLike[str] | None = None) -> None:
+        self.root_path = Path("~/.seq_plugins/datasets" if root_path is None else root_path).expanduser()
+
+    def load(self) -> TimeSeries:
+        """Return the series, downloading it if need be."""
+        try:
+            content = self._content()
+        except (OSError, tarfile.TarError) as error:
+            raise DatasetError(
+                f"Could not load {self._TITLE}: {error}. You can supply the file `{self.CSV_NAME}`, {self._HOW_TO_GET} "
+                f"{self.URL}, in two ways: put it at {self._cache_path} and leave {DATA_VARIABLE} unset, or set the "
+                f"environment variable {DATA_VARIABLE} to a folder that holds it."
+            ) from error
+        return self._parse(content)
+
+    @abstractmethod
+    def _parse(self, content: bytes) -> TimeSeries:
+        """Return the series of the CSV file's bytes."""
+
+    def _unpack(self, downloaded: bytes) -> bytes:
+        """Return the CSV file's bytes of what was downloaded."""
+        return downloaded
+
+    @property
+    def _cache_path(self) -> Path:
+        return self.root_path / self.CSV_NAME
+
+    def _content(self) -> bytes:
+        """Return the CSV file's bytes from the user's folder, the cache or the network."""
+        if folder := os.environ.get(DATA_VARIABLE):
+            return self._supplied(Path(folder).expanduser())
+        if self._cache_path.exists():
+            content = self._cache_path.read_bytes()
+            if _sha256(content) == self.CSV_SHA256:
+                return content
+        content = self._unpack(self._download())
+        _check_sha256(f"`{self.CSV_NAME}` in {self.URL}", content, self.CSV_SHA256)
+        try:
+            replace_file(self._cache_path, content)
+        except OSError as error:
+            raise OSError(f"the cache {self.root_path} could not be written ({error})") from error
+        return content
+
+    def _supplied(self, folder: Path) -> bytes:
+        try:
+            content = (folder / self.CSV_NAME).read_bytes()
+            _check_sha256(str(folder / self.CSV_NAME), content, self.CSV_SHA256)
+        except OSError as error:
+            raise OSError(f"the environment variable {DATA_VARIABLE} names the folder {folder}, but {error}") from error
+        return content
+
+    def _download(self) -> bytes:
+        """Return the bytes at the URL."""
+        transfer = _Transfer(self.URL, (self.CONNECT_TIMEOUT, self.READ_TIMEOUT), self.MAX_BYTES)
+        deadline = time.monotonic() + self.DEADLINE
+        transfer.start()
+        try:
+            with tqdm(desc=PurePosixPath(self.URL).name, unit="B", unit_scale=True) as progress:
+                while transfer.is_alive():
+                    transfer.join(timeout=0.1)
+                    progress.total = transfer.expected_bytes
+                    progress.update(len(transfer.body) - progress.n)
+                    if time.monotonic() > deadline:
+                        raise OSError(f"{self.URL} was not read to its end within {self.DEADLINE:g} seconds")
+        finally:
+            transfer.abandoned.set()
+        if transfer.error is not None:
+            raise OSError(f"{self.URL} could not be read ({transfer.error})") from transfer.error
+        return bytes(transfer.body)
+
+
+class CTARidershipDataset(_DownloadedDataset):
     """Daily boardings of the Chicago Transit Authority's buses and trains; downloaded on first use.
 
     7639 days, 2001-01-01 to 2021-11-30, none missing. Components:
@@ -124,13 +211,8 @@ class CTARidershipDataset:
     CSV_NAME = "CTA_-_Ridership_-_Daily_Boarding_Totals.csv"
     CSV_SHA256 = "34faaba085ca21434b7dd3e0abcbaf8cde5be3a4f170dda1c8caef72c5c4bd06"
 
-    CONNECT_TIMEOUT = 10.0  # seconds
-    READ_TIMEOUT = 30.0  # seconds without a byte
-    DEADLINE = 300.0  # seconds for the whole download
-    MAX_BYTES = 10_000_000  # of the archive
-
-    def __init__(self, root_path: str | os.PathLike[str] | None = None) -> None:
-        self.root_path = Path("~/.seq_plugins/datasets" if root_path is None else root_path).expanduser()
+    _TITLE = "the CTA ridership"
+    _HOW_TO_GET = "unpacked from"
 
     def load(self) -> TimeSeries:
         """Return the series, downloading it if need be.
@@ -145,76 +227,74 @@ class CTARidershipDataset:
         DatasetError
             If the file could not be read, downloaded or stored, or is not the pinned one.
         """
-        try:
-            content = self._content()
-        except (OSError, tarfile.TarError) as error:
-            raise DatasetError(
-                f"Could not load the CTA ridership: {error}. You can supply the file `{self.CSV_NAME}`, unpacked from "
-                f"{self.URL}, in two ways: put it at {self._cache_path} and leave {DATA_VARIABLE} unset, or set the "
-                f"environment variable {DATA_VARIABLE} to a folder that holds it."
-            ) from error
+        return super().load()
+
+    def _parse(self, content: bytes) -> TimeSeries:
         table = pd.read_csv(BytesIO(content)).drop_duplicates("service_date")
         table.index = pd.to_datetime(table["service_date"], format="%m/%d/%Y")
         table = table.rename(columns={"rail_boardings": "rail"}).sort_index()
         return _to_series(table, counts=["bus", "rail"], others=[])
 
-    @property
-    def _cache_path(self) -> Path:
-        return self.root_path / self.CSV_NAME
-
-    def _content(self) -> bytes:
-        """Return the CSV file's bytes from the user's folder, the cache or the network."""
-        if folder := os.environ.get(DATA_VARIABLE):
-            return self._supplied(Path(folder).expanduser())
-        if self._cache_path.exists():
-            content = self._cache_path.read_bytes()
-            if _sha256(content) == self.CSV_SHA256:
-                return content
-        archive = self._download()
-        _check_sha256(self.URL, archive, self.ARCHIVE_SHA256)
-        content = self._unpack(archive)
-        _check_sha256(f"`{self.CSV_NAME}` in {self.URL}", content, self.CSV_SHA256)
-        try:
-            replace_file(self._cache_path, content)
-        except OSError as error:
-            raise OSError(f"the cache {self.root_path} could not be written ({error})") from error
-        return content
-
-    def _supplied(self, folder: Path) -> bytes:
-        try:
-            content = (folder / self.CSV_NAME).read_bytes()
-            _check_sha256(str(folder / self.CSV_NAME), content, self.CSV_SHA256)
-        except OSError as error:
-            raise OSError(f"the environment variable {DATA_VARIABLE} names the folder {folder}, but {error}") from error
-        return content
-
-    def _download(self) -> bytes:
-        """Return the archive's bytes."""
-        transfer = _Transfer(self.URL, (self.CONNECT_TIMEOUT, self.READ_TIMEOUT), self.MAX_BYTES)
-        deadline = time.monotonic() + self.DEADLINE
-        transfer.start()
-        try:
-            with tqdm(desc=PurePosixPath(self.URL).name, unit="B", unit_scale=True) as progress:
-                while transfer.is_alive():
-                    transfer.join(timeout=0.1)
-                    progress.total = transfer.expected_bytes
-                    progress.update(len(transfer.body) - progress.n)
-                    if time.monotonic() > deadline:
-                        raise OSError(f"{self.URL} was not read to its end within {self.DEADLINE:g} seconds")
-        finally:
-            transfer.abandoned.set()
-        if transfer.error is not None:
-            raise OSError(f"{self.URL} could not be read ({transfer.error})") from transfer.error
-        return bytes(transfer.body)
-
-    def _unpack(self, archive: bytes) -> bytes:
+    def _unpack(self, downloaded: bytes) -> bytes:
         """Return the CSV file's bytes, whatever folder of the archive it lies in; nothing is written."""
-        with tarfile.open(fileobj=BytesIO(archive), mode="r:gz") as members:
+        _check_sha256(self.URL, downloaded, self.ARCHIVE_SHA256)
+        with tarfile.open(fileobj=BytesIO(downloaded), mode="r:gz") as members:
             for member in members:
                 if member.isfile() and PurePosixPath(member.name).name == self.CSV_NAME:
                     file = members.extractfile(member)
                     return file.read() if file else b""
         raise OSError(f"{self.URL} holds no `{self.CSV_NAME}`")
+
+
+class ETTh1Dataset(_DownloadedDataset):
+    """Hourly loads and oil temperature of an electricity transformer; downloaded on first use.
+
+    17420 hours, 2016-07-01 00:00 to 2018-06-26 19:00, none missing. Components:
+
+    - ``HUFL``, ``HULL``, ``MUFL``, ``MULL``, ``LUFL``, ``LULL``: high, middle and low load, useful and useless
+    - ``OT``: oil temperature
+
+    Read, cached, downloaded and checked like :class:`CTARidershipDataset`.
+
+    Source: H. Zhou et al., "Informer: Beyond Efficient Transformer for Long Sequence Time-Series Forecasting", AAAI
+    2021, https://arxiv.org/abs/2012.07436; https://github.com/zhouhaoyi/ETDataset, licence CC BY-ND 4.0.
+
+    Parameters
+    ----------
+    root_path
+        Folder of the cache; ``~/.seq_plugins/datasets`` if ``None``.
+
+    Examples
+    --------
+    >>> from seq_plugins.datasets import ETTh1Dataset
+    >>> series = ETTh1Dataset().load()  # doctest: +SKIP
+    """
+
+    URL = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/ETTh1.csv"
+    CSV_NAME = "ETTh1.csv"
+    CSV_SHA256 = "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066"
+
+    _TITLE = "ETTh1"
+    _HOW_TO_GET = "from"
+
+    def load(self) -> TimeSeries:
+        """Return the series, downloading it if need be.
+
+        Returns
+        -------
+        TimeSeries
+            Hourly series of 17420 hours and 7 components, float64.
+
+        Raises
+        ------
+        DatasetError
+            If the file could not be read, downloaded or stored, or is not the pinned one.
+        """
+        return super().load()
+
+    def _parse(self, content: bytes) -> TimeSeries:
+        table = pd.read_csv(BytesIO(content), index_col="date", parse_dates=["date"])
+        return TimeSeries.from_dataframe(table.astype("float64"), freq="h")
 
 
 class _Transfer(Thread):

@@ -24,7 +24,7 @@ from darts import TimeSeries
 
 from benchmarks.remake_chicago_data import day_types, main
 from seq_plugins import datasets
-from seq_plugins.datasets import ChicagoRidershipDataset, CTARidershipDataset, DatasetError
+from seq_plugins.datasets import ChicagoRidershipDataset, CTARidershipDataset, DatasetError, ETTh1Dataset
 
 DAY_TYPES = ["day_type_W", "day_type_A", "day_type_U"]
 DATA = Path(__file__).parent.parent / "data"
@@ -36,6 +36,11 @@ CSV = b"""service_date,day_type,bus,rail_boardings,total_rides
 """
 needs_real_file = pytest.mark.skipif(
     not os.environ.get("SEQ_PLUGINS_DATA"), reason="SEQ_PLUGINS_DATA names no folder with the CTA's file"
+)
+
+needs_transformer_file = pytest.mark.skipif(
+    not (Path(os.environ.get("SEQ_PLUGINS_DATA", "")) / ETTh1Dataset.CSV_NAME).is_file(),
+    reason="SEQ_PLUGINS_DATA names no folder with ETTh1.csv",
 )
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -441,6 +446,37 @@ def test_the_real_file_becomes_7639_days_without_repetition() -> None:
     assert list(series.components) == ["bus", "rail", *DAY_TYPES]
     np.testing.assert_array_equal(series.values()[0], [297192, 126455, 0, 0, 1])
     assert np.isfinite(series.values()).all()
+
+
+@needs_transformer_file
+def test_the_real_transformer_file_becomes_17420_hours_without_a_gap() -> None:
+    series = ETTh1Dataset().load()
+    assert len(series) == 17420
+    assert (series.start_time(), series.end_time()) == (
+        pd.Timestamp("2016-07-01 00:00"),
+        pd.Timestamp("2018-06-26 19:00"),
+    )
+    assert series.freq_str == "h"
+    assert list(series.components) == ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
+    assert series.values()[0, -1] == pytest.approx(30.531)
+    assert np.isfinite(series.values()).all()
+
+
+def test_a_csv_file_that_is_no_archive_is_downloaded_checked_and_kept(
+    tmp_path: Path, serve: Callable[[Answer], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEQ_PLUGINS_DATA", raising=False)
+    content = b"date,OT\n2016-07-01 00:00:00,1.5\n2016-07-01 01:00:00,2.5\n"
+    server = serve(send(content))
+    monkeypatch.setattr(ETTh1Dataset, "URL", server.url)
+    with pytest.raises(DatasetError, match=r"Could not load ETTh1: .* has SHA-256 .*, expected f18de3"):
+        ETTh1Dataset(tmp_path).load()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(ETTh1Dataset, "CSV_SHA256", sha256(content))
+    series = ETTh1Dataset(tmp_path).load()
+    assert series == ETTh1Dataset(tmp_path).load()
+    assert server.n_requests == 2
+    np.testing.assert_array_equal(series.values(), [[1.5], [2.5]])
 
 
 @needs_real_file
