@@ -3,14 +3,18 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 ARGS ?=
 
-.PHONY: backtest test check format setup clean
+.PHONY: backtest test test-all check format setup clean
 
 # the main job: our models and Darts' on the shipped ridership data; options in ARGS, such as ARGS="--seeds 3"
 backtest: $(INSTALLED)
 	$(BIN)/python -m benchmarks backtest $(ARGS)
 
-# all tests, on all processors
+# tests, on all processors, without those marked as slow
 test: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
+
+# all tests, the slow ones too
+test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # format, lint and types

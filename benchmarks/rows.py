@@ -1,16 +1,19 @@
 """Result rows: one a model, seed and test period, with what is needed to run it again."""
 
-import csv
 import json
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
-from pathlib import Path
-from platform import python_version
-from typing import Any, TextIO
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
-from seq_plugins._files import whole_file
+import numpy as np
+
+from benchmarks.data import TaskData
+from benchmarks.metrics import Errors, measure
+from benchmarks.models import ModelEntry
+from benchmarks.runs import PeriodForecasts, Plan, Run, RunResult
+from benchmarks.tasks import Period
+from benchmarks.versions import versions
 
 
 @dataclass(frozen=True)
@@ -24,31 +27,50 @@ class Row:
     model
         Name of the model.
     seed
-        Seed of the training, or ``None`` where nothing is random.
+        Seed of the training, or ``None`` where nothing is random or several seeds are averaged.
     period
         Name of the test period.
-    mae
-        Mean absolute error at each step forecast, in the target's unit.
-    rmse
-        Root mean squared error at each step forecast, in the target's unit.
+    members
+        Seeds whose forecasts were averaged, if it is an ensemble.
+    is_ours
+        Whether the model is one of this package.
+    mae, rmse, mase, smape, crps, coverage
+        Errors at each step forecast; see :class:`benchmarks.metrics.Errors`. The last two are those of quantiles.
+    means
+        Means of the errors over all steps forecast.
+    mse
+        Mean squared error over all steps forecast.
+    quantile_levels
+        Levels of the quantiles forecast.
     n_forecasts
         Number of forecasts.
+    early_stopping_mae
+        Mean absolute error over the early-stopping period.
+    evaluations
+        How often the model, with this seed, has been evaluated on the test period: those that the task tells of from
+        before evaluations were counted, those of earlier results beside this folder, and this one.
+    n_fits
+        Number of fits: more than one in a backtest that refits.
+    retrain_every
+        Number of forecasts after which the model was fitted anew.
     fit_seconds
         Seconds that fitting took.
     predict_seconds
-        Seconds that the period's forecasts took.
+        Seconds that the period's forecasts took; those of a statistical model include its refits.
     n_parameters
         Number of a network's weights.
     n_epochs
-        Number of epochs trained.
+        Number of epochs trained, in all fits.
     covariates
-        Kinds of covariates that the model was able to use.
+        Kinds of covariates that the model was given.
+    cannot_take
+        Kinds of covariates that the task has and the model cannot take.
     model_settings
         Settings of the model.
     task_settings
         Settings of the task.
     threads
-        Number of PyTorch's threads.
+        Number of threads.
     versions
         Versions of Python and of the packages that matter.
     error
@@ -59,14 +81,28 @@ class Row:
     model: str
     seed: int | None
     period: str | None = None
+    members: list[int] = field(default_factory=list)
+    is_ours: bool = False
     mae: list[float] = field(default_factory=list)
     rmse: list[float] = field(default_factory=list)
+    mase: list[float] = field(default_factory=list)
+    smape: list[float] = field(default_factory=list)
+    crps: list[float] | None = None
+    coverage: list[float] | None = None
+    means: dict[str, float] = field(default_factory=dict)
+    mse: float | None = None
+    quantile_levels: list[float] = field(default_factory=list)
     n_forecasts: int = 0
+    early_stopping_mae: float | None = None
+    evaluations: int = 0
+    n_fits: int = 0
+    retrain_every: int | None = None
     fit_seconds: float | None = None
     predict_seconds: float | None = None
     n_parameters: int | None = None
     n_epochs: int | None = None
     covariates: list[str] = field(default_factory=list)
+    cannot_take: list[str] = field(default_factory=list)
     model_settings: dict[str, Any] = field(default_factory=dict)
     task_settings: dict[str, Any] = field(default_factory=dict)
     threads: int = 0
@@ -78,99 +114,168 @@ class Row:
         """Mean of the absolute errors over all steps forecast."""
         return statistics.fmean(self.mae)
 
+    def to_json(self) -> str:
+        """Return the row as a line of JSON."""
+        return json.dumps(asdict(self))
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that matter."""
-    packages = ("seq-plugins", "darts", "torch", "pytorch-lightning", "numpy", "pandas", "scikit-learn")
-    return {"python": python_version()} | {package: version(package) for package in packages}
+    @classmethod
+    def from_json(cls, line: str) -> "Row":
+        """Return the row of a line of JSON.
 
-
-def append_row(file: TextIO, row: Row) -> None:
-    """Write a row as a line of JSON, at once."""
-    file.write(json.dumps(asdict(row)) + "\n")
-    file.flush()
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The rows of one model and test period over all seeds."""
-
-    period: str
-    model: str
-    rows: Sequence[Row]
-
-    def median(self, step: int | None = None) -> float:
-        """Return the median over seeds of the MAE at `step`, counted from 0, or of the mean over all steps."""
-        return statistics.median(self._errors(step))
-
-    def spread(self) -> tuple[float, float]:
-        """Return the smallest and the largest mean MAE over seeds."""
-        return min(self._errors(None)), max(self._errors(None))
-
-    def _errors(self, step: int | None) -> list[float]:
-        return [row.mean_mae if step is None else row.mae[step] for row in self.rows]
-
-    @property
-    def fit_seconds(self) -> float:
-        """Median seconds of fitting."""
-        return statistics.median(row.fit_seconds or 0.0 for row in self.rows)
+        Raises
+        ------
+        ValueError
+            If it is not one.
+        """
+        entries = json.loads(line)
+        names = {entry.name for entry in fields(cls)}
+        if not isinstance(entries, dict) or not {"task", "model", "seed"} <= entries.keys() <= names:
+            raise ValueError("it is no row of this version of the benchmarks")
+        return cls(**entries)
 
 
-def summarise(rows: Iterable[Row]) -> list[Summary]:
-    """Group rows by test period and model, the best model first."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row.error is None and row.period is not None:
-            groups.setdefault((row.period, row.model), []).append(row)
-    periods = list(dict.fromkeys(period for period, _ in groups))
-    summaries = [Summary(period, model, group) for (period, model), group in groups.items()]
-    return sorted(summaries, key=lambda summary: (periods.index(summary.period), summary.median()))
+def start_row(plan: Plan, entry: ModelEntry, run: Run) -> Row:
+    """Return what is known of a run's rows before it is made."""
+    return Row(
+        task=plan.task.name,
+        model=entry.name,
+        seed=run.seed,
+        is_ours=entry.is_ours,
+        retrain_every=plan.retrain_every,
+        threads=plan.threads,
+        versions=versions(),
+        model_settings=entry.settings_in(plan.task).plain(),
+        task_settings=plan.task.settings(),
+    )
 
 
-def table_lines(summaries: Sequence[Summary], unit: str) -> list[str]:
-    """Return the lines of a table of `summaries` for the terminal."""
-    lines = []
-    for period in dict.fromkeys(summary.period for summary in summaries):
-        of_period = [summary for summary in summaries if summary.period == period]
-        steps = _shown_steps(len(of_period[0].rows[0].mae))
-        example = of_period[0].rows[0]
-        lines += [
-            "",
-            f"MAE{' in ' + unit if unit else ''}, test period {period}, {example.n_forecasts} forecasts, "
-            f"median over seeds, {example.threads} thread(s)",
-        ]
-        heads = [f"t+{step + 1}" for step in steps] + ["mean", "min - max", "seeds", "fit s"]
-        lines.append(f"{'model':24}" + "".join(f"{head:>{_width(head)}}" for head in heads))
-        for summary in of_period:
-            low, high = summary.spread()
-            cells = [
-                f"{summary.median(step):,.4g}" if summary.median() < 10 else f"{summary.median(step):,.0f}"
-                for step in [*steps, None]
-            ]
-            cells += [f"{low:,.4g} - {high:,.4g}" if low < 10 else f"{low:,.0f} - {high:,.0f}"]
-            cells += [str(len(summary.rows)), f"{summary.fit_seconds:.1f}"]
-            lines.append(
-                f"{summary.model:24}"
-                + "".join(f"{cell:>{_width(head)}}" for head, cell in zip(heads, cells, strict=True))
+class RowMaker:
+    """Makes rows of forecasts.
+
+    Parameters
+    ----------
+    plan
+        What all runs share.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        data = TaskData(plan.task)
+        self._naive_error = data.naive_error()
+        self.truth = {period.name: data.truth(period) for period in plan.task.tests}
+        """What came true in each test period, `(W, H, C)`."""
+
+    def make_rows(
+        self, entry: ModelEntry, runs: Sequence[Run], results: Sequence[RunResult], evaluations: Mapping[str, int]
+    ) -> list[Row]:
+        """Return the rows of a model and seed: one for each test period.
+
+        Parameters
+        ----------
+        entry
+            The model.
+        runs
+            All runs of the model and seed.
+        results
+            What they gave, in the same order.
+        evaluations
+            How often the model has been evaluated on each period.
+        """
+        rows = []
+        for period in self._plan.task.tests:
+            of_period = [
+                result for run, result in zip(runs, results, strict=True) if period.name in _names(run.tests)
+            ]  # fmt: skip
+            forecasts = [next(made for made in result.forecasts if made.period == period.name) for result in of_period]
+            stopping = [result.early_stopping_mae for result in of_period if result.early_stopping_mae is not None]
+            first = of_period[0]
+            row = replace(
+                start_row(self._plan, entry, runs[0]),
+                period=period.name,
+                early_stopping_mae=statistics.fmean(stopping) if stopping else None,
+                evaluations=evaluations[period.name],
+                n_fits=len(of_period),
+                fit_seconds=sum(result.fit_seconds for result in of_period),
+                predict_seconds=sum(made.seconds for made in forecasts),
+                n_parameters=first.n_parameters,
+                n_epochs=None if first.n_epochs is None else sum(result.n_epochs or 0 for result in of_period),
+                covariates=first.covariates,
+                cannot_take=first.cannot_take,
             )
-    return lines
+            rows.append(self.with_errors(row, join_folds(forecasts)))
+        return rows
+
+    def make_ensemble_row(self, rows: Sequence[Row], forecasts: Sequence[PeriodForecasts]) -> Row:
+        """Return the row of the mean of several seeds' forecasts, quantile by quantile.
+
+        Parameters
+        ----------
+        rows
+            Rows of the seeds, of one model and period.
+        forecasts
+            Their forecasts.
+        """
+        seconds = [(row.fit_seconds or 0, row.predict_seconds or 0, row.n_epochs or 0) for row in rows]
+        stopping = [row.early_stopping_mae for row in rows if row.early_stopping_mae is not None]
+        row = replace(
+            rows[0],
+            seed=None,
+            members=[row.seed for row in rows if row.seed is not None],
+            early_stopping_mae=statistics.fmean(stopping) if stopping else None,
+            evaluations=max(row.evaluations for row in rows),
+            n_fits=sum(row.n_fits for row in rows),
+            fit_seconds=sum(fit for fit, _, _ in seconds),
+            predict_seconds=sum(predict for _, predict, _ in seconds),
+            n_epochs=sum(epochs for _, _, epochs in seconds),
+        )
+        return self.with_errors(row, mean_forecasts(forecasts))
+
+    def with_errors(self, row: Row, forecasts: PeriodForecasts) -> Row:
+        """Return `row` with the errors of its forecasts."""
+        errors = measure(
+            self.truth[forecasts.period],
+            forecasts.predicted,
+            self._naive_error,
+            forecasts.quantiles,
+            self._plan.levels,
+        )
+        given = {name: values for name, values in asdict(errors).items() if values is not None}
+        return replace(
+            row,
+            **given,
+            means={name: statistics.fmean(values) for name, values in given.items()},
+            mse=_mean_squared(errors),
+            quantile_levels=list(self._plan.levels) if errors.crps is not None else [],
+            n_forecasts=len(forecasts.predicted),
+        )
 
 
-def _width(head: str) -> int:
-    return 20 if head == "min - max" else 9
+def _mean_squared(errors: Errors) -> float:
+    return statistics.fmean(error**2 for error in errors.rmse)
 
 
-def _shown_steps(horizon: int) -> list[int]:
-    return sorted({0, horizon // 2 - 1 if horizon > 2 else 0, horizon - 1})
+def _names(periods: Iterable[Period]) -> set[str]:
+    return {period.name for period in periods}
 
 
-def write_csv(path: Path, summaries: Sequence[Summary]) -> None:
-    """Write the table as a CSV file: one line a model and test period."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        horizon = max(len(summary.rows[0].mae) for summary in summaries)
-        steps = [f"mae_t+{step + 1}" for step in range(horizon)]
-        writer.writerow(["period", "model", "seeds", "mean_mae", "mean_mae_min", "mean_mae_max", "fit_seconds", *steps])
-        for summary in summaries:
-            start = [summary.period, summary.model, len(summary.rows), summary.median(), *summary.spread()]
-            writer.writerow([*start, summary.fit_seconds, *(summary.median(step) for step in range(horizon))])
+def join_folds(forecasts: Sequence[PeriodForecasts]) -> PeriodForecasts:
+    """Return the forecasts of all folds of a period as those of the period."""
+    quantiles = [made.quantiles for made in forecasts if made.quantiles is not None]
+    return PeriodForecasts(
+        forecasts[0].period,
+        np.concatenate([made.starts for made in forecasts]),
+        np.concatenate([made.predicted for made in forecasts]),
+        np.concatenate(quantiles) if quantiles else None,
+        sum(made.seconds for made in forecasts),
+    )
+
+
+def mean_forecasts(forecasts: Sequence[PeriodForecasts]) -> PeriodForecasts:
+    """Return the mean of several forecasts of the same period."""
+    quantiles = [made.quantiles for made in forecasts if made.quantiles is not None]
+    return replace(
+        forecasts[0],
+        predicted=np.mean([made.predicted for made in forecasts], axis=0),
+        quantiles=np.mean(quantiles, axis=0) if quantiles else None,
+        seconds=sum(made.seconds for made in forecasts),
+    )

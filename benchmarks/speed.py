@@ -17,9 +17,9 @@ from pathlib import Path
 from shutil import which
 from typing import Any, TextIO
 
-from benchmarks.rows import versions
 from benchmarks.speed_peer import FitWork
 from benchmarks.tasks import UserError
+from benchmarks.versions import versions
 from seq_plugins._files import whole_file
 
 PEERS = ("darts", "keras", "neuralforecast")

@@ -4,8 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,6 @@ from darts.models import BlockRNNModel
 from darts.utils.data import SequentialTorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatch, _batch_collate_fn_train
 from pytorch_lightning.callbacks import EarlyStopping
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 from torch.utils.data import DataLoader
 
 from benchmarks.speed import Case, Goal, Rival, Turn, Workers, thread_environment, times_faster
@@ -147,18 +145,6 @@ def make_cases(sizes: Sizes, threads: int) -> list[Case]:
         *_cost_cases(sizes),
         *_step_cases(fit),
     ]
-
-
-@contextmanager
-def limit_threads(threads: int) -> Iterator[None]:
-    """Let PyTorch and the libraries of linear algebra use this number of threads, for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(threads):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 # One recurrent layer

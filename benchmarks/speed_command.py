@@ -82,7 +82,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         _check_json(options.json)
     # PyTorch is imported only here, so that most wrong arguments are told at once
-    from benchmarks.speed_cases import FULL, QUICK, limit_threads, make_cases
+    from benchmarks.speed_cases import FULL, QUICK, make_cases
+    from benchmarks.threads import limit_threads
 
     cases = {case.name: case for case in make_cases(QUICK if options.quick else FULL, options.threads)}
     chosen = [cases[name] for name in _chosen("--cases", options.cases, list(cases))]

@@ -3,7 +3,7 @@
 import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import count
 from math import ceil
 from pathlib import Path
@@ -61,6 +61,16 @@ class Task:
         Periods of the targets that errors are reported for.
     training
         Settings shared by all networks.
+    models
+        Settings of models, by the name of an entry or of a class; they come before those of `training`.
+    default_models
+        Models that are run where none are named; all if empty.
+    choosing
+        Task with the same series and earlier periods, on which settings are chosen; none if ``None``.
+    is_standardised
+        Whether errors are those of the standardised series, and not in the target's unit.
+    earlier_evaluations
+        How often models had been evaluated on the test periods, at the least, before evaluations were counted.
     time
         Column of the time stamps, for a CSV file.
     freq
@@ -84,6 +94,11 @@ class Task:
     early_stopping: Period
     tests: list[Period]
     training: dict[str, Any]
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    default_models: list[str] = field(default_factory=list)
+    choosing: "Task | None" = None
+    is_standardised: bool = False
+    earlier_evaluations: int = 0
     time: str = ""
     freq: str = ""
     sha256: str = ""
@@ -91,7 +106,30 @@ class Task:
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the task sets, ready for JSON."""
-        return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if entry.name not in {"source"}}
+        left_out = {"source", "choosing", "models", "default_models"}  # a row has the settings of its own model
+        return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if entry.name not in left_out}
+
+    def load(self) -> "Task":
+        """Return the task with the series of its data set.
+
+        Raises
+        ------
+        UserError
+            If the data set cannot be loaded, or does not reach as far as the periods.
+        """
+        if self.source is not None:
+            return self
+        import seq_plugins.datasets
+
+        try:
+            source = getattr(seq_plugins.datasets, self.dataset)().load()
+        except seq_plugins.datasets.DatasetError as error:
+            raise UserError(f"--dataset {self.name}: {error}") from error
+        if self.train.start < source.start_time() or self.tests[-1].end > source.end_time():
+            raise UserError(
+                f"{self.dataset} reaches from {source.start_time()} to {source.end_time()}, not as far as {self.name}."
+            )
+        return replace(self, source=source)
 
 
 def _plain(value: Any) -> Any:
@@ -124,13 +162,20 @@ def read_task(name: str) -> Task:
     if not path.is_file():
         raise UserError(f"--dataset: expected {', '.join(task_names())} or a CSV file, got {name!r}.")
     entries = tomllib.loads(path.read_text(encoding="utf-8"))
-    return Task(
-        name=name,
-        train=_period("train", entries.pop("train")),
-        early_stopping=_period("early stopping", entries.pop("early_stopping")),
-        tests=[_period(test["name"], test) for test in entries.pop("tests")],
-        **entries,
-    )
+    choosing = entries.pop("choosing", None)
+    task = Task(name=name, **_periods(entries), **entries)
+    if choosing is None:
+        return task
+    return replace(task, choosing=replace(task, name=f"{name}-choosing", **_periods(choosing)))
+
+
+def _periods(entries: dict[str, Any]) -> dict[str, Any]:
+    """Take the periods out of a table of a task's file."""
+    return {
+        "train": _period("train", entries.pop("train")),
+        "early_stopping": _period("early stopping", entries.pop("early_stopping")),
+        "tests": [_period(test["name"], test) for test in entries.pop("tests")],
+    }
 
 
 def _period(name: str, entry: Mapping[str, Any]) -> Period:
@@ -193,6 +238,7 @@ def csv_task(
             f"{path}: {len(times)} rows are too few for {input_length} steps of input and {horizon} of forecast: "
             f"expected at least {needed}. Make --horizon or --input-length smaller."
         )
+    shared = shared_settings()
     return Task(
         name=path.stem,
         dataset=path.name,
@@ -206,7 +252,9 @@ def csv_task(
         train=Period("train", times[0], times[first_stop - 1]),
         early_stopping=Period("early stopping", times[first_stop], times[first_test - 1]),
         tests=[Period("test", times[first_test], times[-1])],
-        training=shared_training(),
+        training=shared.training,
+        models=shared.models,
+        default_models=shared.default_models,
         time=time,
         freq=freq,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -224,9 +272,9 @@ def _is_long_enough(length: int, input_length: int, horizon: int) -> bool:
     return min(first_stop - input_length, first_test - first_stop, length - first_test) >= horizon
 
 
-def shared_training() -> dict[str, Any]:
-    """Return the settings of networks for a user's CSV file: those of the shipped task."""
-    return read_task("chicago").training
+def shared_settings() -> Task:
+    """Return the task whose settings of models are taken for a user's CSV file: the shipped one."""
+    return read_task("chicago")
 
 
 def _usual_season(freq: str) -> int:

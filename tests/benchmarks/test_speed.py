@@ -11,6 +11,7 @@ import torch
 
 import benchmarks.speed
 import benchmarks.speed_cases
+import benchmarks.threads
 from benchmarks.__main__ import main
 from benchmarks.speed import Case, Rival, Workers, measure, times_faster
 from benchmarks.speed_cases import QUICK, make_cases, print_memory_of_fit
@@ -247,7 +248,7 @@ def test_a_full_disk_leaves_the_earlier_file_as_it_was(
 
 def test_the_number_of_threads_is_put_back() -> None:
     torch.set_num_threads(1)
-    with benchmarks.speed_cases.limit_threads(2):
+    with benchmarks.threads.limit_threads(2):
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == 1
 

@@ -1,0 +1,12 @@
+"""Fixtures of the backtests' tests."""
+
+import pytest
+
+from tests.benchmarks.small_tasks import quick_settings
+
+
+@pytest.fixture
+def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train on CSV files for two epochs."""
+    settings = quick_settings()
+    monkeypatch.setattr("benchmarks.tasks.shared_settings", lambda: settings)
