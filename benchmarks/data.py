@@ -71,7 +71,8 @@ class TaskData:
     def scale(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each target component over the training period."""
         values = self._source[self.task.target].slice(self.train.start, self.train.end).values()
-        return values.mean(axis=0), values.std(axis=0)
+        deviation = values.std(axis=0)
+        return values.mean(axis=0), np.where(deviation == 0, 1, deviation)  # as scikit-learn has it
 
     def in_error_units(self, standardised: np.ndarray) -> np.ndarray:
         """Return values in the unit of the errors: the target's, unless the task says that they stay standardised.

@@ -173,7 +173,7 @@ def _leads(evaluation: Evaluation, errors: Mapping[_Key, np.ndarray]) -> dict[_K
                 and (summary.is_ensemble == is_ensemble or (is_ensemble and summary.rows[0].seed is None))
             ]
             rivals = [summary for summary in entrants if not ENTRIES[summary.model].is_ours]
-            if not rivals:
+            if not rivals or not any(summary.is_ensemble == is_ensemble for summary in entrants):
                 continue
             rival = rivals[0]
             evaluation.best_rivals[period, is_ensemble] = rival.name

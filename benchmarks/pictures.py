@@ -113,7 +113,7 @@ def draw_forecasts(shown: Mapping[str, Sequence[ShownForecast]], freq: Any, unit
                     axes.fill_between(
                         times, forecast.low[:, 0], forecast.high[:, 0], color=f"C{number}", alpha=0.15, linewidth=0
                     )
-            locator = AutoDateLocator(maxticks=7)
+            locator = AutoDateLocator(minticks=3, maxticks=10)
             axes.xaxis.set_major_locator(locator)
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
             axes.grid(alpha=0.3)
@@ -144,7 +144,7 @@ def draw_curves(curves: Mapping[str, Sequence[tuple[Sequence[float], Sequence[fl
             axes.set_visible(True)
             for train, validation in of_model:
                 epochs = range(1, len(validation) + 1)
-                axes.plot(epochs, train, color=RIVAL, linewidth=0.5, alpha=0.35)
+                axes.plot(epochs, train, color=RIVAL, linewidth=0.6, alpha=0.7)
                 axes.plot(epochs, validation, color=OURS, linewidth=1.1)
             highest = max((loss for _, validation in of_model for loss in validation if np.isfinite(loss)), default=1)
             axes.set_ylim(0, highest * 1.05)

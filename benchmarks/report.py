@@ -25,9 +25,11 @@ h1 { font-size: 1.7rem; } h2 { margin-top: 2.5rem; border-top: 1px solid #ccc; p
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding: .4rem 0; color: #444; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #e3e3e6; white-space: nowrap; }
+th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid #e3e3e6; white-space: nowrap; }
+th { white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 td.text { white-space: normal; min-width: 14rem; }
+caption { caption-side: bottom; max-width: 70rem; white-space: normal; }
 tr.ours td:first-child { font-weight: 600; color: #a50d26; }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; } figcaption { color: #444; font-size: .9rem; }
 code, pre { font-size: .82rem; } pre { background: #f6f6f8; padding: .8rem; overflow-x: auto; }
@@ -97,7 +99,7 @@ def _introduction(evaluation: Evaluation) -> str:
         f"{escape(', '.join(task.past_covariates) or 'none')}. Known in advance: "
         f"{escape(', '.join(task.future_covariates) or 'nothing')}. {refits}{escape(chosen)}</p>"
         f"<p>{_span('Training', task.train)}; {_span('early stopping', task.early_stopping)}; "
-        f"{'; '.join(_span(period.name, period) for period in task.tests)}. "
+        f"{'; '.join(_span('test ' + period.name, period) for period in task.tests)}. "
         f"Errors are in {escape(_unit(evaluation) or 'the unit of the target')}.</p>"
         f"<p>{seeds} seed(s), {plan.threads} thread(s) a run; {escape(versions)}. "
         f"Made {datetime.datetime.now():%Y-%m-%d %H:%M}.</p>"
@@ -168,21 +170,22 @@ def _ranking_table(evaluation: Evaluation, summaries: Sequence[Summary], period:
     steps = sorted({0, horizon // 2 - 1 if horizon > 2 else 0, horizon - 1})
     has_crps = any(summary.rows[0].crps for summary in summaries)
     rival = evaluation.best_rivals.get((period, is_ensemble))
-    heads = ["model", *(f"t+{step + 1}" for step in steps), "mean MAE", "smallest to largest", "RMSE", "MASE", "sMAPE"]
+    heads = ["model", *(f"t+{step + 1}" for step in steps), "mean MAE", "smallest to largest"]
+    heads += ["difference to the best rival, 95 % interval", "RMSE", "MASE", "sMAPE"]
     heads += ["MSE"] if evaluation.plan.task.is_standardised else []
     heads += ["CRPS", "coverage"] if has_crps else []
-    heads += ["difference to the best rival, 95 % interval", "seeds", "fit, s", "predict, s", "weights", "evaluations"]
+    heads += ["seeds", "fit, s", "predict, s", "weights", "evaluations"]
     lines = []
     for summary in summaries:
         row = summary.rows[0]
         low, high = summary.spread()
         cells = [summary.name, *(number(summary.median(step)) for step in steps), number(summary.median())]
         cells.append("" if len(summary.rows) == 1 else f"{number(low)} to {number(high)}")
+        cells.append("best rival" if summary.name == rival else lead_text(summary.lead))
         cells += [number(summary.median(error=error)) for error in ("rmse", "mase", "smape")]
         cells += [number(summary.median(error="mse"))] if evaluation.plan.task.is_standardised else []
         if has_crps:
             cells += [number(summary.median(error=error)) if row.crps else "" for error in ("crps", "coverage")]
-        cells.append("best rival" if summary.name == rival else lead_text(summary.lead))
         cells += [str(len(row.members) or len(summary.rows)), f"{summary.fit_seconds:.1f}"]
         cells += [f"{row.predict_seconds or 0:.1f}", f"{row.n_parameters:,}" if row.n_parameters else ""]
         cells.append(str(max(row.evaluations for row in summary.rows)))

@@ -94,12 +94,21 @@ class Results:
             )
         shared: dict[str, Any] = json.loads(json.dumps(settings))
         if resume:
-            shared = _joined(json.loads((path / SETTINGS).read_text(encoding="utf-8")), shared)
+            shared = _joined(self._read_settings(), shared)
         self.rows = self._read_rows() if resume else []
         """Rows of single seeds that are finished."""
         (path / FORECASTS).mkdir(exist_ok=True)
         self._write(SETTINGS, json.dumps(shared, indent=1) + "\n")
         self._write(ROWS, "".join(row.to_json() + "\n" for row in self.rows))
+
+    def _read_settings(self) -> dict[str, Any]:
+        path = self.path / SETTINGS
+        try:
+            settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            settings["models"].keys()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"--resume: {path} cannot be read: {error}. Name another folder.") from error
+        return settings
 
     def _write(self, name: str, text: str) -> None:
         with whole_file(self.path / name) as temporary:

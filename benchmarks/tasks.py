@@ -313,7 +313,8 @@ def _read_csv(path: Path, time: str, columns: Sequence[str], freq: str) -> TimeS
             f"{path}: with --freq {freq}, {where} in column {time!r}. Fill the gaps or give another --freq."
         )
     values = frame[list(columns)].apply(pd.to_numeric, errors="coerce")
-    if values.isna().to_numpy().any():
-        row, column = np.argwhere(values.isna().to_numpy())[0]
+    finite = np.isfinite(values.to_numpy(dtype=float))
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
         raise UserError(f"{path}: no number in column {columns[column]!r}, row {row + 2}. Fill it first.")
     return TimeSeries.from_times_and_values(times, values.to_numpy(dtype=float), columns=list(columns), freq=freq)

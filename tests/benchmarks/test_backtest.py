@@ -83,6 +83,15 @@ def test_a_csv_file_is_backtested_into_rows_a_table_and_a_picture(
     assert "Seq2SeqRNNModel-GRU x2" in printed
 
 
+def test_the_transformer_task_has_the_field_s_periods() -> None:
+    task = read_task("etth1")
+    periods = [task.train, task.early_stopping, *task.tests]
+    assert [len(pd.date_range(period.start, period.end, freq="h")) for period in periods] == [8640, 2880, 2880]
+    assert periods[0].start == pd.Timestamp("2016-07-01 00:00")  # the series' first hour
+    assert (task.input_chunk_length, task.output_chunk_length, len(task.target)) == (96, 96, 7)
+    assert task.is_standardised
+
+
 @pytest.mark.parametrize("name", ["NaiveSeasonal", "LinearRegressionModel", "Seq2SeqRNNModel-GRU", "NBEATSModel"])
 def test_errors_are_those_of_forecasts_made_one_by_one_within_the_test_period(name: str, tmp_path: Path) -> None:
     task = small_task(tmp_path)
