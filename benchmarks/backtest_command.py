@@ -230,7 +230,7 @@ def _backtest(
                 bar.write(f"{run_key} failed: {error}", file=sys.stderr)
             bar.update()
     if results.rows:
-        evaluation = evaluate(plan, row_maker, results.rows, session.all_groups, results.load)
+        evaluation = evaluate(plan, row_maker, results.rows, results.load)
         results.append(evaluation.ensemble_rows)
         write_csv(results.path / "table.csv", evaluation.summaries)
         print("\n".join(table_lines(evaluation.summaries, "" if plan.task.is_standardised else plan.task.unit)))

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.comparison import Difference, paired_difference
 from benchmarks.models import ENTRIES
 from benchmarks.rows import Row, RowMaker, join_folds, mean_forecasts
-from benchmarks.runs import PeriodForecasts, Plan, Run, RunResult
+from benchmarks.runs import PeriodForecasts, Plan, Run, RunResult, runs_of
 from benchmarks.tables import Summary, summarise
 
 # W: forecasts, H: steps forecast, C: target components, Q: quantile levels
@@ -82,7 +82,6 @@ def evaluate(
     plan: Plan,
     row_maker: RowMaker,
     rows: Sequence[Row],
-    groups: Sequence[Sequence[Run]],
     load: Callable[[Run], RunResult | None],
 ) -> Evaluation:
     """Look at all finished results together.
@@ -95,16 +94,14 @@ def evaluate(
         Maker of rows.
     rows
         Rows of single seeds.
-    groups
-        Runs of each model and seed.
     load
         Returns what a run has given, or ``None`` if it has not been made.
     """
     evaluation = Evaluation(plan, list(rows))
     errors: dict[_Key, np.ndarray] = {}  # of each forecast, (W,)
     by_model: dict[str, list[Sequence[Run]]] = {}
-    for group in groups:
-        by_model.setdefault(group[0].model, []).append(group)
+    for model, seed in sorted({(row.model, row.seed) for row in rows}, key=lambda found: (found[0], found[1] or 0)):
+        by_model.setdefault(model, []).append(runs_of(plan, model, seed))
     for model, of_model in by_model.items():
         results = [[load(run) for run in group] for group in of_model]
         finished = [[made for made in of_seed if made is not None] for of_seed in results if all(of_seed)]

@@ -146,10 +146,15 @@ class Plan:
 def plan_runs(plan: Plan, entries: Sequence[ModelEntry], n_seeds: int) -> list[list[Run]]:
     """Return the runs, those of a model and seed together: their forecasts make its rows."""
     return [
-        list(_runs(plan, entry.name, seed))
+        runs_of(plan, entry.name, seed)
         for entry in entries
         for seed in (range(1, n_seeds + 1) if entry.is_network else [None])
     ]
+
+
+def runs_of(plan: Plan, model: str, seed: int | None) -> list[Run]:
+    """Return the runs of a model and seed."""
+    return list(_runs(plan, model, seed))
 
 
 def _runs(plan: Plan, model: str, seed: int | None) -> Iterator[Run]:

@@ -30,7 +30,7 @@ class Session:
         self._row_maker = row_maker
         self._results = results
         self._periods = [period.name for period in plan.task.tests]
-        self.all_groups = groups
+        self._groups = groups
         self.failures: list[Row] = []
         """Rows of what failed."""
         self._waiting: dict[str, Sequence[Run]] = {}  # the group that a run belongs to
@@ -55,7 +55,7 @@ class Session:
         engine
             Who makes them.
         """
-        waiting = [run for group in self.all_groups for run in group if run.key in self._waiting]
+        waiting = [run for group in self._groups for run in group if run.key in self._waiting]
         missing = [run for run in waiting if run.key not in self._made]
         for group in {id(group): group for group in self._waiting.values()}.values():
             self._write_if_complete(group)

@@ -319,6 +319,10 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(tmp_path: Path, monkeypa
     assert len(made) == 5
     assert (tmp_path / "out" / "table.csv").read_text() == whole
     assert main([*arguments, "--resume", "--threads", "2"]) == 2
+    # models that are not named stay in the tables
+    few = ["--models", "NaiveSeasonal", "--seeds", "1", "--output", "out", "--resume"]
+    assert main(["backtest", "--dataset", "sales.csv", *COLUMNS, *few]) == 0
+    assert (tmp_path / "out" / "table.csv").read_text() == whole
 
 
 @pytest.mark.usefixtures("few_epochs")
