@@ -150,7 +150,7 @@ def _signed(value: float) -> str:
 
 
 def _width(head: str) -> int:
-    return {"min - max": 18, "beside the best rival": 28}.get(head, 8)
+    return {"min - max": 18, "beside the best rival": 34}.get(head, 8)
 
 
 def _shown_steps(horizon: int) -> list[int]:
