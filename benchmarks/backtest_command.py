@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from benchmarks.arguments import positive
 from benchmarks.tasks import Task, UserError, csv_task, read_task
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--models", nargs="+", help="models to run: names, classes, or all (default: those that the task names)"
     )
-    command.add_argument("--seeds", type=_positive, default=1, help="number of seeds for each network (default: 1)")
-    command.add_argument("--threads", type=_positive, default=1, help="threads of a run (default: 1)")
+    command.add_argument("--seeds", type=positive, default=1, help="number of seeds for each network (default: 1)")
+    command.add_argument("--threads", type=positive, default=1, help="threads of a run (default: 1)")
     command.add_argument(
         "--likelihood",
         choices=["none", "quantile"],
@@ -42,7 +43,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="forecast points, or quantiles (default: %(default)s)",
     )
     command.add_argument(
-        "--retrain-every", type=_positive, metavar="N", help="fit every model anew after N forecasts (default: never)"
+        "--retrain-every", type=positive, metavar="N", help="fit every model anew after N forecasts (default: never)"
     )
     command.add_argument(
         "--output", type=Path, help="folder for results (default: one named by task and time in results/)"
@@ -54,7 +55,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "models and seeds may be added",
     )
     where = command.add_argument_group("where runs are made; the rows are the same")
-    where.add_argument("--jobs", type=_positive, help="number of processes on this machine (default: 1)")
+    where.add_argument("--jobs", type=positive, help="number of processes on this machine (default: 1)")
     where.add_argument("--engine", choices=["local", "ray"], default="local", help="(default: %(default)s)")
     where.add_argument("--address", help="a Ray cluster: HOST:PORT or auto (default: Ray is started on this machine)")
     choosing = command.add_argument_group("for choosing settings")
@@ -72,16 +73,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     csv.add_argument("--past", nargs="+", default=[], help="columns known up to the forecast only")
     csv.add_argument("--future", nargs="+", default=[], help="columns known in advance")
     csv.add_argument("--freq", default="D", help="frequency, as pandas writes it (default: %(default)s)")
-    csv.add_argument("--horizon", type=_positive, default=14, help="steps to forecast (default: %(default)s)")
-    csv.add_argument("--input-length", type=_positive, help="steps of input (default: four horizons)")
-    csv.add_argument("--season-length", type=_positive, help="steps of a season (default: by frequency)")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {text}")
-    return number
+    csv.add_argument("--horizon", type=positive, default=14, help="steps to forecast (default: %(default)s)")
+    csv.add_argument("--input-length", type=positive, help="steps of input (default: four horizons)")
+    csv.add_argument("--season-length", type=positive, help="steps of a season (default: by frequency)")
 
 
 def _task(options: argparse.Namespace) -> Task:

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from benchmarks.arguments import check_json, positive
 from benchmarks.chapter import load_columns, read_chapter
 from benchmarks.tasks import UserError
 
@@ -27,31 +27,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "Results are written to rows.jsonl as they finish."
     )
     command.add_argument("--rows", nargs="+", help="rows of the table (default: all; a wrong one lists them)")
-    command.add_argument("--seeds", type=_positive, default=5, help="seeds of each network (default: %(default)s)")
-    command.add_argument("--jobs", type=_positive, default=1, help="processes, one thread each (default: %(default)s)")
+    command.add_argument("--seeds", type=positive, default=5, help="seeds of each network (default: %(default)s)")
+    command.add_argument("--jobs", type=positive, default=1, help="processes, one thread each (default: %(default)s)")
     command.add_argument("--json", type=Path, help="file for summary and results")
     command.add_argument(
         "--output", type=Path, default=Path("results/chapter"), help="folder for rows.jsonl (default: %(default)s)"
     )
     command.add_argument("--resume", action="store_true", help="go on with the results that --output holds")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {text}")
-    return number
-
-
-def _check_json(path: Path) -> None:
-    """Find out before an hour of training whether the file can be written."""
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"--json: cannot write {path}: {error.strerror}. Name another file.") from error
 
 
 @contextmanager
@@ -103,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     chapter = read_chapter()
     entries = chapter.find_rows(options.rows)
     if options.json is not None:
-        _check_json(options.json)
+        check_json(options.json)
     # PyTorch is imported only here, so that wrong arguments are told at once
     from benchmarks.chapter_runs import append_result, find_done, quiet, read_results, run_all, runs_of
     from benchmarks.chapter_table import table_lines, write_json

@@ -26,11 +26,11 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torchmetrics import MeanAbsoluteError
 
 import seq_plugins
-from benchmarks.backtest import EpochProgress
+from benchmarks.backtest import TrainingCurve
 from benchmarks.chapter import Chapter, Entry
 from benchmarks.chapter_callbacks import EveryStepError, TimeOrderedTraining
-from benchmarks.rows import versions
 from benchmarks.tasks import UserError
+from benchmarks.versions import versions
 
 THREADS = 1
 
@@ -131,7 +131,7 @@ def make_network(
                 *callbacks,
                 EarlyStopping(watched, patience=chapter.patience),
                 ModelCheckpoint(folder, monitor=watched),
-                EpochProgress(show),
+                TrainingCurve(show),
             ],
         },
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.chapter import Chapter, Entry, Metric
 from benchmarks.chapter_runs import THREADS, Result, Run
-from benchmarks.rows import versions
+from benchmarks.versions import versions
 from seq_plugins._files import whole_file
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from benchmarks.arguments import positive
 from benchmarks.speed import Row as SpeedRow
 from benchmarks.speed import Workers, find_peer_pythons, measure
 from benchmarks.speed import table_lines as speed_table_lines
@@ -53,13 +54,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         f"(default: {GLOVE} if it is installed, otherwise train; train for demo)",
     )
     command.add_argument("--folds", type=_at_least_two, default=10, help="number of folds (default: %(default)s)")
-    command.add_argument("--only-folds", type=_positive, help="run the first ones only (default: all)")
+    command.add_argument("--only-folds", type=positive, help="run the first ones only (default: all)")
     command.add_argument("--models", nargs="+", help="models to run (default: all; a wrong one lists them)")
     command.add_argument(
-        "--epochs", type=_positive, help=f"epochs of the networks (default: {EPOCHS}; {DEMO_EPOCHS} for demo)"
+        "--epochs", type=positive, help=f"epochs of the networks (default: {EPOCHS}; {DEMO_EPOCHS} for demo)"
     )
     command.add_argument("--seed", type=int, default=1, help="seed of the networks (default: %(default)s)")
-    command.add_argument("--threads", type=_positive, default=1, help="threads (default: %(default)s)")
+    command.add_argument("--threads", type=positive, default=1, help="threads (default: %(default)s)")
     command.add_argument("--no-peers", action="store_true", help="leave Keras out")
     command.add_argument(
         "--peer-python", nargs="+", default=[], metavar="[PEER=]PATH", help="Python that has Keras, such as keras=PATH"
@@ -71,14 +72,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--text", default="text", help="column of a CSV file's texts (default: %(default)s)")
     command.add_argument("--label", default="label", help="column of a CSV file's labels (default: %(default)s)")
     command.add_argument("--speed", action="store_true", help="measure speed and memory instead")
-    command.add_argument("--turns", type=_positive, default=3, help="turns of each with --speed (default: %(default)s)")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {text}")
-    return number
+    command.add_argument("--turns", type=positive, default=3, help="turns of each with --speed (default: %(default)s)")
 
 
 def _at_least_two(text: str) -> int:

@@ -3,7 +3,6 @@
 import argparse
 import logging
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks.arguments import check_json, positive
 from benchmarks.tasks import UserError
 
 SUMMARY = "measure our speed beside Darts', Keras' and NeuralForecast's on the same work"
@@ -28,8 +28,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--cases", type=_names, help="cases, such as fit,import (default: all; a wrong one lists them)"
     )
-    command.add_argument("--turns", type=_positive, default=5, help="turns of each (default: %(default)s)")
-    command.add_argument("--threads", type=_positive, default=1, help="threads of each (default: %(default)s)")
+    command.add_argument("--turns", type=positive, default=5, help="turns of each (default: %(default)s)")
+    command.add_argument("--threads", type=positive, default=1, help="threads of each (default: %(default)s)")
     command.add_argument("--json", type=Path, help="file for the rows")
     command.add_argument(
         "--peer-python",
@@ -44,24 +44,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {text}")
-    return number
-
-
-def _check_json(path: Path) -> None:
-    """Find out before hours of measuring whether the rows can be written."""
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"--json: cannot write {path}: {error.strerror}. Name another file.") from error
 
 
 def _chosen(option: str, names: Sequence[str] | None, known: Sequence[str]) -> list[str]:
@@ -80,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     peers = _chosen("--peers", options.peers, PEERS)
     pythons = find_peer_pythons(options.peer_python)
     if options.json is not None:
-        _check_json(options.json)
+        check_json(options.json)
     # PyTorch is imported only here, so that most wrong arguments are told at once
     from benchmarks.speed_cases import FULL, QUICK, make_cases
     from benchmarks.threads import limit_threads
