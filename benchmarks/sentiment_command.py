@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from benchmarks.arguments import positive
+from benchmarks.arguments import check_json, positive
 from benchmarks.speed import Row as SpeedRow
 from benchmarks.speed import Workers, find_peer_pythons, measure
 from benchmarks.speed import table_lines as speed_table_lines
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
             raise UserError(f"the package {package} is not installed: pip install 'seq-plugins[text]'.")
     pythons = find_peer_pythons(options.peer_python)
     if options.json is not None:
-        _check_writable(options.json)
+        check_json(options.json)
     from benchmarks.sentiment_corpora import load_corpus
 
     corpus = load_corpus(options.dataset, options.folds, options.text, options.label)
@@ -105,17 +105,6 @@ def run(options: argparse.Namespace) -> int:
         if options.speed:
             return _run_speed(options, corpus, workers)
         return _run_folds(options, corpus, None if options.no_peers else workers)
-
-
-def _check_writable(path: Path) -> None:
-    """Find out before the work whether the rows can be written."""
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"--json: cannot write {path}: {error.strerror}. Name another file.") from error
 
 
 def _results_folder(output: Path | None, dataset: str) -> Path:

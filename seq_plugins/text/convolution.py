@@ -54,7 +54,7 @@ Rows = Callable[[int, int], torch.Tensor]
 LEARNING_BYTES = 3 * 2**20
 """Bytes of a batch's projections at a time, as far as that leaves ``FILTERS_STEP`` filters."""
 
-FROZEN_BYTES = 16 * 2**20
+FROZEN_BYTES = 20 * 2**20
 """The same where nothing is learned: there are more words, which are best gone through a few times only."""
 
 FILTERS_STEP = 16
