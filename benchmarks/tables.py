@@ -142,11 +142,12 @@ def _table(summaries: Sequence[Summary]) -> list[str]:
 
 def lead_text(lead: Difference | None) -> str:
     """Return the difference to the best rival with its interval."""
-    return "" if lead is None else f"{_signed(lead.mean)} [{_signed(lead.low)}, {_signed(lead.high)}]"
-
-
-def _signed(value: float) -> str:
-    return f"{'+' if value > 0 else ''}{number(value)}"
+    if lead is None:
+        return ""
+    numbers = lead.mean, lead.low, lead.high
+    shape = "+,.0f" if max(map(abs, numbers)) >= 100 else "+,.4g"  # the same for all three
+    mean, low, high = (format(value, shape) for value in numbers)
+    return f"{mean} [{low}, {high}]"
 
 
 def _width(head: str) -> int:
