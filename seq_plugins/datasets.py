@@ -108,7 +108,18 @@ class _DownloadedDataset(ABC):
         self.root_path = Path("~/.seq_plugins/datasets" if root_path is None else root_path).expanduser()
 
     def load(self) -> TimeSeries:
-        """Return the series, downloading it if need be."""
+        """Return the series, downloading it if need be.
+
+        Returns
+        -------
+        TimeSeries
+            The components that the class names, float64.
+
+        Raises
+        ------
+        DatasetError
+            If the file could not be read, downloaded or stored, or is not the pinned one.
+        """
         try:
             content = self._content()
         except (OSError, tarfile.TarError) as error:
@@ -214,21 +225,6 @@ class CTARidershipDataset(_DownloadedDataset):
     _TITLE = "the CTA ridership"
     _HOW_TO_GET = "unpacked from"
 
-    def load(self) -> TimeSeries:
-        """Return the series, downloading it if need be.
-
-        Returns
-        -------
-        TimeSeries
-            Daily series of 7639 days and 5 components, float64.
-
-        Raises
-        ------
-        DatasetError
-            If the file could not be read, downloaded or stored, or is not the pinned one.
-        """
-        return super().load()
-
     def _parse(self, content: bytes) -> TimeSeries:
         table = pd.read_csv(BytesIO(content)).drop_duplicates("service_date")
         table.index = pd.to_datetime(table["service_date"], format="%m/%d/%Y")
@@ -276,21 +272,6 @@ class ETTh1Dataset(_DownloadedDataset):
 
     _TITLE = "ETTh1"
     _HOW_TO_GET = "from"
-
-    def load(self) -> TimeSeries:
-        """Return the series, downloading it if need be.
-
-        Returns
-        -------
-        TimeSeries
-            Hourly series of 17420 hours and 7 components, float64.
-
-        Raises
-        ------
-        DatasetError
-            If the file could not be read, downloaded or stored, or is not the pinned one.
-        """
-        return super().load()
 
     def _parse(self, content: bytes) -> TimeSeries:
         table = pd.read_csv(BytesIO(content), index_col="date", parse_dates=["date"])

@@ -106,7 +106,10 @@ def test_work_that_is_broken_off_leaves_no_process(tmp_path: Path) -> None:
     engine: Engine = in_processes(2)
     results = engine(plan, runs)
     next(results)
+    workers = set(multiprocessing.active_children())
+    assert workers
     results.close()  # type: ignore[attr-defined]
+    assert not workers & set(multiprocessing.active_children())
 
 
 def test_a_model_that_fails_is_told_and_others_go_on(tmp_path: Path) -> None:

@@ -21,7 +21,14 @@ KERNELS = ["auto", "torch"]
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Machine code, or PyTorch's operations."""
     monkeypatch.setenv(SWITCH, request.param)
+    check_what_runs(request.param)
     return str(request.param)
+
+
+def check_what_runs(setting: str) -> None:
+    """Make sure that there is machine code where it is asked for, and that it does not run where it is not."""
+    for dtype in (torch.float32, torch.float64):
+        assert (module._choose_loops(torch.zeros(1, dtype=dtype)) is None) == (setting == "torch")
 
 
 def make_batch(lengths: list[int], n_words: int, maxlen: int, seed: int = 0) -> Batch:
@@ -55,8 +62,8 @@ def make_weights(
     return words.requires_grad_(), weight.requires_grad_(), bias.requires_grad_()
 
 
-def compare(batch: Batch, weights: tuple[torch.Tensor, ...], atol: float = 1e-5) -> None:
-    """Compare values and gradients of both ways."""
+def assert_equal_to_conv1d(batch: Batch, weights: tuple[torch.Tensor, ...], atol: float = 1e-5) -> None:
+    """Compare values and gradients with those of the lecture's network."""
     words, weight, bias = weights
     ours, theirs = convolve_and_pool(words, batch, weight, bias), plain(words, batch, weight, bias)
     torch.testing.assert_close(ours, theirs, atol=atol, rtol=1e-5)
@@ -74,11 +81,11 @@ def test_values_and_gradients_are_those_of_conv1d_with_padding(
 ) -> None:
     maxlen = 9
     batch = make_batch([9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 30, maxlen)
-    compare(batch, make_weights(30, kernel_size, dtype))
+    assert_equal_to_conv1d(batch, make_weights(30, kernel_size, dtype))
 
 
 def test_a_kernel_as_long_as_the_documents_sees_one_window(kernel: str) -> None:
-    compare(make_batch([4, 2, 0], 10, 4), make_weights(10, 4))
+    assert_equal_to_conv1d(make_batch([4, 2, 0], 10, 4), make_weights(10, 4))
 
 
 def test_padding_wins_where_every_word_is_below_zero(kernel: str) -> None:
@@ -92,7 +99,7 @@ def test_padding_wins_where_every_word_is_below_zero(kernel: str) -> None:
 def test_repeated_windows_have_the_gradient_of_one(kernel: str) -> None:
     words, weight, bias = make_weights(2, 3)
     batch = Batch(Documents.from_lists([np.array([0, 1, 1, 0, 1, 1, 0])]), 8)
-    compare(batch, (words, weight, bias))
+    assert_equal_to_conv1d(batch, (words, weight, bias))
 
 
 @given(
@@ -110,13 +117,14 @@ def test_documents_of_any_length_are_as_with_conv1d(
     for setting in KERNELS:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(SWITCH, setting)
-            compare(make_batch(lengths, 8, maxlen, seed), weights)
+            check_what_runs(setting)
+            assert_equal_to_conv1d(make_batch(lengths, 8, maxlen, seed), weights)
 
 
 def test_the_lectures_sizes_are_as_with_conv1d(kernel: str) -> None:
     batch = make_batch([400, 150, 399, 30], 500, 400)
     words, weight, bias = make_weights(500, 3, n_filters=250, n_dimensions=300)
-    compare(batch, (words / 8, weight / 30, bias))
+    assert_equal_to_conv1d(batch, (words / 8, weight / 30, bias))
 
 
 @pytest.mark.parametrize("n_bytes", [0, 5000])
@@ -125,7 +133,7 @@ def test_filters_done_a_few_at_a_time_learn_the_same(
 ) -> None:
     monkeypatch.setattr(module, "LEARNING_BYTES", n_bytes)
     monkeypatch.setattr(module, "WORDS_AT_ONCE", 7)
-    compare(make_batch([9, 0, 4, 12, 1], 40, 12), make_weights(40, 3, n_filters=50))
+    assert_equal_to_conv1d(make_batch([9, 0, 4, 12, 1], 40, 12), make_weights(40, 3, n_filters=50))
 
 
 @pytest.mark.parametrize("n_bytes", [0, 5000, 2**20])
@@ -191,8 +199,8 @@ def test_where_numba_is_missing_or_fails_pytorch_is_used_and_told(
     module.load_loops.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):
-            compare(make_batch([5, 2], 10, 6), make_weights(10, 3))
-            compare(make_batch([5, 2], 10, 6), make_weights(10, 3))
+            assert_equal_to_conv1d(make_batch([5, 2], 10, 6), make_weights(10, 3))
+            assert_equal_to_conv1d(make_batch([5, 2], 10, 6), make_weights(10, 3))
         assert caplog.text.count("no compiler here") == 1
     finally:
         module.load_loops.cache_clear()
@@ -201,4 +209,4 @@ def test_where_numba_is_missing_or_fails_pytorch_is_used_and_told(
 def test_an_unknown_setting_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWITCH, "fast")
     with pytest.raises(ValueError, match=f"{SWITCH} to be 'auto' or 'torch', got 'fast'"):
-        compare(make_batch([5], 10, 6), make_weights(10, 3))
+        assert_equal_to_conv1d(make_batch([5], 10, 6), make_weights(10, 3))

@@ -5,32 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gensim.models import KeyedVectors
-from nltk.tokenize import TreebankWordTokenizer
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from benchmarks.sentiment_speed import tokenize_and_vectorize
 from seq_plugins.text import Word2VecVectorizer
 from seq_plugins.text.documents import Documents, WordTable
 from tests.text.samples import make_texts, make_vectors, needs_data, read_movie_reviews
-
-
-def lecture(texts: list[str], vectors: KeyedVectors) -> list[list[np.ndarray]]:
-    """Do what the lecture's ``tokenize_and_vectorize`` does."""
-    tokenizer = TreebankWordTokenizer()
-    vectorized = []
-    for text in texts:
-        found = []
-        for token in tokenizer.tokenize(text):
-            try:  # noqa: SIM105 - as it is written there
-                found.append(vectors[token])
-            except KeyError:
-                pass
-        vectorized.append(found)
-    return vectorized
 
 
 def pad(vectorized: list[list[np.ndarray]], maxlen: int, n_dimensions: int) -> np.ndarray:
@@ -50,7 +34,7 @@ def test_arrays_are_those_of_the_lecture(maxlen: int) -> None:
     ids = vectorizer.transform(texts)
     assert ids.dtype == np.int32
     assert ids.shape == (len(texts), maxlen)
-    expected = pad(lecture(texts, vectors), maxlen, 16)
+    expected = pad(tokenize_and_vectorize(texts, vectors), maxlen, 16)
     np.testing.assert_array_equal(vectorizer.to_array(texts), expected)
     np.testing.assert_array_equal(vectorizer.to_array(ids), expected)
     np.testing.assert_array_equal(Word2VecVectorizer(vectors, maxlen=maxlen).fit_transform(texts), ids)
@@ -62,7 +46,7 @@ def test_arrays_of_real_reviews_are_those_of_the_lecture() -> None:
     words = sorted({word for text in texts[::2] for word in text.split()})
     vectors = make_vectors(words, 3)
     array = Word2VecVectorizer(vectors).fit(texts).to_array(texts)
-    np.testing.assert_array_equal(array, pad(lecture(texts, vectors), 400, 3))
+    np.testing.assert_array_equal(array, pad(tokenize_and_vectorize(texts, vectors), 400, 3))
 
 
 def test_the_first_word_of_the_vectors_is_neither_padding_nor_unknown() -> None:
