@@ -214,53 +214,34 @@ def load_loops(cell: Cell, dtype: torch.dtype) -> Loops | None:
     The first call in a process compiles them, or takes them from numba's cache on the disk.
     """
     try:
+        from seq_plugins._compilation import compile_all
         from seq_plugins.layers import recurrent_loops as loops_module
     except ImportError:
         return None
     type_name = str(dtype).removeprefix("torch.")
     loops = Loops(*(getattr(loops_module, f"{cell.name}_{way}")[type_name] for way in ("forward", "backward")))
-    announce = partial(_announce, loops.forward.stats.cache_path)
-    try:
-        with loops_module.listening_to_compilation(announce):
-            _compile(cell, loops, dtype)
-    except Exception as error:
-        logger.warning(
-            "The recurrent layers run on PyTorch's slower kernels, since numba failed: %s. Install another "
-            "numba, or set %s=torch to keep this quiet.",
-            error,
-            SWITCH,
-        )
-        return None
-    return loops
+    is_compiled = compile_all(
+        _first_calls(cell, loops, type_name),
+        subject="the recurrent layers",
+        fallback="The recurrent layers run on PyTorch's slower kernels",
+        folder=loops.forward.stats.cache_path,
+        switch=SWITCH,
+        logger=logger,
+    )
+    return loops if is_compiled else None
 
 
-@cache  # once in a process
-def _announce(folder: str | None) -> None:
-    kept = "in every process, since numba finds no folder to keep it in" if folder is None else f"kept in {folder}"
-    logger.warning("Compiling the recurrent layers for this processor (some seconds, %s).", kept)
-
-
-def _compile(cell: Cell, loops: Loops, dtype: torch.dtype) -> None:
-    """Call the loops for the first time, with one unit, one feature, one sequence and two steps."""
-    zeros = partial(np.zeros, dtype=str(dtype).removeprefix("torch."))
+def _first_calls(cell: Cell, loops: Loops, type_name: str) -> list[Callable[[], None]]:
+    """Return the loops' first calls, with one unit, one feature, one sequence and two steps."""
+    zeros = partial(np.zeros, dtype=type_name)
     weights, biases, no_mask = zeros((cell.n_gates, 1)), zeros(cell.n_gates), zeros((0, 0))
     steps, values, states = zeros((2, 1, 2)), zeros((cell.n_values, 2, 1, 1)), zeros((2, 1, 1))
     of_weights = zeros((cell.n_gates, 1)), zeros((cell.n_gates, 1)), zeros(cell.n_gates), zeros(cell.n_gates)
-    forward, backward = map(_ignoring_a_full_disk, loops)
-    forward(steps, weights, weights, biases, biases, no_mask, values, states, 1)
-    backward(states, steps, weights, weights, no_mask, values, states, zeros((2, 1, 1)), *of_weights, 1)
-
-
-def _ignoring_a_full_disk(loop: Callable[..., None]) -> Callable[..., None]:
-    """Return a function that calls `loop` again when its code was compiled, but could not be written."""
-
-    def run(*arguments: Any) -> None:
-        try:
-            loop(*arguments)
-        except OSError:
-            loop(*arguments)
-
-    return run
+    trace = values, states
+    return [
+        partial(loops.forward, steps, weights, weights, biases, biases, no_mask, *trace, 1),
+        partial(loops.backward, states, steps, weights, weights, no_mask, *trace, zeros((2, 1, 1)), *of_weights, 1),
+    ]
 
 
 class Trace(NamedTuple):

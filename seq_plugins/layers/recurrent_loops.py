@@ -18,12 +18,12 @@ References
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from importlib import import_module
-from types import FunctionType
 from typing import Any, TypeAlias
 
 import numpy as np
+
+from seq_plugins._compilation import cached_jit, jit
 
 # B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates, V: values to remember
 #
@@ -38,64 +38,11 @@ import numpy as np
 # gradient       (T, B, D), that of the last T states
 # of_...         gradients of the inputs (L, B, I), or empty, and of the weights
 
-# of any type, since numba has none, or few that differ from version to version
 numba: Any = import_module("numba")
-event: Any = import_module("numba.core.event")
 overload: Any = import_module("numba.extending").overload
 import_module("scipy.linalg.cython_blas")  # its matrix products are those of numba
 
 Array: TypeAlias = np.ndarray
-
-OPTIONS: dict[str, Any] = {
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"contract"},
-}  # NaN and infinity stay what they are
-
-jit = numba.njit(**OPTIONS)
-
-
-def cached_jit(function: Callable[..., None]) -> dict[str, Any]:
-    """Return `function` for each type of its arrays, compiled when it is first called.
-
-    The machine code is kept where a folder can be written, that of each type in files of its own: numba gives them
-    numbers, and two processes that first compile different types at the same time would give them the same ones.
-    """
-    return {dtype: _cached_jit(_twin(function, f"{function.__name__}_{dtype}")) for dtype in ("float32", "float64")}
-
-
-def _twin(function: Callable[..., None], name: str) -> FunctionType:
-    twin = FunctionType(function.__code__, function.__globals__, name)
-    twin.__qualname__ = name  # the name of the files
-    return twin
-
-
-def _cached_jit(function: Callable[..., None]) -> Any:
-    try:
-        return numba.njit(cache=True, **OPTIONS)(function)
-    except RuntimeError:  # there is no such folder
-        return numba.njit(**OPTIONS)(function)
-
-
-class _Listener(event.Listener):
-    """Calls `at_start` whenever numba is about to compile a function."""
-
-    def __init__(self, at_start: Callable[[], None]) -> None:
-        self.at_start = at_start
-
-    def on_start(self, event: Any) -> None:
-        """Hear that a function is going to be compiled."""
-        self.at_start()
-
-    def on_end(self, event: Any) -> None:
-        """Hear that a function has been compiled."""
-
-
-def listening_to_compilation(at_start: Callable[[], None]) -> AbstractContextManager[Any]:
-    """Return a context in which `at_start` is called before a function is compiled that is not in the cache."""
-    context: AbstractContextManager[Any] = event.install_listener("numba:compile", _Listener(at_start))
-    return context
-
 
 # --- functions of one number
 

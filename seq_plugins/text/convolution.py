@@ -183,47 +183,33 @@ def load_loops(dtype: torch.dtype) -> Loops | None:
     The first call in a process compiles them, or takes them from numba's cache on the disk.
     """
     try:
-        from seq_plugins.layers.recurrent_loops import listening_to_compilation
+        from seq_plugins._compilation import compile_all
         from seq_plugins.text import convolution_loops as module
     except ImportError:
         return None
     type_name = str(dtype).removeprefix("torch.")
     functions = (module.pool_documents, module.add_weight_gradient, module.add_word_gradient)
     loops = Loops(*(function[type_name] for function in functions))
-    try:
-        with listening_to_compilation(partial(_announce, loops.pool_documents.stats.cache_path)):
-            _compile(loops, dtype)
-    except Exception as error:
-        logger.warning(
-            "The text classifier runs on PyTorch's slower operations, since numba failed: %s. Install another numba, "
-            "or set %s=torch to keep this quiet.",
-            error,
-            SWITCH,
-        )
-        return None
-    return loops
+    is_compiled = compile_all(
+        _first_calls(loops, type_name),
+        subject="the convolution over words",
+        fallback="The text classifier runs on PyTorch's slower operations",
+        folder=loops.pool_documents.stats.cache_path,
+        switch=SWITCH,
+        logger=logger,
+    )
+    return loops if is_compiled else None
 
 
-@cache  # once in a process
-def _announce(folder: str | None) -> None:
-    kept = "in every process, since numba finds no folder to keep it in" if folder is None else f"kept in {folder}"
-    logger.warning("Compiling the convolution over words for this processor (some seconds, %s).", kept)
-
-
-def _compile(loops: Loops, dtype: torch.dtype) -> None:
-    """Call the loops for the first time, with one word, one filter and one dimension."""
-    numbers = np.zeros((1, 1), str(dtype).removeprefix("torch."))
+def _first_calls(loops: Loops, type_name: str) -> list[Callable[[], None]]:
+    """Return the loops' first calls, with one word, one filter and one dimension."""
+    numbers = np.zeros((1, 1), type_name)
     places, rows, starts = np.zeros((1, 1), np.int32), np.zeros(1, np.int32), np.array([0, 1])
-    calls: list[Callable[[], None]] = [
+    return [
         partial(loops.pool_documents, numbers[None], rows, starts, 1, numbers.copy(), places, 0, 1),
         partial(loops.add_weight_gradient, numbers, places, rows, starts, numbers, numbers[None].copy(), 0, 1),
         partial(loops.add_word_gradient, numbers, places, rows, starts, numbers[None], numbers.copy()),
     ]
-    for call in calls:
-        try:
-            call()
-        except OSError:  # it was compiled, but could not be written to a full disk
-            call()
 
 
 def _pool_with_loops(loops: Loops, projected: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from seq_plugins.layers.recurrent_loops import cached_jit, jit
+from seq_plugins._compilation import cached_jit, jit
 
 # N: documents, W: distinct words, D: dimensions of a word, K: kernel size, F: filters
 #

@@ -425,7 +425,7 @@ def test_results_depend_neither_on_threads_nor_on_the_call(layer_class: type[Rec
 @pytest.fixture
 def forgotten_choices() -> Iterator[None]:
     """Caches of what is done once in a process, empty before and after."""
-    caches = (load_loops, recurrent_kernels._announce, recurrent_kernels._log_choice)
+    caches = (load_loops, recurrent_kernels._log_choice)
     for cached in caches:
         cached.cache_clear()
     yield
@@ -549,7 +549,7 @@ def test_a_compiler_that_fails_is_told_once_and_done_without(
     def fail(*arguments: Any) -> None:
         raise TypeError("no such function")
 
-    monkeypatch.setattr(recurrent_kernels, "_compile", fail)
+    monkeypatch.setattr(recurrent_kernels, "_first_calls", lambda *arguments: [fail])
     layer, inputs = make_layer(SimpleRNN, 2, 4), make_inputs(3, 5, 2)
 
     assert [chosen(layer, inputs) for _ in range(2)] == [Kernel.TORCH] * 2
@@ -557,19 +557,6 @@ def test_a_compiler_that_fails_is_told_once_and_done_without(
         "The recurrent layers run on PyTorch's slower kernels, since numba failed: no such function. Install another "
         "numba, or set SEQ_PLUGINS_RECURRENT_KERNEL=torch to keep this quiet."
     ]
-
-
-def test_code_that_cannot_be_kept_runs_all_the_same() -> None:
-    calls = []
-
-    def loop(*arguments: int) -> None:
-        calls.append(arguments)
-        if len(calls) == 1:
-            raise OSError("No space left on device")
-
-    recurrent_kernels._ignoring_a_full_disk(loop)(1, 2)
-
-    assert calls == [(1, 2)] * 2
 
 
 def test_pytorch_still_tells_whether_functions_are_transformed() -> None:

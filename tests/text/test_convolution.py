@@ -195,7 +195,7 @@ def test_where_numba_is_missing_or_fails_pytorch_is_used_and_told(
     def fail(*arguments: Any) -> None:
         raise RuntimeError("no compiler here")
 
-    monkeypatch.setattr(module, "_compile", fail)
+    monkeypatch.setattr(module, "_first_calls", lambda *arguments: [fail])
     module.load_loops.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):
