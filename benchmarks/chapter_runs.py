@@ -2,16 +2,10 @@
 
 import json
 import logging
-import multiprocessing
-import os
-import signal
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -29,6 +23,7 @@ import seq_plugins
 from benchmarks.backtest import TrainingCurve
 from benchmarks.chapter import Chapter, Entry
 from benchmarks.chapter_callbacks import EveryStepError, TimeOrderedTraining
+from benchmarks.processes import DIED, share_out
 from benchmarks.tasks import UserError
 from benchmarks.versions import versions
 
@@ -249,49 +244,23 @@ def run_all(
 ) -> Iterator[tuple[Run, Result]]:
     """Run one after the other, or in `n_jobs` processes, and give each result when it is there.
 
-    Every run starts from its seed alone, so the results are the same either way.
+    A run whose process dies is tried again. Every run starts from its seed alone, so the results are the same either
+    way.
     """
     if n_jobs == 1:
         for run in runs:
             yield run, run_seed(chapter, columns, run, show)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_jobs, context, _start_process, (chapter, columns)) as processes:
-        futures = {processes.submit(_run_in_process, run): run for run in runs}
-        try:
-            for future in as_completed(futures):
-                run = futures[future]
-                try:
-                    yield run, future.result()
-                except BrokenProcessPool:
-                    settings = chapter.settings(run.entry)
-                    error = "a process has been ended from outside; was there too little memory?"
-                    yield run, Result(run.entry.name, run.seed, settings=settings, versions=versions(), error=error)
-        except BaseException:  # nobody waits for the others any longer
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
+    for run, result in share_out(_run_in_process, (chapter, columns), runs, n_jobs):
+        if result is None:
+            settings = chapter.settings(run.entry)
+            result = Result(run.entry.name, run.seed, settings=settings, versions=versions(), error=DIED)
+        yield run, result
 
 
-_in_process: dict[str, Any] = {}
-
-
-def _start_process(chapter: Chapter, columns: TimeSeries) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent tells what an interruption means
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _run_in_process(shared: tuple[Chapter, TimeSeries], run: Run) -> Result:
     quiet()
-    _in_process.update(chapter=chapter, columns=columns)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _run_in_process(run: Run) -> Result:
-    return run_seed(_in_process["chapter"], _in_process["columns"], run)
+    return run_seed(*shared, run)
 
 
 def quiet() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.backtest import make_run
-from benchmarks.engines import MAX_ATTEMPTS, Engine
+from benchmarks.engines import Engine
+from benchmarks.processes import MAX_ATTEMPTS
 from benchmarks.runs import Failure, Plan, Run, RunResult
 from benchmarks.tasks import UserError
 

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import signal
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -35,6 +36,7 @@ from benchmarks.chapter_runs import (
     run_seed,
     runs_of,
 )
+from benchmarks.processes import DIED
 from benchmarks.tasks import Period, UserError, task_names
 from seq_plugins.datasets import CTARidershipDataset
 
@@ -403,17 +405,48 @@ def test_two_processes_give_the_numbers_of_one(columns: TimeSeries) -> None:
 
 
 @pytest.mark.usefixtures("_no_processes_left")
-def test_a_process_that_is_killed_fails_its_runs_and_keeps_the_finished_ones(columns: TimeSeries) -> None:
-    chapter = replace(small_chapter(n_epochs=10_000), patience=10_000)
+def test_runs_whose_processes_are_killed_are_made_again(columns: TimeSeries) -> None:
+    chapter = small_chapter(n_epochs=2)
     runs = runs_of(chapter.find_rows(["naive", "linear"]), 3)
     results = run_all(chapter, columns, runs, 2, lambda text: None)
-    run, result = next(results)
-    assert (run.entry.name, result.error) == ("naive", None)
-    for process in multiprocessing.active_children():
+    first = next(results)
+    processes = multiprocessing.active_children()
+    assert processes
+    for process in processes:
         process.kill()
-    failed = {run.key: result.error for run, result in results}
-    assert sorted(failed) == [("linear", 1), ("linear", 2), ("linear", 3)]
-    assert all("a process has been ended" in (error or "") for error in failed.values())
+
+    made = {run.key: result for run, result in [first, *results]}
+
+    assert made.keys() == {run.key for run in runs}
+    assert not any(result.error for result in made.values())
+
+
+@pytest.mark.usefixtures("_no_processes_left")
+def test_a_run_whose_process_dies_every_time_has_a_result_that_says_so(
+    columns: TimeSeries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    chapter = small_chapter(n_epochs=1)
+    runs = runs_of(chapter.find_rows(["linear"]), 2)
+    runs[1] = runs[1]._replace(seed=DeadlySeed(2))
+
+    errors = {run.key: result.error for run, result in run_all(chapter, columns, runs, 2, lambda text: None)}
+
+    assert errors == {("linear", 1): None, ("linear", 2): DIED}
+
+
+class DeadlySeed(int):
+    """A seed that kills the process that is sent it; it stands for a lack of memory."""
+
+    def __reduce__(self) -> Any:
+        return kill_worker, (int(self),)
+
+
+def kill_worker(seed: int) -> int:
+    """Kill this process, unless it is the one that runs the tests."""
+    if multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return seed
 
 
 @pytest.mark.parametrize(
