@@ -187,7 +187,7 @@ def _make_naive_bayes_svm() -> Any:
 class SentimentWorker(Worker):
     """Keras in a process of its own."""
 
-    SCRIPT = "sentiment_peer.py"
+    FILE = "sentiment_peer.py"
 
     def prepare_documents(self, file: Path, settings: dict[str, Any]) -> None:
         """Let it read the documents and build the network."""

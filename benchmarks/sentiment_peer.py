@@ -1,31 +1,24 @@
-"""The lecture's network in Keras, in a process of its own, told by lines of JSON.
+"""The lecture's network in Keras, in a process of its own (``peer_process.py``).
 
-Started with the peer's own Python, which need not have any package of this project: only NumPy is imported here, and
-Keras when it is asked for. A request is ``{"do": "hello"}``, ``{"do": "prepare", "file": ..., "settings": {...}}``,
-``{"do": "fit"}`` or ``{"do": "predict"}``.
+That has the peer's own Python, which need not have any package of this project: only NumPy is imported here, and Keras
+when it is asked for.
 """
 
-import argparse
 import importlib
-import json
 import os
-import sys
 import time
-from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from platform import python_version
 from typing import Any
 
 import numpy as np
 
 # N: documents, L: maxlen, D: dimensions of a word
 
-PACKAGES = ("keras", "tensorflow-cpu", "tensorflow")
-
 
 class LectureNetwork:
     """The lecture's network, layer for layer, on its arrays of documents x words x dimensions."""
+
+    packages = ("keras", "tensorflow-cpu", "tensorflow")
 
     def __init__(self, threads: int) -> None:
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -107,48 +100,4 @@ def _memory(name: str) -> float:
     return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue  # one of two names of the same package
-    return found
-
-
-def _serve(threads: int, answer: Callable[[dict[str, Any]], None]) -> None:
-    network: LectureNetwork | None = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        do = request.pop("do")
-        try:
-            if network is None:
-                network = LectureNetwork(threads)
-            answer({"versions": _versions()} if do == "hello" else getattr(network, do)(**request))
-        except ModuleNotFoundError as error:
-            answer({"missing": error.name or str(error)})
-        except Exception as error:  # whatever goes wrong in a peer becomes its row
-            lines = str(error).strip().splitlines() or [""]
-            answer({"error": f"{type(error).__name__}: {lines[-1]}"})
-
-
-def main() -> None:
-    """Serve requests until there are no more."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("peer", choices=["keras"])
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    # what Keras prints must not end up among the answers
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
-    def answer(reply: dict[str, Any]) -> None:
-        answers.write(json.dumps(reply) + "\n")
-        answers.flush()
-
-    _serve(options.threads, answer)
-
-
-if __name__ == "__main__":
-    main()
+PEERS = {"keras": LectureNetwork}

@@ -24,6 +24,7 @@ from seq_plugins._files import whole_file
 
 PEERS = ("darts", "keras", "neuralforecast")
 PEER_PYTHON = "SEQ_PLUGINS_PEER_PYTHON"
+PEER_PROCESS = Path(__file__).with_name("peer_process.py")
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -193,14 +194,14 @@ class Worker:
         Number of threads that it may use.
     """
 
-    SCRIPT = "speed_peer.py"
+    FILE = "speed_peer.py"
 
     def __init__(self, peer: str, python: str, threads: int) -> None:
         self.peer = peer
         self.note = ""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(  # noqa: S603 - the user's own Python
-            [python, "-P", str(Path(__file__).with_name(self.SCRIPT)), peer, "--threads", str(threads)],
+            [python, "-P", str(PEER_PROCESS), self.FILE, peer, "--threads", str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -1,22 +1,16 @@
-"""A peer in a process of its own: it prepares a fit and runs it again and again, told by lines of JSON.
+"""Peers that prepare a fit and run it again and again, each in a process of its own (``peer_process.py``).
 
-Started with the peer's own Python, which need not have any package of this project: only NumPy is imported here, and
-the peer when it is asked for. A request is ``{"do": "hello"}``, ``{"do": "prepare", "work": {...}}`` or
-``{"do": "run"}``; the answers are ``{"versions": {...}}``, ``{"note": "..."}``, ``{"seconds": 1.2}`` or
-``{"error": "..."}``.
+That has the peer's own Python, which need not have any package of this project: only NumPy is imported here, and the
+peer when it is asked for.
 """
 
-import argparse
 import importlib
-import json
 import os
-import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from math import ceil
-from platform import python_version
 from typing import Any
 
 import numpy as np
@@ -111,7 +105,33 @@ def cut_windows(values: np.ndarray, work: FitWork) -> tuple[np.ndarray, np.ndarr
     return inputs.copy(), targets.copy()
 
 
-class Keras:
+class FitPeer(ABC):
+    """A peer that fits."""
+
+    packages: tuple[str, ...]
+    """What its versions are told of."""
+    note: str
+    """What differs from the work of others."""
+
+    _run: Callable[[], float] | None = None
+
+    def prepare(self, work: dict[str, Any]) -> dict[str, Any]:
+        """Do what is not measured, and answer with the note."""
+        self._run = self.make_run(FitWork(**work))
+        return {"note": self.note}
+
+    def run(self) -> dict[str, Any]:
+        """Fit once, and answer with the seconds that it took."""
+        if self._run is None:
+            raise RuntimeError("Expected `prepare` before `run`.")
+        return {"seconds": self._run()}
+
+    @abstractmethod
+    def make_run(self, work: FitWork) -> Callable[[], float]:
+        """Return a function that fits once and returns the seconds that it took."""
+
+
+class Keras(FitPeer):
     """Fits in Keras. The network is built and compiled once; every turn starts from its first weights."""
 
     packages = ("keras", "tensorflow-cpu", "tensorflow")
@@ -126,8 +146,8 @@ class Keras:
         tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
         self._keras: Any = importlib.import_module("keras")
 
-    def prepare(self, work: FitWork) -> Callable[[], float]:
-        """Return a function that fits once and returns the seconds that it took."""
+    def make_run(self, work: FitWork) -> Callable[[], float]:
+        """Build and compile the network and cut the windows."""
         keras = self._keras
         keras.utils.set_random_seed(1)
         layer = {"RNN": keras.layers.SimpleRNN, "LSTM": keras.layers.LSTM, "GRU": keras.layers.GRU}[work.cell]
@@ -160,7 +180,7 @@ class Keras:
         return run
 
 
-class NeuralForecast:
+class NeuralForecast(FitPeer):
     """Fits in NeuralForecast, without the making of its data set from a table."""
 
     packages = ("neuralforecast", "torch", "pytorch-lightning")
@@ -177,8 +197,8 @@ class NeuralForecast:
         self._models: Any = importlib.import_module("neuralforecast.models")
         self._dataset: Any = importlib.import_module("neuralforecast.tsdataset").TimeSeriesDataset
 
-    def prepare(self, work: FitWork) -> Callable[[], float]:
-        """Return a function that fits once and returns the seconds that it took."""
+    def make_run(self, work: FitWork) -> Callable[[], float]:
+        """Make the data set."""
         pandas: Any = importlib.import_module("pandas")
         values = work.training_values()  # (N, T)
         n_series, length = values.shape
@@ -232,59 +252,4 @@ class NeuralForecast:
         return run
 
 
-PEERS: dict[str, type[Keras] | type[NeuralForecast]] = {"keras": Keras, "neuralforecast": NeuralForecast}
-
-
-def _versions(packages: tuple[str, ...]) -> dict[str, str]:
-    found = {"python": python_version()}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except ImportError:
-            continue  # one of two names of the same package
-    return found
-
-
-def _serve(name: str, threads: int, answer: Callable[[dict[str, Any]], None]) -> None:
-    peer: Any = None
-    run: Callable[[], float] | None = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            if peer is None:
-                peer = PEERS[name](threads)
-            if request["do"] == "hello":
-                answer({"versions": _versions(peer.packages)})
-            elif request["do"] == "prepare":
-                run = peer.prepare(FitWork(**request["work"]))
-                answer({"note": peer.note})
-            elif run is None:
-                answer({"error": "Expected `prepare` before `run`."})
-            else:
-                answer({"seconds": run()})
-        except ModuleNotFoundError as error:
-            answer({"missing": error.name or str(error)})
-        except Exception as error:  # whatever goes wrong in a peer becomes its row
-            lines = str(error).strip().splitlines() or [""]
-            answer({"error": f"{type(error).__name__}: {lines[-1]}"})
-
-
-def main() -> None:
-    """Serve requests until there are no more."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("peer", choices=PEERS)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    # what a peer prints must not end up among the answers
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
-    def answer(reply: dict[str, Any]) -> None:
-        answers.write(json.dumps(reply) + "\n")
-        answers.flush()
-
-    _serve(options.peer, options.threads, answer)
-
-
-if __name__ == "__main__":
-    main()
+PEERS: dict[str, type[FitPeer]] = {"keras": Keras, "neuralforecast": NeuralForecast}

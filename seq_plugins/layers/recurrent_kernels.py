@@ -253,6 +253,7 @@ class Trace(NamedTuple):
 
 
 SCRATCH_MEMORY = ScratchMemory(n_blocks=4, max_bytes=2**25)
+"""Where traces lie: as many blocks as a usual stack has layers, and none that would be missed elsewhere."""
 
 
 def _shapes(cell: Cell, inputs: torch.Tensor, n_units: int, last_only: bool, leads_back: bool) -> list[tuple[int, ...]]:
