@@ -17,7 +17,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from benchmarks.data import Inputs, TaskData
-from benchmarks.models import ENTRIES, ModelEntry, ModelSettings
+from benchmarks.models import ModelEntry, ModelSettings, entry_of
 from benchmarks.runs import Failure, PeriodForecasts, Plan, Run, RunResult
 from benchmarks.tasks import Period
 from benchmarks.threads import limit_threads
@@ -42,7 +42,7 @@ def make_run(plan: Plan, run: Run, show: Show = lambda text: None) -> RunResult 
     show
         Called with a line that says what is being done.
     """
-    entry = ENTRIES[run.model]
+    entry = entry_of(run.model)
     try:
         with limit_threads(plan.threads), _quiet(), tempfile.TemporaryDirectory() as work_dir:
             return _make_run(plan, run, entry, work_dir, show)

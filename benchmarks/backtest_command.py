@@ -32,7 +32,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--dataset", default="chicago", help="name of a task, or a CSV file (default: %(default)s)")
     command.add_argument(
-        "--models", nargs="+", help="models to run: names, classes, or all (default: those that the task names)"
+        "--models",
+        nargs="+",
+        help="models to run: names, classes, networks or all (default: those that the task names)",
     )
     command.add_argument("--seeds", type=positive, default=1, help="number of seeds for each network (default: 1)")
     command.add_argument("--threads", type=positive, default=1, help="threads of a run (default: 1)")
@@ -62,7 +64,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     choosing.add_argument(
         "--choosing",
         action="store_true",
-        help="use the task's earlier periods, for choosing settings, and no test period",
+        help="use the task's earlier periods and no test period, and try all of its candidates unless --set is given",
     )
     choosing.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of all models run, values as in JSON"
@@ -176,6 +178,7 @@ def run(options: argparse.Namespace) -> int:
     _check_engine(options)
     task = _task(options)
     # PyTorch is imported only here, so that wrong arguments are told at once
+    from benchmarks.choosing import with_candidates
     from benchmarks.models import find_entries, with_settings
     from benchmarks.results import open_results
     from benchmarks.runs import Plan, check_periods, plan_runs
@@ -183,7 +186,10 @@ def run(options: argparse.Namespace) -> int:
 
     entries = find_entries(options.models, task)
     settings = _own_settings(options.set)
-    task = with_settings(task, entries, settings) if settings else task
+    if settings:
+        task = with_settings(task, entries, settings)
+    elif task.candidates:
+        task, entries = with_candidates(task, entries)
     levels = QUANTILE_LEVELS if options.likelihood == "quantile" else ()
     plan = Plan(task.load(), options.threads, levels, options.retrain_every)
     check_periods(plan)
@@ -211,6 +217,7 @@ def run(options: argparse.Namespace) -> int:
 def _backtest(
     plan: "Plan", groups: list[list["Run"]], results: "Results", engine: "Engine", progress: _Progress
 ) -> int:  # fmt: skip
+    from benchmarks.choosing import choice_lines
     from benchmarks.evaluation import evaluate
     from benchmarks.rows import RowMaker
     from benchmarks.session import Session
@@ -230,7 +237,9 @@ def _backtest(
         print("\n".join(table_lines(evaluation.summaries, "" if plan.task.is_standardised else plan.task.unit)))
         for (period, is_ensemble), rival in evaluation.best_rivals.items():
             print(f"Best rival in {period}{' among ensembles' if is_ensemble else ''}: {rival}.")
-        if evaluation.best_of_ours:
+        if plan.task.candidates:
+            print("\n".join(choice_lines(evaluation.summaries)))
+        elif evaluation.best_of_ours:
             print(f"Best of ours on the early-stopping period: {evaluation.best_of_ours}.")
         from benchmarks.report import write_report  # it needs the extra `benchmarks`
 

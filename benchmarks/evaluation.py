@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.comparison import Difference, paired_difference
-from benchmarks.models import ENTRIES
+from benchmarks.models import entry_of
 from benchmarks.rows import Row, RowMaker, join_folds, mean_forecasts
 from benchmarks.runs import PeriodForecasts, Plan, Run, RunResult, runs_of
 from benchmarks.tables import Summary, summarise
@@ -169,7 +169,7 @@ def _leads(evaluation: Evaluation, errors: Mapping[_Key, np.ndarray]) -> dict[_K
                 if summary.period == period
                 and (summary.is_ensemble == is_ensemble or (is_ensemble and summary.rows[0].seed is None))
             ]
-            rivals = [summary for summary in entrants if not ENTRIES[summary.model].is_ours]
+            rivals = [summary for summary in entrants if not entry_of(summary.model).is_ours]
             if not rivals or not any(summary.is_ensemble == is_ensemble for summary in entrants):
                 continue
             rival = rivals[0]

@@ -1,7 +1,7 @@
 """The models that are compared: each entry is a class, its settings, and how it is trained."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -94,12 +94,17 @@ class ModelEntry:
     needs_independent_covariates: bool = False
 
     @property
+    def without_candidate(self) -> str:
+        """Name without the settings that are tried, which stand behind a space."""
+        return self.name.partition(" ")[0]
+
+    @property
     def is_probabilistic(self) -> bool:
         """Whether the model can forecast quantiles."""
         return self.is_network or self.quantile_settings is not None
 
     def settings_in(self, task: Task) -> ModelSettings:
-        """Return what is set of the model in `task`: the task's for all, then the entry's, then the task's for it."""
+        """Return what is set of the model in `task`: that of all networks, the entry's, the task's for it."""
         # that of the constructor: the signature of a Darts model's class itself is its metaclass'
         accepted = inspect.signature(self.find_class().__init__).parameters  # type: ignore[misc]
         chunks = {"input_chunk_length": task.input_chunk_length, "output_chunk_length": task.output_chunk_length}
@@ -107,7 +112,8 @@ class ModelEntry:
         settings = {
             name: value for name, value in shared.items() if name in accepted or name in TRAINING_SETTINGS
         }  # fmt: skip
-        for own in (self.settings, task.models.get(self.class_name, {}), task.models.get(self.name, {})):
+        names = dict.fromkeys((self.class_name, self.without_candidate, self.name))
+        for own in (self.settings, *(task.models.get(name, {}) for name in names)):
             settings |= {name: value(task) if callable(value) else value for name, value in own.items()}
         not_constructor = TRAINING_SETTINGS + PROTOCOL_SETTINGS
         return ModelSettings(
@@ -213,14 +219,25 @@ OURS = [entry for class_name in vars(seq_plugins.models)["__all__"] for entry in
 ENTRIES = {entry.name: entry for entry in [*RIVALS, *OURS]}
 
 
+def entry_of(name: str) -> ModelEntry:
+    """Return the entry of a name in rows, which may have settings that are tried behind a space."""
+    return replace(ENTRIES[name.partition(" ")[0]], name=name)
+
+
+def is_of(entry: ModelEntry, names: Collection[str]) -> bool:
+    """Return whether `names` has ``"all"``, ``"networks"`` and it is one, the entry's name or that of its class."""
+    own_names = {"all", entry.name, entry.class_name} | ({"networks"} if entry.is_network else set())
+    return not own_names.isdisjoint(names)
+
+
 def find_entries(names: Sequence[str] | None, task: Task) -> list[ModelEntry]:
     """Return the entries to run.
 
     Parameters
     ----------
     names
-        Names of entries, or of classes for all their entries; ``["all"]`` for all entries. By default those that the
-        task names.
+        Names of entries, or of classes for all their entries; ``["all"]`` for all entries and ``["networks"]`` for
+        those that are trained in epochs. By default those that the task names.
     task
         The task.
 
@@ -232,9 +249,9 @@ def find_entries(names: Sequence[str] | None, task: Task) -> list[ModelEntry]:
     names = names or task.default_models or ["all"]
     chosen: dict[str, ModelEntry] = {}
     for name in names:
-        found = [entry for entry in ENTRIES.values() if name in ("all", entry.name, entry.class_name)]
+        found = [entry for entry in ENTRIES.values() if is_of(entry, [name])]
         if not found:
-            raise UserError(f"--models: no model {name!r}; there are all, {', '.join(ENTRIES)}.")
+            raise UserError(f"--models: no model {name!r}; there are all, networks, {', '.join(ENTRIES)}.")
         chosen |= {entry.name: entry for entry in found}
     return list(chosen.values())
 

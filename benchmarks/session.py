@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from benchmarks.engines import Engine
-from benchmarks.models import ENTRIES
+from benchmarks.models import entry_of
 from benchmarks.results import Results
 from benchmarks.rows import Row, RowMaker, start_row
 from benchmarks.runs import Failure, Plan, Run, RunResult
@@ -70,7 +70,7 @@ class Session:
         if not all(run.key in self._made for run in group):
             return
         made = [self._made.pop(run.key) for run in group]
-        entry = ENTRIES[group[0].model]
+        entry = entry_of(group[0].model)
         failures = [result for result in made if isinstance(result, Failure)]
         if failures:
             row = replace(start_row(self._plan, entry, group[0]), error=failures[0].error)

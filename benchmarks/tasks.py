@@ -1,6 +1,7 @@
 """Forecasting tasks: which series, inputs and periods. A task is data: a TOML file in ``tasks/``, or a user's CSV."""
 
 import hashlib
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -27,6 +28,27 @@ class Period:
     name: str
     start: pd.Timestamp
     end: pd.Timestamp
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Settings that are tried.
+
+    Parameters
+    ----------
+    models
+        Names of entries or classes.
+    settings
+        Settings that come before all others.
+    """
+
+    models: list[str]
+    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Settings in one word, such as ``dropout=0.2,hidden_dim=64``."""
+        return ",".join(f"{name}={json.dumps(value)}" for name, value in self.settings.items()).replace(" ", "")
 
 
 @dataclass(frozen=True)
@@ -65,6 +87,8 @@ class Task:
         Settings of models, by the name of an entry or of a class; they come before those of `training`.
     default_models
         Models that are run where none are named; all if empty.
+    candidates
+        Settings that are tried where settings are chosen, each for the models that it names.
     choosing
         Task with the same series and earlier periods, on which settings are chosen; none if ``None``.
     is_standardised
@@ -96,6 +120,7 @@ class Task:
     training: dict[str, Any]
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     default_models: list[str] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
     choosing: "Task | None" = None
     is_standardised: bool = False
     earlier_evaluations: int = 0
@@ -106,7 +131,8 @@ class Task:
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the task sets, ready for JSON."""
-        left_out = {"source", "choosing", "models", "default_models"}  # a row has the settings of its own model
+        # a row has the settings of its own model
+        left_out = {"source", "choosing", "candidates", "models", "default_models"}
         return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if entry.name not in left_out}
 
     def load(self) -> "Task":
@@ -162,11 +188,14 @@ def read_task(name: str) -> Task:
     if not path.is_file():
         raise UserError(f"--dataset: expected {', '.join(task_names())} or a CSV file, got {name!r}.")
     entries = tomllib.loads(path.read_text(encoding="utf-8"))
-    choosing = entries.pop("choosing", None)
+    choosing, chosen = entries.pop("choosing", None), entries.pop("chosen", {})
     task = Task(name=name, **_periods(entries), **entries)
+    models = {of: {**task.models.get(of, {}), **chosen.get(of, {})} for of in [*task.models, *chosen]}
     if choosing is None:
-        return task
-    return replace(task, choosing=replace(task, name=f"{name}-choosing", **_periods(choosing)))
+        return replace(task, models=models)
+    candidates = [Candidate(**candidate) for candidate in choosing.pop("candidates", [])]
+    earlier = replace(task, name=f"{name}-choosing", candidates=candidates, **_periods(choosing))
+    return replace(task, models=models, choosing=earlier)
 
 
 def _periods(entries: dict[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,9 @@ def test_models_are_found_by_entry_by_class_all_or_as_the_task_says() -> None:
     names = [entry.name for entry in find_entries(["BlockRNNModel", "TFTModel", "BlockRNNModel-GRU"], task)]
     assert names == ["BlockRNNModel-RNN", "BlockRNNModel-LSTM", "BlockRNNModel-GRU", "TFTModel"]
     assert [entry.name for entry in find_entries(["all"], task)] == list(ENTRIES)
+    assert [entry.name for entry in find_entries(["networks"], task)] == [
+        entry.name for entry in ENTRIES.values() if entry.is_network
+    ]
     assert [entry.name for entry in find_entries(None, task)] == task.default_models
-    with pytest.raises(UserError, match="no model 'Oracle'; there are all, NaiveSeasonal"):
+    with pytest.raises(UserError, match="no model 'Oracle'; there are all, networks, NaiveSeasonal"):
         find_entries(["Oracle"], task)

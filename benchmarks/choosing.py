@@ -1,0 +1,50 @@
+"""Choosing settings: every candidate of a task is a model of its own, and the best of each model is told."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from benchmarks.models import ModelEntry, entry_of, is_of
+from benchmarks.tables import Summary
+from benchmarks.tasks import Task
+
+
+def with_candidates(task: Task, entries: Sequence[ModelEntry]) -> tuple[Task, list[ModelEntry]]:
+    """Return `task` with the settings of its candidates, and `entries`, each followed by its candidates.
+
+    Parameters
+    ----------
+    task
+        A task for choosing settings.
+    entries
+        The models for which they are chosen.
+    """
+    models, found = dict(task.models), []
+    for entry in entries:
+        found.append(entry)
+        for candidate in task.candidates:
+            if is_of(entry, candidate.models):
+                found.append(replace(entry, name=f"{entry.name} {candidate.name}"))
+                models[found[-1].name] = candidate.settings
+    return replace(task, models=models), found
+
+
+def choice_lines(summaries: Sequence[Summary]) -> list[str]:
+    """Return what to print: for each model, candidates and errors, the best first.
+
+    Parameters
+    ----------
+    summaries
+        Summaries of all models and periods; ensembles are passed over.
+    """
+    errors: dict[str, dict[str, list[float]]] = {}
+    for summary in summaries:
+        if not summary.is_ensemble:
+            candidates = errors.setdefault(entry_of(summary.model).without_candidate, {})
+            candidates.setdefault(summary.model.partition(" ")[2] or "as fixed", []).append(summary.median())
+    lines = ["Mean over the periods of the median over seeds of the mean absolute error, best candidate first:"]
+    for model, candidates in errors.items():
+        means = {name: statistics.mean(found) for name, found in candidates.items()}
+        ordered = sorted(means, key=means.__getitem__)
+        lines.append(f"{model}: " + "; ".join(f"{name} {means[name]:,.6g}" for name in ordered))
+    return lines
