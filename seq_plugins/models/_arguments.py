@@ -31,6 +31,16 @@ def one_of(choices: Sequence[str | None]) -> ArgumentCheck:
     return check
 
 
+def optional(check: ArgumentCheck) -> ArgumentCheck:
+    """Accept ``None``, and what `check` accepts."""
+
+    def check_unless_none(name: str, value: Any) -> None:
+        if value is not None:
+            check(name, value)
+
+    return check_unless_none
+
+
 def share(name: str, value: Any) -> None:
     """Accept a number from 0 up to, but not including, 1."""
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < 1:
@@ -97,6 +107,7 @@ ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "pool_size": integer_from(1),
     "sequence_to_sequence": boolean,
     "use_static_covariates": boolean,
+    "season_length": optional(integer_from(1)),
 }
 
 

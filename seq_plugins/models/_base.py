@@ -33,6 +33,7 @@ from seq_plugins.models._docstrings import fill_in_shared_parameters
 from seq_plugins.models._fast_prediction import PlainPredictor, can_predict_plainly, prediction_batch_size
 from seq_plugins.models._fast_training import sees_batches, use_fast_training
 from seq_plugins.models._forecast_series import build_forecasts
+from seq_plugins.models._seasonal_skip import SeasonalSkip, check_season_length
 from seq_plugins.windows import (
     ChunkLengths,
     WindowsInferenceDataset,
@@ -67,6 +68,8 @@ class SequenceModule(PLForecastingModule, ABC):
         Name of the ``torch.nn`` activation between the head's layers.
     hidden_fc_sizes
         Sizes of the head's hidden layers.
+    season_length
+        Time steps of a season, whose last values the forecast is a difference to; ``None`` for none.
     **kwargs
         Parameters of :class:`darts.models.forecasting.pl_forecasting_module.PLForecastingModule`.
     """
@@ -76,7 +79,13 @@ class SequenceModule(PLForecastingModule, ABC):
     sequence_to_sequence: bool = False
     """Whether the loss is on every step of the input, or on the last one only."""
 
-    def __init__(self, activation: str = "ReLU", hidden_fc_sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        activation: str = "ReLU",
+        hidden_fc_sizes: Sequence[int] | None = None,
+        season_length: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self._logs_every_batch = True
         self._validation_losses: list[tuple[torch.Tensor, int]] = []
@@ -90,6 +99,15 @@ class SequenceModule(PLForecastingModule, ABC):
         )  # fmt: skip
         n_parameters = 1 if self.likelihood is None else self.likelihood.num_parameters
         self.output_shape = (self.output_chunk_length, self.n_targets, n_parameters)
+        self.season_length = season_length
+        self.last_season = self._seasonal_skip([self.input_chunk_length - 1])
+
+    def _seasonal_skip(self, step_ends: Sequence[int]) -> SeasonalSkip | None:
+        if self.season_length is None:
+            return None
+        return SeasonalSkip(
+            self.season_length, step_ends, self.output_chunk_shift, self.output_chunk_length, self.likelihood
+        )
 
     def connect(self, encoder: "Encoder", step_ends: Sequence[int] | None = None) -> None:
         """Set the encoder and, after it, the head.
@@ -111,15 +129,19 @@ class SequenceModule(PLForecastingModule, ABC):
         loss_steps, targets = self._steps_with_targets(self.step_ends)
         self.register_buffer("_loss_steps", torch.tensor(loss_steps), persistent=False)
         self.register_buffer("_target_positions", torch.tensor(targets), persistent=False)
+        self.season_of_every_step = self._seasonal_skip([self.step_ends[step] for step in loss_steps])
 
     def _steps_with_targets(self, step_ends: Sequence[int]) -> tuple[list[int], list[list[int]]]:
-        """Return the states whose `H` targets all exist in a sample, and those targets' positions in it.
+        """Return the states that have a loss, and the positions of their targets in a sample.
 
+        They are those whose `H` targets all exist in it, and that have seen a season, if there is one.
         Positions count the time steps that exist: with a shift, those between input and output chunk do not.
         """
         length, shift, horizon = self.input_chunk_length, self.output_chunk_shift, self.output_chunk_length
         loss_steps, targets = [], []
         for step, end in enumerate(step_ends):
+            if self.season_length is not None and end + 1 < self.season_length:
+                continue
             times = range(end + shift + 1, end + shift + horizon + 1)
             if times[-1] < length:
                 loss_steps.append(step)
@@ -134,7 +156,10 @@ class SequenceModule(PLForecastingModule, ABC):
         """Return the last step's forecast `(B, H, C, N)` and, in training of every step, all steps' forecasts too."""
         if self._has_loss_on_every_step and x_in.stage is ModuleStage.TRAIN:
             return self._forecast_every_step(x_in)
-        return PLModuleOutput(prediction=self.forecast_last_step(x_in))
+        forecast = self.forecast_last_step(x_in)
+        if self.last_season is not None:
+            forecast = forecast + self.last_season(x_in.past_target).squeeze(1)
+        return PLModuleOutput(prediction=forecast)
 
     @property
     def _has_loss_on_every_step(self) -> bool:
@@ -142,7 +167,7 @@ class SequenceModule(PLForecastingModule, ABC):
         return self.sequence_to_sequence and not self.use_reversible_instance_norm
 
     def forecast_last_step(self, x_in: PLModuleInput) -> torch.Tensor:
-        """Return the forecast `(B, H, C, N)` from the state that has seen the newest input."""
+        """Return the forecast `(B, H, C, N)` of the state that has seen the newest input, without the season."""
         state = self.encoder(self._step_features(x_in), last_only=True)  # -> (B, 1, D)
         future = x_in.future_covariates
         forecasts = self.head(state, None if future is None else future.unsqueeze(1))  # -> (B, 1, H, C, N)
@@ -162,6 +187,8 @@ class SequenceModule(PLForecastingModule, ABC):
             # -> (B, T, H, F)
             future = _join(x_in.historic_future_covariates, x_in.future_covariates)[:, self._target_positions]
         forecasts = self.head(states, future)  # -> (B, T, H, C, N)
+        if self.season_of_every_step is not None:
+            forecasts = forecasts + self.season_of_every_step(x_in.past_target)
         targets = _join(x_in.past_target, x_in.future_target)[:, self._target_positions]  # -> (B, T, H, C)
         every_step = StepForecasts(forecasts.flatten(end_dim=1), targets.flatten(end_dim=1))
         return PLModuleOutput(prediction=forecasts[:, -1], state=every_step)
@@ -321,7 +348,8 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
             cls.__doc__ = fill_in_shared_parameters(cls.__doc__)
 
     @abstractmethod
-    def __init__(self) -> None:
+    def __init__(self, season_length: int | None = None) -> None:
+        # a model's own constructor passes nothing on: all arguments are in `model_params`
         arguments = self.model_params
         self._check_arguments(arguments)
         # Darts takes no integers of NumPy, such as a search of hyper-parameters gives
@@ -335,6 +363,9 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
     def _check_arguments(self, arguments: dict[str, Any]) -> None:
         """Raise a ``ValueError`` for arguments that are wrong by themselves or together."""
         check_arguments(arguments, self._argument_checks)
+        check_season_length(
+            arguments.get("season_length"), arguments["input_chunk_length"], arguments.get("likelihood")
+        )
 
     @property
     def supports_static_covariates(self) -> bool:

@@ -40,6 +40,11 @@ SHARED_PARAMETERS = {
     "{shared_parameters}": """
         use_static_covariates
             Whether to use the static covariates of the target series, if it has any.
+        season_length
+            Time steps of a season, such as 7 for daily values with a weekly pattern; by default ``None``. With it, the
+            network forecasts the difference to the same time of the last season in the window (a skip connection from
+            the seasonal naive forecast), as point forecast, quantiles or location of a likelihood that has one. States
+            that have not seen a whole season do not count in the loss on every step.
         **kwargs
             Everything else that Darts' torch models take: `loss_fn`, `likelihood`, `torch_metrics`,
             `optimizer_cls`, `optimizer_kwargs`, `lr_scheduler_cls`, `lr_scheduler_kwargs`,
