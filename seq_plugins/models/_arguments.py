@@ -108,6 +108,7 @@ ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "sequence_to_sequence": boolean,
     "use_static_covariates": boolean,
     "season_length": optional(integer_from(1)),
+    "missing": one_of(["error", "mask"]),
 }
 
 

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 import torchmetrics
 from darts import TimeSeries
+from darts.models.components.layer_norm_variants import RINorm
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
 from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
 from darts.utils.data.torch_datasets.utils import (
@@ -33,6 +34,13 @@ from seq_plugins.models._docstrings import fill_in_shared_parameters
 from seq_plugins.models._fast_prediction import PlainPredictor, can_predict_plainly, prediction_batch_size
 from seq_plugins.models._fast_training import sees_batches, use_fast_training
 from seq_plugins.models._forecast_series import build_forecasts
+from seq_plugins.models._missing_values import (
+    LossInputs,
+    RINormOfKnownValues,
+    flag_missing_values,
+    leave_out_incomplete_steps,
+    leave_out_missing_targets,
+)
 from seq_plugins.models._seasonal_skip import SeasonalSkip, check_season_length
 from seq_plugins.windows import (
     ChunkLengths,
@@ -45,7 +53,8 @@ from seq_plugins.windows import (
 )
 
 # B: batch, L: input chunk length, s: output chunk shift, H: output chunk length, C: target components,
-# P: past covariates, F: future covariates, S: static covariates (flattened), I = C + P + F + S: features of a step,
+# P: past covariates, F: future covariates, S: static covariates (flattened), I = C + P + F + S: features of a step
+# (with flags of missing values, 2C + 2P + 2F + S, and F stands for 2F in the head),
 # L': steps after down-sampling, D: features of a state, T: steps with a loss, N: likelihood parameters
 
 
@@ -70,11 +79,15 @@ class SequenceModule(PLForecastingModule, ABC):
         Sizes of the head's hidden layers.
     season_length
         Time steps of a season, whose last values the forecast is a difference to; ``None`` for none.
+    missing
+        ``"mask"`` if values may be missing, ``"error"`` if none is. With ``"mask"`` every input but static covariates
+        holds a flag beside each value, and `input_dim` and `future_dim` count them.
     **kwargs
         Parameters of :class:`darts.models.forecasting.pl_forecasting_module.PLForecastingModule`.
     """
 
     optimizer_kwargs: dict[str, Any]
+    rin: RINorm | None
 
     sequence_to_sequence: bool = False
     """Whether the loss is on every step of the input, or on the last one only."""
@@ -84,19 +97,23 @@ class SequenceModule(PLForecastingModule, ABC):
         activation: str = "ReLU",
         hidden_fc_sizes: Sequence[int] | None = None,
         season_length: int | None = None,
+        missing: str = "error",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._masks_missing_values = missing == "mask"
+        if self._masks_missing_values and self.rin is not None:
+            self.rin = RINormOfKnownValues(self.rin.input_dim, self.rin.eps, self.rin.affine)
         self._logs_every_batch = True
-        self._validation_losses: list[tuple[torch.Tensor, int]] = []
+        self._validation_losses: list[tuple[torch.Tensor, int | torch.Tensor]] = []
         self.activation = activation
         self.hidden_fc_sizes = list(hidden_fc_sizes or [])
         shapes = self.train_sample_shape
-        self.future_dim = _n_features(shapes["future_covariates"])
+        features_of_a_value = 2 if self._masks_missing_values else 1
+        self.future_dim = features_of_a_value * _n_features(shapes["future_covariates"])
         self.static_dim = int(np.prod(shapes["static_covariates"])) if shapes["static_covariates"] else 0
-        self.input_dim = (
-            self.n_targets + _n_features(shapes["past_covariates"]) + self.future_dim + self.static_dim
-        )  # fmt: skip
+        past_dim = features_of_a_value * (self.n_targets + _n_features(shapes["past_covariates"]))
+        self.input_dim = past_dim + self.future_dim + self.static_dim
         n_parameters = 1 if self.likelihood is None else self.likelihood.num_parameters
         self.output_shape = (self.output_chunk_length, self.n_targets, n_parameters)
         self.season_length = season_length
@@ -154,11 +171,12 @@ class SequenceModule(PLForecastingModule, ABC):
     @io_processor
     def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
         """Return the last step's forecast `(B, H, C, N)` and, in training of every step, all steps' forecasts too."""
+        features = flag_missing_values(x_in) if self._masks_missing_values else x_in
         if self._has_loss_on_every_step and x_in.stage is ModuleStage.TRAIN:
-            return self._forecast_every_step(x_in)
-        forecast = self.forecast_last_step(x_in)
+            return self._forecast_every_step(features, x_in.past_target)
+        forecast = self.forecast_last_step(features)
         if self.last_season is not None:
-            forecast = forecast + self.last_season(x_in.past_target).squeeze(1)
+            forecast = forecast + self.last_season(self._known_target(features)).squeeze(1)
         return PLModuleOutput(prediction=forecast)
 
     @property
@@ -174,7 +192,7 @@ class SequenceModule(PLForecastingModule, ABC):
         last_forecast: torch.Tensor = forecasts.squeeze(1)
         return last_forecast
 
-    def _forecast_every_step(self, x_in: PLModuleInput) -> PLModuleOutput:
+    def _forecast_every_step(self, x_in: PLModuleInput, past_target: torch.Tensor) -> PLModuleOutput:
         states = self.encoder(self._step_features(x_in))  # -> (B, L', D)
         if states.shape[1] != len(self.step_ends):
             raise ValueError(
@@ -188,10 +206,15 @@ class SequenceModule(PLForecastingModule, ABC):
             future = _join(x_in.historic_future_covariates, x_in.future_covariates)[:, self._target_positions]
         forecasts = self.head(states, future)  # -> (B, T, H, C, N)
         if self.season_of_every_step is not None:
-            forecasts = forecasts + self.season_of_every_step(x_in.past_target)
-        targets = _join(x_in.past_target, x_in.future_target)[:, self._target_positions]  # -> (B, T, H, C)
+            forecasts = forecasts + self.season_of_every_step(self._known_target(x_in))
+        targets = _join(past_target, x_in.future_target)[:, self._target_positions]  # -> (B, T, H, C)
         every_step = StepForecasts(forecasts.flatten(end_dim=1), targets.flatten(end_dim=1))
         return PLModuleOutput(prediction=forecasts[:, -1], state=every_step)
+
+    def _known_target(self, features: PLModuleInput) -> torch.Tensor:
+        """Return the target `(B, L, C)` without the flags of missing values: these are zero in it."""
+        target: torch.Tensor = features.past_target[..., : self.n_targets]
+        return target
 
     def _step_features(self, x_in: PLModuleInput) -> torch.Tensor:
         """Return the features `(B, L, I)` of every step: what is known at it and, without a shift, of the next one."""
@@ -225,8 +248,24 @@ class SequenceModule(PLForecastingModule, ABC):
                 sample_weight = sample_weight[:, -self.output_chunk_length :]
         if every_step is not None:
             output, target = output.replace(prediction=every_step.prediction), every_step.target
+        if self._masks_missing_values:
+            output, target, sample_weight = leave_out_missing_targets(
+                LossInputs(output, target, sample_weight), self.likelihood
+            )
+            if not target.numel():
+                zero: torch.Tensor = output.prediction.sum()  # of no forecast at all: its gradient is zero, too
+                return zero
         loss: torch.Tensor = super()._compute_loss(output, target, criterion, sample_weight)
         return loss
+
+    def _update_metrics(
+        self, output: PLModuleOutput, target: torch.Tensor, metrics: torchmetrics.MetricCollection
+    ) -> None:
+        if self._masks_missing_values:
+            output, target = leave_out_incomplete_steps(output, target)
+            if not target.numel():
+                return
+        super()._update_metrics(output, target, metrics)
 
     def on_train_start(self) -> None:
         """Find out whether anybody looks at the loss of every batch; logging it takes longer than computing it."""
@@ -247,10 +286,18 @@ class SequenceModule(PLForecastingModule, ABC):
         loss = self._compute_loss(output, batch.future_target, criterion, batch.sample_weight)
         self._update_metrics(output, batch.future_target, metrics)
         if stage is ModuleStage.VALIDATE:
-            self._validation_losses.append((loss.detach(), batch.past_target.shape[0]))
+            self._validation_losses.append((loss.detach(), self._n_samples(batch)))
         elif self._logs_every_batch or self.trainer.is_last_batch:
             self.log_train_loss(loss, batch)
         return loss
+
+    def _n_samples(self, batch: TorchTrainingBatch) -> int | torch.Tensor:
+        """Return how many samples a batch counts for: where targets are missing, so many fewer."""
+        n_samples: int = batch.past_target.shape[0]
+        if self._masks_missing_values:
+            share: torch.Tensor = (~batch.future_target.isnan()).float().mean()
+            return n_samples * share
+        return n_samples
 
     def log_train_loss(self, loss: torch.Tensor, batch: TorchTrainingBatch) -> None:
         """Log the loss of a training batch."""
@@ -265,8 +312,8 @@ class SequenceModule(PLForecastingModule, ABC):
         super().on_validation_epoch_end()
         losses, sizes = zip(*self._validation_losses, strict=True)
         n_samples = sum(sizes)
-        mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / n_samples
-        self.log("val_loss", mean, batch_size=n_samples, prog_bar=True, sync_dist=True)
+        mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / (n_samples or 1)
+        self.log("val_loss", mean, batch_size=max(int(n_samples), 1), prog_bar=True, sync_dist=True)
         self._validation_losses.clear()
 
     def configure_optimizers(self) -> Any:
@@ -348,8 +395,8 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
             cls.__doc__ = fill_in_shared_parameters(cls.__doc__)
 
     @abstractmethod
-    def __init__(self, season_length: int | None = None) -> None:
-        # a model's own constructor passes nothing on: all arguments are in `model_params`
+    def __init__(self, season_length: int | None = None, missing: str = "error") -> None:
+        # Darts learns the names of arguments from constructors; the values are those that the user gave
         arguments = self.model_params
         self._check_arguments(arguments)
         # Darts takes no integers of NumPy, such as a search of hyper-parameters gives
@@ -357,6 +404,8 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
         arguments = {**arguments, **integers}
         super().__init__(**self._extract_torch_model_params(**arguments))
         self._model_params.update(integers)
+        if arguments.get("missing") == "error":  # as when left out, and in models saved before there was a choice
+            del self._model_params["missing"]
         self.pl_module_params = self._extract_pl_module_params(**arguments)
         self._considers_static_covariates = arguments["use_static_covariates"]
 
@@ -374,6 +423,10 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
     @property
     def _chunk_lengths(self) -> ChunkLengths:
         return ChunkLengths(self.input_chunk_length, self.output_chunk_shift, self.output_chunk_length)
+
+    @property
+    def _masks_missing_values(self) -> bool:
+        return bool(self.model_params.get("missing") == "mask")
 
     @property
     def _has_loss_on_every_step(self) -> bool:
@@ -413,6 +466,7 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
                     needs_window_weights=self._has_loss_on_every_step and not prefix,
                     # a precision that the user has set converts all values
                     needs_one_dtype=arguments.get("trainer") is None and not self._has_precision_of_the_user,
+                    allow_missing=self._masks_missing_values,
                     prefix=prefix,
                 )
         return super()._setup_for_fit_from_dataset(series, past_covariates, future_covariates, **kwargs)
@@ -520,7 +574,7 @@ class SequenceModel(MixedCovariatesTorchModel, ABC):
             output_chunk_shift=self.output_chunk_shift,
             use_static_covariates=self.uses_static_covariates,
         )
-        check_inference_values(dataset, self._chunk_lengths)
+        check_inference_values(dataset, self._chunk_lengths, allow_missing=self._masks_missing_values)
         return dataset
 
     def save(self, path: str | os.PathLike[str] | None = None, clean: bool = False) -> None:

@@ -44,7 +44,18 @@ SHARED_PARAMETERS = {
             Time steps of a season, such as 7 for daily values with a weekly pattern; by default ``None``. With it, the
             network forecasts the difference to the same time of the last season in the window (a skip connection from
             the seasonal naive forecast), as point forecast, quantiles or location of a likelihood that has one. States
-            that have not seen a whole season do not count in the loss on every step.
+            that have not seen a whole season do not count in the loss on every step. A missing value of the season
+            counts as zero.
+        missing
+            What to do about missing values (NaN) in the target and in past and future covariates. ``"error"``, the
+            default: refuse them. ``"mask"``: learn from what is there. The network is given zero for a missing value,
+            and beside every value a flag that is 1 where it is missing. Missing targets have no part in the loss,
+            whose mean is over those that are there; `loss_fn` must be a mean or sum over single targets.
+            `torch_metrics` are of the time steps at which all components are there, and
+            `use_reversible_instance_norm` takes its statistics from the values that are there. Where forecasts are to
+            be made from series with missing values, train on such: a flag that was never set has learnt nothing.
+            Infinite values, NaN in static covariates or sample weights, and series without any target are refused all
+            the same.
         **kwargs
             Everything else that Darts' torch models take: `loss_fn`, `likelihood`, `torch_metrics`,
             `optimizer_cls`, `optimizer_kwargs`, `lr_scheduler_cls`, `lr_scheduler_kwargs`,
@@ -57,7 +68,8 @@ SHARED_PARAMETERS = {
         ------
         ValueError
             If an argument is of the wrong type or out of range. :meth:`fit` raises it too, before training starts,
-            for series that are too short, hold NaN or infinity, or have covariates that do not reach far enough.
+            for series that are too short, hold NaN (unless it is to be masked) or infinity, have no target at all, or
+            have covariates that do not reach far enough.
         """,
 }
 

@@ -11,6 +11,12 @@ from darts.utils.utils import n_steps_between
 
 SeriesInput: TypeAlias = TimeSeries | Sequence[TimeSeries]
 
+_REMEDY_FOR_NAN = (
+    "Fill the gaps first, for example with `darts.utils.missing_values.fill_missing_values`, or make the model with "
+    '`missing="mask"`, which trains on what is there'
+)
+_REMEDY_FOR_INFINITY = "Put a number in the place of each"
+
 
 class ChunkLengths(NamedTuple):
     """Lengths of a window's parts, in time steps."""
@@ -44,6 +50,7 @@ def check_training_series(
     use_static_covariates: bool = True,
     needs_window_weights: bool = False,
     needs_one_dtype: bool = True,
+    allow_missing: bool = False,
     prefix: str = "",
 ) -> None:
     """Check that every window of every series can be cut, and that only finite values of one type are in them.
@@ -70,6 +77,8 @@ def check_training_series(
         Whether the weights of the input chunk are needed, too.
     needs_one_dtype
         Whether all values must be of one type.
+    allow_missing
+        Whether targets and covariates may be NaN, unless all targets of a series are.
     prefix
         What stands before the arguments' names in errors, such as ``"val_"``.
 
@@ -77,7 +86,8 @@ def check_training_series(
     ------
     ValueError
         If a series is too short, covariates do not reach far enough or lie between the target's time steps, values are
-        NaN, infinite or of another type, or series differ in their components or static covariates.
+        NaN, infinite or of another type, all targets of a series are NaN, or series differ in their components or
+        static covariates.
     """
     targets = _as_list(f"{prefix}series", series)
     others = {
@@ -103,7 +113,9 @@ def check_training_series(
                 f"output_chunk_length={chunk_lengths.output}. Give a longer series or make the chunks shorter."
             )
         inputs, outputs = training_spans(len(target), chunk_lengths, max_samples_per_ts, stride)
-        check_finite(name, target, inputs, outputs)
+        check_finite(name, target, inputs, outputs, allow_missing=allow_missing)
+        if allow_missing:
+            _check_any_target(name, target, outputs)
         if use_static_covariates:
             _check_static_covariates(name, target)
         needs = (inputs,), (inputs, outputs), (inputs, outputs) if needs_window_weights else (outputs,)
@@ -113,10 +125,18 @@ def check_training_series(
                 continue
             other_name += _position(index, targets)
             _check_reach(other_name, listed[index], name, target, Span(needed[0].start, needed[-1].stop))
-            check_finite(other_name, listed[index], *(_shifted(span, listed[index], target) for span in needed))
+            spans = [_shifted(span, listed[index], target) for span in needed]
+            if other_name.startswith(f"{prefix}sample_weight"):
+                check_finite(
+                    other_name, listed[index], *spans, remedy="Give a weight everywhere; one of 0 leaves a target out"
+                )
+            else:
+                check_finite(other_name, listed[index], *spans, allow_missing=allow_missing)
 
 
-def check_inference_values(dataset: SequentialTorchInferenceDataset, chunk_lengths: ChunkLengths) -> None:
+def check_inference_values(
+    dataset: SequentialTorchInferenceDataset, chunk_lengths: ChunkLengths, *, allow_missing: bool = False
+) -> None:
     """Check that the values from which forecasts are made are finite.
 
     Parameters
@@ -125,6 +145,8 @@ def check_inference_values(dataset: SequentialTorchInferenceDataset, chunk_lengt
         Darts' data set for the forecasts.
     chunk_lengths
         Lengths of a window's parts.
+    allow_missing
+        Whether values may be NaN, those of static covariates aside.
 
     Raises
     ------
@@ -139,7 +161,7 @@ def check_inference_values(dataset: SequentialTorchInferenceDataset, chunk_lengt
         outputs = Span(
             first_end + chunk_lengths.shift, last_end + chunk_lengths.shift + chunk_lengths.output + n_beyond
         )
-        check_finite(f"series{position}", target, inputs)
+        check_finite(f"series{position}", target, inputs, allow_missing=allow_missing)
         if dataset.use_static_covariates:
             _check_static_covariates(f"series{position}", target)
         for name, others, spans in (
@@ -148,7 +170,7 @@ def check_inference_values(dataset: SequentialTorchInferenceDataset, chunk_lengt
         ):
             if others is not None and _same_axis(others[index], target):
                 shifted = (_shifted(span, others[index], target) for span in spans)
-                check_finite(f"{name}{position}", others[index], *shifted)
+                check_finite(f"{name}{position}", others[index], *shifted, allow_missing=allow_missing)
 
 
 def covers_windows(
@@ -181,7 +203,9 @@ def training_spans(
     )
 
 
-def check_finite(name: str, series: TimeSeries, *spans: Span) -> None:
+def check_finite(
+    name: str, series: TimeSeries, *spans: Span, allow_missing: bool = False, remedy: str = _REMEDY_FOR_NAN
+) -> None:
     """Check that no value of `series` is NaN or infinite.
 
     Parameters
@@ -192,25 +216,38 @@ def check_finite(name: str, series: TimeSeries, *spans: Span) -> None:
         Series to look at.
     *spans
         Parts of the series to look at; all of it if there are none. What lies outside the series is passed over.
+    allow_missing
+        Whether values may be NaN.
+    remedy
+        What to do about NaN, for the error.
 
     Raises
     ------
     ValueError
-        If a value is NaN or infinite.
+        If a value is infinite, or NaN where it may not be.
     """
     values = series.all_values(copy=False)
     for start, stop in spans or (Span(0, len(series)),):
         start = max(start, 0)
-        bad = ~np.isfinite(values[start : max(stop, 0)])
+        part = values[start : max(stop, 0)]
+        bad = np.isinf(part) if allow_missing else ~np.isfinite(part)
         if bad.any():
             step, component, sample = np.argwhere(bad)[0]
-            value = values[start + step, component, sample]
+            is_nan = np.isnan(values[start + step, component, sample])
             raise ValueError(
-                f"`{name}` holds {'NaN' if np.isnan(value) else 'an infinite value'} at "
+                f"`{name}` holds {'NaN' if is_nan else 'an infinite value'} at "
                 f"{series.time_index[start + step]} in component '{series.components[component]}' "
-                f"({int(bad.sum())} such values in all). Fill the gaps first, for example with "
-                "`darts.utils.missing_values.fill_missing_values`."
+                f"({int(bad.sum())} such values in all). {remedy if is_nan else _REMEDY_FOR_INFINITY}."
             )
+
+
+def _check_any_target(name: str, target: TimeSeries, outputs: Span) -> None:
+    if np.isnan(target.all_values(copy=False)[outputs.start : outputs.stop]).all():
+        first, last = (target.time_index[position] for position in (outputs.start, outputs.stop - 1))
+        raise ValueError(
+            f"`{name}` holds nothing but NaN from {first} to {last}, expected at least one value to forecast there. "
+            "Give a series with values there, or leave it out."
+        )
 
 
 def _check_reach(name: str, covariates: TimeSeries, target_name: str, target: TimeSeries, needed: Span) -> None:

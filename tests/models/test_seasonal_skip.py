@@ -36,6 +36,17 @@ def test_a_network_of_zeros_forecasts_the_last_season(model_name: str, season_le
     np.testing.assert_array_equal(values_of(_silenced(model).predict(OUTPUT)), values_of(naive))
 
 
+def test_a_missing_value_of_the_season_counts_as_zero(model_name: str) -> None:
+    series = make_series(components=2)
+    values = values_of(series).copy()
+    values[-6, 1] = np.nan
+    with_gap = series.with_values(values)
+    model = make_model(model_name, season_length=7, missing="mask").fit(with_gap)
+    expected = values_of(NaiveSeasonal(K=7).fit(series).predict(OUTPUT)).copy()
+    expected[1, 1] = 0
+    np.testing.assert_array_equal(values_of(_silenced(model).predict(OUTPUT)), expected)
+
+
 def test_beyond_the_horizon_the_season_goes_on(model_name: str) -> None:
     series = make_series()
     model = _silenced(make_model(model_name, season_length=7, n_epochs=0).fit(series))

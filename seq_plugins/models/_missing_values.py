@@ -1,0 +1,110 @@
+"""Missing values (NaN): flagged on the way into a network, left out of its loss, metrics and instance normalisation."""
+
+from typing import NamedTuple
+
+import torch
+from darts.models.components.layer_norm_variants import RINorm
+from darts.utils.data.torch_datasets.utils import PLModuleInput, PLModuleOutput
+from darts.utils.likelihood_models.torch import DirichletLikelihood, TorchLikelihood
+
+# B: batch, L: input chunk length, H: output chunk length, C: target components, N: likelihood parameters,
+# W: time steps of a kind of input, V: its components, K: time steps or single values that are kept
+
+_FLAGGED_INPUTS = ("past_target", "past_covariates", "historic_future_covariates", "future_covariates")
+
+
+def flag_missing_values(x_in: PLModuleInput) -> PLModuleInput:
+    """Return the input with every kind of it, `(B, W, V)`, as `(B, W, 2V)`: values, then a 1 where one is missing.
+
+    Missing values themselves become zero. Static covariates and the targets to forecast stay as they are.
+    """
+    given = {name: getattr(x_in, name) for name in _FLAGGED_INPUTS}
+    return x_in.replace(**{name: _flag(values) for name, values in given.items() if values is not None})
+
+
+def _flag(values: torch.Tensor) -> torch.Tensor:
+    missing = values.isnan()
+    return torch.cat([values.masked_fill(missing, 0.0), missing.to(values.dtype)], dim=-1)
+
+
+class RINormOfKnownValues(RINorm):
+    """Darts' reversible instance normalisation with the statistics of the values that are there.
+
+    Missing values stay missing. A window without any value has mean 0 and standard deviation 1, so that the network's
+    forecast of it is on the scale of the series.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, L, C)
+        missing = x.isnan()
+        n_known = (~missing).sum(dim=1, keepdim=True).to(x.dtype)  # -> (B, 1, C)
+        at_least_one = n_known.clamp(min=1.0)
+        values = x.masked_fill(missing, 0.0)
+        mean = values.sum(dim=1, keepdim=True) / at_least_one
+        variance = (values - mean).masked_fill(missing, 0.0).square().sum(dim=1, keepdim=True) / at_least_one
+        self.mean = mean.detach()
+        self.stdev = (variance + self.eps).sqrt().masked_fill(n_known == 0, 1.0).detach()
+        # values, not `x`: the gradient of a weight that multiplies NaN is NaN, whatever is done to the product
+        normalised: torch.Tensor = self.transform(values)
+        return normalised.masked_fill(missing, torch.nan)
+
+
+class LossInputs(NamedTuple):
+    """What a loss is computed of."""
+
+    output: PLModuleOutput
+    target: torch.Tensor  # (B, H, C)
+    sample_weight: torch.Tensor | None  # (B, H, C or 1)
+
+
+def leave_out_missing_targets(given: LossInputs, likelihood: TorchLikelihood | None) -> LossInputs:
+    """Return what has as its loss the mean over the targets that are there; with none of them, empty tensors.
+
+    Where all targets are there, this is what is given. A Dirichlet likelihood is of all components together: its loss
+    is over the time steps at which all of them are there.
+    """
+    if isinstance(likelihood, DirichletLikelihood):
+        return _complete_steps(given)
+    missing = given.target.isnan()
+    if not missing.any():
+        return given
+    if likelihood is None or missing.all():
+        return _known_values(given, ~missing)
+    return _weigh_missing_targets_zero(given, missing)
+
+
+def leave_out_incomplete_steps(output: PLModuleOutput, target: torch.Tensor) -> tuple[PLModuleOutput, torch.Tensor]:
+    """Return forecasts `(K, 1, C, N)` and targets `(K, 1, C)` of the time steps at which all components are there."""
+    kept = _complete_steps(LossInputs(output, target, None))
+    return kept.output, kept.target
+
+
+def _complete_steps(given: LossInputs) -> LossInputs:
+    complete = ~given.target.isnan().any(dim=-1)  # -> (B, H)
+    weight = given.sample_weight
+    return LossInputs(
+        given.output.replace(prediction=given.output.prediction[complete].unsqueeze(1)),
+        given.target[complete].unsqueeze(1),
+        # one weight a step, as a loss of all components together needs them
+        None if weight is None else weight[complete].mean(dim=-1, keepdim=True),
+    )
+
+
+def _known_values(given: LossInputs, known: torch.Tensor) -> LossInputs:
+    """Keep the targets that are there, each as a sample of one step and component."""
+    weight = given.sample_weight
+    return LossInputs(
+        given.output.replace(prediction=given.output.prediction[known][:, None, None]),  # -> (K, 1, 1, N)
+        given.target[known][:, None, None],  # -> (K, 1, 1)
+        None if weight is None else weight.expand_as(given.target)[known][:, None, None],
+    )
+
+
+def _weigh_missing_targets_zero(given: LossInputs, missing: torch.Tensor) -> LossInputs:
+    """Keep all targets in their places, where a likelihood's priors of single components look for them."""
+    weight = (~missing).to(given.target.dtype) * (missing.numel() / int((~missing).sum()))
+    if given.sample_weight is not None:
+        weight = weight * given.sample_weight
+    # a target that is there is in the support of the distribution; zero need not be
+    largest = given.target.masked_fill(missing, -torch.inf).flatten(end_dim=-2).amax(dim=0)  # -> (C,)
+    placeholder = torch.where(largest.isinf(), largest.max(), largest)
+    return LossInputs(given.output, torch.where(missing, placeholder, given.target), weight)
