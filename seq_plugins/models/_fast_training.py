@@ -148,6 +148,8 @@ class _PlainBatches:
         with torch.enable_grad():
             output = module(batch.to_module_input(ModuleStage.TRAIN))
             self.loss = module._compute_loss(output, batch.future_target, module.train_criterion, batch.sample_weight)
+            if module.loss_watch is not None:
+                module.loss_watch.see(self.loss)
             if self._has_metrics:
                 module._update_metrics(output, batch.future_target, module.train_metrics)
             if self._has_own_zero_grad:
