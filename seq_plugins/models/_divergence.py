@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pytorch_lightning.tuner.lr_finder import _LRCallback
 from torch import nn
 
 _LOSSES_OF_ERRORS = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
@@ -55,11 +56,12 @@ class LossWatch:
             raise DivergenceError(f"Weights of the network are NaN or infinite after {self._epoch}. {_REMEDIES}")
         if self._first_loss is None or self._last_loss is None:
             return
-        usual = max(self._loss_of_the_largest_error(), float(self._first_loss))
-        if float(self._last_loss) > _LARGEST_GROWTH * usual:
+        first, last = float(self._first_loss), float(self._last_loss)
+        # a first loss may be tiny by chance: where data are near zero, or where the network knows the first batch
+        if last > _LARGEST_GROWTH * max(first, 1.0) and last > _LARGEST_GROWTH * self._loss_of_the_largest_error():
             raise DivergenceError(
-                f"The loss has grown to {float(self._last_loss):.3g} after {self._epoch}. It began at "
-                f"{float(self._first_loss):.3g}, and forecasts of zero would give less. {_REMEDIES}"
+                f"The loss has grown from {first:.3g} to {last:.3g} after {self._epoch}; forecasts of zero would give "
+                f"less. {_REMEDIES}"
             )
 
     @property
@@ -67,18 +69,19 @@ class LossWatch:
         return f"epoch {self._trainer.current_epoch} (the first is 0)"
 
     def _loss_of_the_largest_error(self) -> float:
-        """Return the loss of errors as large as the largest target, or 1; infinity where a loss does not say how large.
-
-        It is what the growth of a loss is measured by, too, since a first loss may be tiny by chance: where data are
-        near zero, or where the network knows the first batch.
-        """
+        """Return the loss of errors as large as the largest target; infinity where a loss does not say how large."""
         criterion = self._module.train_criterion
         series = getattr(self._trainer.datamodule.train_dataset, "series", None)
         comparable = self._module.likelihood is None and type(criterion) in _LOSSES_OF_ERRORS
         if not comparable or criterion.reduction != "mean" or series is None:
             return math.inf
-        largest = max(1.0, *(float(np.abs(target.all_values(copy=False)).max()) for target in series))
+        largest = max(float(np.abs(target.all_values(copy=False)).max()) for target in series)
         return float(criterion(torch.zeros(1), torch.full((1,), largest)))
+
+
+def watches(trainer: Any) -> bool:
+    """Return whether training is meant to succeed: a search for the learning rate goes on until it diverges."""
+    return not any(isinstance(callback, _LRCallback) for callback in trainer.callbacks)
 
 
 def all_finite(weights: Iterable[torch.Tensor]) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
@@ -25,7 +26,7 @@ from seq_plugins._files import whole_file
 from seq_plugins.models import _saving
 from seq_plugins.models._base import SequenceModel, SequenceModule
 from seq_plugins.models._divergence import DivergenceError
-from tests.conftest import MODEL_NAMES, OUTPUT, make_model, make_series, takes, values_of
+from tests.conftest import OUTPUT, make_model, make_series, takes, values_of
 
 ROOT = Path(__file__).parents[2]
 EPOCHS, KILLED_IN, LAST_CHECKPOINT = 6, 3, "last-epoch=2.ckpt"
@@ -109,8 +110,10 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
     _assert_resumes(tmp_path, monkeypatch, model_name)
 
 
-@pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize("hook", ["on_train_epoch_start", "on_validation_epoch_start", "on_train_epoch_end"])
+@pytest.mark.parametrize(
+    ("fast", "hook"),
+    [(True, "on_validation_epoch_start"), (True, "on_train_epoch_end"), (False, "on_train_epoch_start")],
+)
 def test_it_does_not_matter_where_in_an_epoch_training_is_interrupted(
     fast: bool, hook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,8 +137,10 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize(
+    ("fast", "scheduler"),
+    [*((True, scheduler) for scheduler in SCHEDULERS), (False, "every batch"), (False, "training loss")],
+)
 def test_a_resumed_training_goes_on_with_its_learning_rate(
     fast: bool, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -427,6 +432,13 @@ def test_a_damaged_checkpoint_of_training_is_refused_and_the_best_one_loads(dama
     assert seq_plugins.SimpleRNNModel.load_from_checkpoint("run", str(tmp_path), best=True).model_created
 
 
+def test_a_model_of_an_older_version_is_still_loaded(tmp_path: Path) -> None:
+    model = make_model("SimpleRNNModel").fit(make_series())
+    _save_as_before(model, tmp_path / "model.pt")
+    loaded = type(model).load(tmp_path / "model.pt")
+    np.testing.assert_array_equal(values_of(loaded.predict(OUTPUT)), values_of(model.predict(OUTPUT)))
+
+
 # --- full disks and interrupted saves ------------------------------------------------------------------------------
 
 
@@ -591,8 +603,8 @@ def test_a_saved_model_that_would_run_code_is_refused(saved: Path, kind: str, su
     folder, created = tmp_path / "models", tmp_path / "created"
     shutil.copytree(saved, folder)
     path = folder / f"model{suffix}"
-    if suffix == ".pt.ckpt":  # of an attacker who knows what is looked at: the model must not hold another digest
-        shutil.copy(_model_without_digest(folder), folder / "model.pt")
+    if suffix == ".pt.ckpt":  # otherwise the digest that the model holds would already give it away
+        _save_as_before(seq_plugins.SimpleRNNModel.load(folder / "before.pt"), folder / "model.pt")
     _write_hostile(path, created, kind)
     other = make_model("SimpleRNNModel", random_state=2)
     for load in (seq_plugins.SimpleRNNModel.load, other.load_weights):
@@ -631,14 +643,11 @@ def _write_hostile(path: Path, created: Path, kind: str) -> None:
         torch.save(thing, path)
 
 
-def _model_without_digest(folder: Path) -> Path:
-    model = seq_plugins.SimpleRNNModel.load(folder / "before.pt")
-    token = _saving.checkpoint_beside.set("")
-    try:
-        torch.save(model, folder / "old.pt")
-    finally:
-        _saving.checkpoint_beside.reset(token)
-    return folder / "old.pt"
+def _save_as_before(model: SequenceModel, path: Path) -> None:
+    """Save as older versions did: without the digest of the checkpoint."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SequenceModel, "__getstate__", MixedCovariatesTorchModel.__getstate__)
+        MixedCovariatesTorchModel.save(model, str(path))
 
 
 # --- exploding losses ----------------------------------------------------------------------------------------------
@@ -725,5 +734,7 @@ def test_series_of_any_size_are_no_explosion(values: float) -> None:
         assert model.epochs_trained == 1
 
 
-def test_all_models_are_looked_at() -> None:
-    assert all(issubclass(getattr(seq_plugins, name), SequenceModel) for name in MODEL_NAMES)
+def test_a_search_for_the_learning_rate_may_go_on_until_it_diverges() -> None:
+    model = make_model("SimpleRNNModel", optimizer_cls=torch.optim.SGD)
+    found = model.lr_find(make_series(60), epochs=10, max_lr=1e12, num_training=20, early_stop_threshold=None)
+    assert not np.isfinite(found.results["loss"]).all()
