@@ -295,10 +295,7 @@ class SequenceModule(PLForecastingModule, ABC):
         loss = self._compute_loss(output, batch.future_target, criterion, batch.sample_weight)
         self._update_metrics(output, batch.future_target, metrics)
         if stage is ModuleStage.VALIDATE:
-            self._validation_losses.append((loss.detach(), self._n_samples(batch)))
-        elif self._logs_every_batch or self.trainer.is_last_batch:
-            self.log_train_loss(loss, batch)
-            self._validation_losses.append((loss.detach(), batch.past_target.shape[0]))
+            self._validation_losses.append((loss.detach(), self._weight_in_validation(batch)))
         else:
             if self.loss_watch is not None:
                 self.loss_watch.see(loss)
@@ -306,12 +303,12 @@ class SequenceModule(PLForecastingModule, ABC):
                 self.log_train_loss(loss, batch)
         return loss
 
-    def _n_samples(self, batch: TorchTrainingBatch) -> int | torch.Tensor:
-        """Return how many samples a batch counts for: where targets are missing, so many fewer."""
-        n_samples: int = batch.past_target.shape[0]
+    def _weight_in_validation(self, batch: TorchTrainingBatch) -> int | torch.Tensor:
+        """Return how much a batch counts for: its number of samples or, if some may be missing, that of its targets."""
         if self._masks_missing_values:
-            share: torch.Tensor = (~batch.future_target.isnan()).float().mean()
-            return n_samples * share
+            n_known: torch.Tensor = (~batch.future_target.isnan()).sum()
+            return n_known
+        n_samples: int = batch.past_target.shape[0]
         return n_samples
 
     def log_train_loss(self, loss: torch.Tensor, batch: TorchTrainingBatch) -> None:
@@ -347,12 +344,12 @@ class SequenceModule(PLForecastingModule, ABC):
         self._validation_losses.clear()
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean loss of all validation samples, and the metrics."""
+        """Log the mean loss of all validation samples, or of all their targets that are there, and the metrics."""
         super().on_validation_epoch_end()
-        losses, sizes = zip(*self._validation_losses, strict=True)
-        n_samples = sum(sizes)
-        mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / (n_samples or 1)
-        self.log("val_loss", mean, batch_size=max(int(n_samples), 1), prog_bar=True, sync_dist=True)
+        losses, weights = zip(*self._validation_losses, strict=True)
+        total = max(int(sum(weights)), 1)
+        mean = sum(loss * weight for loss, weight in zip(losses, weights, strict=True)) / total
+        self.log("val_loss", mean, batch_size=total, prog_bar=True, sync_dist=True)
         self._validation_losses.clear()
 
     def configure_optimizers(self) -> Any:

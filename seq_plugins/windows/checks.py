@@ -151,7 +151,7 @@ def check_inference_values(
     Raises
     ------
     ValueError
-        If a value is NaN or infinite.
+        If a value is infinite, or NaN where it may not be.
     """
     n_beyond = max(dataset.n - chunk_lengths.output, 0)
     for index, target in enumerate(dataset.series):
