@@ -4,8 +4,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from darts.utils.serialization import add_safe_globals
-
+from seq_plugins._requirements import check_darts
 from seq_plugins.models import MODEL_MODULES
 
 __version__ = version("seq-plugins")
@@ -20,8 +19,15 @@ def _stand_in(*args: Any, **kwargs: Any) -> NoReturn:
     raise TypeError("This class is loaded from its module, not made from a checkpoint.")
 
 
-# Darts refuses to load saved models of classes that it does not know; these are ours, and no others
-add_safe_globals([(_stand_in, f"{module}.{name}") for name, module in MODEL_MODULES.items()])
+def _register_models_for_loading() -> None:
+    """Let Darts load saved models of our classes: it refuses those that it does not know."""
+    from darts.utils.serialization import add_safe_globals
+
+    add_safe_globals([(_stand_in, f"{module}.{name}") for name, module in MODEL_MODULES.items()])
+
+
+check_darts()
+_register_models_for_loading()
 
 
 def __getattr__(name: str) -> Any:
