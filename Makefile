@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 ARGS ?=
 
-.PHONY: backtest test test-all check format setup clean
+.PHONY: backtest test test-all matrix check format setup clean
 
 # the main job: our models and Darts' on the shipped ridership data; options in ARGS, such as ARGS="--seeds 3"
 backtest: $(INSTALLED)
@@ -16,6 +16,10 @@ test: $(INSTALLED)
 # all tests, the slow ones too
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+# a part of the tests with other versions of Python, PyTorch, pandas and NumPy; those of tests/matrix.toml named in ARGS, or all
+matrix: $(INSTALLED)
+	$(BIN)/python tests/matrix.py $(ARGS)
 
 # format, lint and types
 check: $(INSTALLED)
@@ -30,7 +34,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .matrix
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
