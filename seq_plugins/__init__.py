@@ -21,6 +21,7 @@ def _stand_in(*args: Any, **kwargs: Any) -> NoReturn:
 
 def _register_models_for_loading() -> None:
     """Let Darts load saved models of our classes: it refuses those that it does not know."""
+    import numpy.typing  # noqa: F401 Darts 0.48.1 reads `np.typing`, which NumPy 1 does not import by itself
     from darts.utils.serialization import add_safe_globals
 
     add_safe_globals([(_stand_in, f"{module}.{name}") for name, module in MODEL_MODULES.items()])
