@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 ARGS ?=
 
-.PHONY: backtest test test-all matrix check format setup clean
+.PHONY: backtest test test-all fuzz matrix check format setup clean
 
 # the main job: our models and Darts' on the shipped ridership data; options in ARGS, such as ARGS="--seeds 3"
 backtest: $(INSTALLED)
@@ -16,6 +16,10 @@ test: $(INSTALLED)
 # all tests, the slow ones too
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+# properties of the forecasters, ten times as many drawn cases as in `make test`, others each time
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile=fuzz tests/models/test_properties.py $(ARGS)
 
 # a part of the tests with other versions of Python, PyTorch, pandas and NumPy; those of tests/matrix.toml named in ARGS, or all
 matrix: $(INSTALLED)

@@ -9,12 +9,19 @@ import pandas as pd
 import pytest
 import torch
 from darts import TimeSeries
+from hypothesis import HealthCheck, settings
 
 import seq_plugins
 from seq_plugins.models._base import SequenceModel
 
 INPUT, OUTPUT = 12, 4
 MODEL_NAMES: list[str] = vars(seq_plugins.models)["__all__"]
+
+# the same cases in each ordinary run; other and more ones in `make fuzz`; no file is kept of either
+_DRAWN: dict[str, Any] = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("ordinary", derandomize=True, max_examples=100, **_DRAWN)
+settings.register_profile("fuzz", derandomize=False, max_examples=1000, **_DRAWN)
+settings.load_profile("ordinary")
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """What all models share: features of a step, shape of a forecast, loss, checks at the door, ONNX export."""
 
+import functools
 import inspect
 import os
 from abc import ABC, abstractmethod
@@ -26,7 +27,7 @@ from torch import nn
 
 from seq_plugins._files import whole_file
 from seq_plugins.layers import HorizonHead
-from seq_plugins.models._arguments import ArgumentCheck, check_arguments
+from seq_plugins.models._arguments import ArgumentCheck, check_arguments, integer_from
 from seq_plugins.models._divergence import LossWatch, all_finite, watches
 from seq_plugins.models._docstrings import fill_in_shared_parameters
 from seq_plugins.models._fast_prediction import PlainPredictor, can_predict_plainly, prediction_batch_size
@@ -39,6 +40,7 @@ from seq_plugins.models._missing_values import (
     leave_out_incomplete_steps,
     leave_out_missing_targets,
 )
+from seq_plugins.models._precision import check_type, converts_values, required_type
 from seq_plugins.models._resuming import go_on, training_state
 from seq_plugins.models._savable_model import SavableModel
 from seq_plugins.models._seasonal_skip import SeasonalSkip, check_season_length
@@ -281,7 +283,10 @@ class SequenceModule(PLForecastingModule, ABC):
             go_on(trainer, state)
         bar = trainer.progress_bar_callback
         self._logs_every_batch = (
-            bool(trainer.loggers) or (bar is not None and bar.is_enabled) or any(map(sees_batches, trainer.callbacks))
+            bool(trainer.loggers)
+            or (bar is not None and bar.is_enabled)
+            or any(map(sees_batches, trainer.callbacks))
+            or any(config.interval == "step" for config in trainer.lr_scheduler_configs)  # one may go by the loss
         )
 
     def _train_val_step(
@@ -483,6 +488,9 @@ class SequenceModel(SavableModel, ABC):
             "past_covariates": past_covariates,
             "future_covariates": future_covariates,
         }
+        trainer = arguments.get("trainer")
+        precision = self.trainer_params.get("precision") if trainer is None else trainer.precision
+        expected_type = required_type(precision, None if self.model is None else self.model.dtype)
         for prefix in ("", "val_"):
             if arguments.get(f"{prefix}series") is not None:
                 check_training_series(
@@ -495,16 +503,15 @@ class SequenceModel(SavableModel, ABC):
                     arguments.get("stride", 1),
                     use_static_covariates=self.considers_static_covariates,
                     needs_window_weights=self._has_loss_on_every_step and not prefix,
-                    # a precision that the user has set converts all values
-                    needs_one_dtype=arguments.get("trainer") is None and not self._has_precision_of_the_user,
+                    needs_one_dtype=not converts_values(precision),
                     allow_missing=self._masks_missing_values,
                     prefix=prefix,
                 )
+                names = (f"{prefix}{name}" for name in ("series", "past_covariates", "future_covariates"))
+                check_type(expected_type, {name: arguments.get(name) for name in names})
+                if not converts_values(precision):  # the validation set's type is that of the training set
+                    expected_type = (series if isinstance(series, TimeSeries) else series[0]).dtype
         return super()._setup_for_fit_from_dataset(series, past_covariates, future_covariates, **kwargs)
-
-    @property
-    def _has_precision_of_the_user(self) -> bool:
-        return "precision" in (self.model_params.get("pl_trainer_kwargs") or {})
 
     def _setup_trainer(
         self, trainer: pl.Trainer | None, model: SequenceModule, verbose: bool | None = None, epochs: int = 0
@@ -539,6 +546,12 @@ class SequenceModel(SavableModel, ABC):
         arguments: dict[str, Any] = super()._setup_for_predict(
             *args, trainer=trainer, batch_size=batch_size, dataloader_kwargs=dict(given), **kwargs
         )
+        dataset = arguments["datamodule"].predict_dataset
+        names = ("series", "past_covariates", "future_covariates")
+        check_type(
+            required_type(arguments["trainer"].precision, arguments["model"].dtype),
+            {name: getattr(dataset, name, None) for name in names},
+        )
         load_whole_batches(arguments["datamodule"], given, _single_device(arguments["trainer"]))
         if trainer is None and self.fast_prediction and can_predict_plainly(arguments["trainer"], arguments["model"]):
             # the network keeps its trainer, and with it the number of its epochs and the state of its optimizer
@@ -548,6 +561,16 @@ class SequenceModel(SavableModel, ABC):
                 data_module = arguments["datamodule"]
                 data_module.batch_size = max(data_module.batch_size, prediction_batch_size(arguments["model"]))
         return arguments
+
+    @functools.wraps(MixedCovariatesTorchModel.scale_batch_size)
+    def scale_batch_size(self, *args: Any, **kwargs: Any) -> int:
+        fast_prediction = self.fast_prediction
+        self.fast_prediction = False  # the batch size is looked for with the trainer
+        try:
+            batch_size: int = super().scale_batch_size(*args, **kwargs)
+        finally:
+            self.fast_prediction = fast_prediction
+        return batch_size
 
     def _predict(self, trainer: Any, *args: Any, values_only: bool = False, **kwargs: Any) -> Any:
         if values_only or not isinstance(trainer, PlainPredictor):
@@ -598,6 +621,7 @@ class SequenceModel(SavableModel, ABC):
         stride: int = 0,
         bounds: np.ndarray | None = None,
     ) -> Any:
+        integer_from(1)("n", n)
         dataset = WindowsInferenceDataset(
             series=series,
             past_covariates=past_covariates,
