@@ -562,7 +562,7 @@ class SequenceModel(SavableModel, ABC):
                 data_module.batch_size = max(data_module.batch_size, prediction_batch_size(arguments["model"]))
         return arguments
 
-    @functools.wraps(MixedCovariatesTorchModel.scale_batch_size)
+    @functools.wraps(SavableModel.scale_batch_size)
     def scale_batch_size(self, *args: Any, **kwargs: Any) -> int:
         fast_prediction = self.fast_prediction
         self.fast_prediction = False  # the batch size is looked for with the trainer
