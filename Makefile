@@ -1,9 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+DOCS_INSTALLED := .venv/docs-installed
 ARGS ?=
 
-.PHONY: backtest test test-all fuzz matrix check format setup clean
+.PHONY: backtest test test-all fuzz matrix check docs pictures format setup clean
 
 # the main job: our models and Darts' on the shipped ridership data; options in ARGS, such as ARGS="--seeds 3"
 backtest: $(INSTALLED)
@@ -31,6 +32,16 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# the documentation, from docs/ to docs/_build/index.html; a warning or a broken link is an error
+docs: $(DOCS_INSTALLED)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs docs/_build
+	@echo "Open docs/_build/index.html"
+
+# the pictures of README and docs/
+pictures: $(INSTALLED)
+	$(BIN)/python docs/pictures/draw_forecast.py
+	$(BIN)/python docs/pictures/draw_networks.py
+
 setup: $(INSTALLED)
 
 format: $(INSTALLED)
@@ -45,4 +56,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 		echo "Python 3.11 or newer is needed; name one, such as: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[docs]'
 	@touch $@

@@ -1,0 +1,161 @@
+"""Every error that docs/errors.md quotes is raised, and every error of the checks at the door is quoted there."""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from darts import TimeSeries
+from torch import nn
+
+from seq_plugins.datasets import CTARidershipDataset
+from seq_plugins.layers import SimpleRNN
+from tests.conftest import INPUT, OUTPUT, make_model, make_series, values_of
+from tests.documents import ROOT, models_take
+
+PAGE = ROOT / "docs" / "errors.md"
+CHECKS = [ROOT / "seq_plugins" / path for path in ("windows/checks.py", "models/_arguments.py")]
+MODEL = "SimpleRNNModel"
+
+
+def _fit(series: Any = None, **arguments: Any) -> None:
+    make_model(MODEL).fit(make_series() if series is None else series, **arguments)
+
+
+def _make(**arguments: Any) -> None:
+    make_model("Conv1DGRUModel", **arguments)
+
+
+def _with_value(value: float) -> TimeSeries:
+    values = values_of(make_series()).copy()
+    values[20] = value
+    return make_series().with_values(values)
+
+
+def _described(*values: float) -> TimeSeries:
+    return make_series().with_static_covariates(pd.DataFrame([values]))
+
+
+def _off_by_a_day() -> None:
+    off = pd.date_range("2019-12-31", periods=60, freq="2D")
+    _fit(make_series(freq="2D"), past_covariates=TimeSeries.from_times_and_values(off, np.ones((60, 1), "float32")))
+
+
+def _predict_without_known_future() -> None:
+    model = make_model(MODEL).fit(make_series(), future_covariates=make_series(60))
+    model.predict(OUTPUT, make_series(), future_covariates=make_series(41))
+
+
+def _connect_too_few_states() -> None:
+    class Last(nn.Module):
+        output_dim = 1
+
+        def forward(self, features: torch.Tensor, last_only: bool = False) -> torch.Tensor:
+            return features[:, -1:, :1]
+
+    model = make_model("Seq2SeqRNNModel").fit(make_series())
+    model.model.encoder = Last()
+    model.fit(make_series())
+
+
+def _load_data_from_an_empty_folder() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQ_PLUGINS_DATA", str(Path.cwd()))
+        CTARidershipDataset().load()
+
+
+CASES: dict[str, Callable[[], Any]] = {
+    "too short": lambda: _fit(make_series(INPUT)),
+    "NaN": lambda: _fit(_with_value(np.nan)),
+    "infinity": lambda: _fit(_with_value(np.inf)),
+    "static NaN": lambda: _fit(_described(np.nan)),
+    "type": lambda: _fit(past_covariates=make_series(dtype=np.float64)),
+    "no series": lambda: _fit([1.0]),
+    "components": lambda: _fit([make_series(), make_series(components=2)]),
+    "static shapes": lambda: _fit([_described(1.0), make_series()]),
+    "reach": lambda: _fit(past_covariates=make_series(20)),
+    "known future": _predict_without_known_future,
+    "frequency": lambda: _fit(past_covariates=make_series(2000, freq="h")),
+    "off by a day": _off_by_a_day,
+    "integer": lambda: _make(kernel_size=0),
+    "choice": lambda: _make(pooling="sum"),
+    "share": lambda: _make(dropout=1.0),
+    "boolean": lambda: _make(sequence_to_sequence=1),
+    "sizes": lambda: _make(hidden_fc_sizes=64),
+    "no step left": lambda: _make(kernel_size=INPUT + 1),
+    "samples": lambda: make_model(MODEL).fit(make_series()).predict(OUTPUT, num_samples=2),
+    "shift": lambda: make_model(MODEL, output_chunk_shift=1).fit(make_series()).predict(OUTPUT + 1),
+    "dynamo": lambda: make_model(MODEL).fit(make_series()).to_onnx(dynamo=False),
+    "Keras' weights": lambda: SimpleRNN(1, 2).load_keras_weights(np.ones((2, 2)), np.ones((2, 2)), np.ones(2)),
+    "data set": _load_data_from_an_empty_folder,
+    "states": _connect_too_few_states,
+}
+if models_take("missing"):
+    CASES["nothing but NaN"] = lambda: make_model(MODEL, missing="mask").fit(make_series() * np.nan)
+
+
+class Raised(NamedTuple):
+    """An error that was raised: its words, and the places that it went through."""
+
+    message: str
+    places: frozenset[tuple[Path, int]]
+
+
+@pytest.fixture(scope="module")
+def raised(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Raised]:
+    """Every case's error."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("empty"))
+        return {name: _catch(case) for name, case in CASES.items()}
+
+
+def _catch(case: Callable[[], Any]) -> Raised:
+    with pytest.raises((ValueError, OSError)) as caught:
+        case()
+    return Raised(str(caught.value), frozenset(_places(caught.value.__traceback__)))
+
+
+def _places(traceback: TracebackType | None) -> Iterator[tuple[Path, int]]:
+    while traceback is not None:
+        yield Path(traceback.tb_frame.f_code.co_filename), traceback.tb_lineno
+        traceback = traceback.tb_next
+
+
+@cache
+def _quotes() -> dict[str, re.Pattern[str]]:
+    """Return the errors that the page quotes, each with the pattern that it stands for."""
+    found = {}
+    text = PAGE.read_text(encoding="utf-8")
+    for remark, quoted in re.findall(r"(?:<!-- needs argument (\w+) -->\n\n)?((?:^> .*\n)+)", text, flags=re.MULTILINE):
+        if not remark or models_take(remark):
+            words = " ".join(line.removeprefix("> ") for line in quoted.splitlines())
+            found[words] = re.compile(".*".join(map(re.escape, words.split("…"))), flags=re.DOTALL)
+    return found
+
+
+def test_every_error_quoted_is_raised_word_for_word(raised: dict[str, Raised]) -> None:
+    messages = [error.message for error in raised.values()]
+    not_raised = [words for words, pattern in _quotes().items() if not any(map(pattern.fullmatch, messages))]
+    assert not not_raised, f"{not_raised} not among {messages}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_error_raised_is_quoted(case: str, raised: dict[str, Raised]) -> None:
+    message = raised[case].message
+    assert any(pattern.fullmatch(message) for pattern in _quotes().values()), f"{PAGE} does not quote: {message}"
+
+
+@pytest.mark.parametrize("path", CHECKS, ids=lambda path: path.name)
+def test_every_check_at_the_door_has_a_case_here(path: Path, raised: dict[str, Raised]) -> None:
+    reached = {line for error in raised.values() for place, line in error.places if place == path}
+    nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Raise)]
+    without = [node.lineno for node in nodes if not reached & set(range(node.lineno, (node.end_lineno or 0) + 1))]
+    assert nodes
+    assert not without, f"Add a case here, and the error to docs/errors.md, for what {path} raises in lines {without}."
