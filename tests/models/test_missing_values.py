@@ -571,6 +571,9 @@ def test_a_model_saved_before_there_was_a_choice_loads(
     assert "missing" not in model.model_params
     assert checkpoint["hyper_parameters"].pop("missing") == "error"
     torch.save(checkpoint, tmp_path / "model.pt.ckpt")
+    saved = torch.load(tmp_path / "model.pt", weights_only=False)
+    del saved._checkpoint_digest  # nor was a model tied to its checkpoint then
+    torch.save(saved, tmp_path / "model.pt")
     loaded = type(model).load(tmp_path / "model.pt")
     other = make_model(model_name, random_state=7, **missing)
     other.load_weights(str(tmp_path / "model.pt"))
