@@ -302,8 +302,9 @@ def _run_python(script: str, *arguments: str) -> "subprocess.CompletedProcess[st
 # --- damaged files -------------------------------------------------------------------------------------------------
 
 
-def _flip(data: bytes, place: int) -> bytes:
-    return data[:place] + bytes([data[place] ^ 0x40]) + data[place + 1 :]
+def _flip(data: bytes, place: int, n_bytes: int = 1) -> bytes:
+    flipped = bytes(byte ^ 0x40 for byte in data[place : place + n_bytes])
+    return data[:place] + flipped + data[place + n_bytes :]
 
 
 def _weight_place(data: bytes, path: Path) -> int:
@@ -319,7 +320,8 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "cut short in the middle": lambda data: data[: len(data) // 2],
     "cut short by a byte": lambda data: data[:-1],
     "changed at its start": lambda data: _flip(data, 0),
-    "changed in the middle": lambda data: _flip(data, len(data) // 2),
+    # longer than the padding between the parts of a file, where a change would do no harm
+    "changed in the middle": lambda data: _flip(data, len(data) // 2, n_bytes=128),
     "zeros at its end": lambda data: data[:-512] + bytes(512),
     "a text": lambda data: b"This is not the model that you are looking for.\n",
     "a pickle": lambda data: pickle.dumps({"state_dict": {}}),
