@@ -292,5 +292,6 @@ def _remedy(path: Path) -> str:
     others.sort(key=lambda other: other.stat().st_mtime, reverse=True)
     whole = [other.name for other in others[:_FILES_TO_LOOK_AT] if _fault(other) is None]
     if whole:
-        return f"Whole files beside it, the newest first: {', '.join(whole)}."
+        how = "as `file_name`" if path.name.startswith(("last-", "best-")) else "instead"
+        return f"Whole files beside it, the newest first: {', '.join(whole)}. Name one of them {how}."
     return "There is no whole file like it beside it: take a copy from elsewhere, or train again."
