@@ -1,13 +1,10 @@
 """What stands in README and the pages of docs/: code, commands and links."""
 
-import inspect
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
-
-import seq_plugins
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "models").glob("*.md"))]
@@ -26,7 +23,6 @@ class Block(NamedTuple):
     """A block of code on a page. What a comment before it says:
 
     - ``needs PACKAGE``: it runs only where the package is installed
-    - ``needs argument NAME``: only where the models have the argument
     - ``file PATH``: it is the content of a file
     """
 
@@ -44,17 +40,7 @@ class Block(NamedTuple):
     def missing(self) -> str | None:
         """What it needs and is not there."""
         needed = self.remark.removeprefix("needs ") if self.remark.startswith("needs ") else ""
-        if needed.startswith("argument "):
-            found = models_take(needed.removeprefix("argument "))
-        else:
-            found = not needed or find_spec(needed) is not None
-        return None if found else needed
-
-
-def models_take(argument: str) -> bool:
-    """Return whether all models have an argument, by themselves or from what they share."""
-    classes = seq_plugins.LinearModel.__mro__[:2]
-    return any(argument in inspect.signature(own_class.__init__).parameters for own_class in classes)
+        return None if not needed or find_spec(needed) is not None else needed
 
 
 def blocks(page: Path, language: str) -> Iterator[Block]:

@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 import torch
 from darts import TimeSeries
+from darts.utils.likelihood_models.torch import PoissonLikelihood
 from torch import nn
 
 from seq_plugins.datasets import CTARidershipDataset
 from seq_plugins.layers import SimpleRNN
 from tests.conftest import INPUT, OUTPUT, make_model, make_series, values_of
-from tests.documents import ROOT, models_take
+from tests.documents import ROOT
 
 PAGE = ROOT / "docs" / "errors.md"
 CHECKS = [ROOT / "seq_plugins" / path for path in ("windows/checks.py", "models/_arguments.py")]
@@ -65,6 +66,28 @@ def _connect_too_few_states() -> None:
     model.fit(make_series())
 
 
+def _diverge() -> None:
+    make_model("LinearModel", n_epochs=50, optimizer_cls=torch.optim.SGD, optimizer_kwargs={"lr": 1e3}).fit(
+        make_series()
+    )
+
+
+def _load_a_damaged_model() -> None:
+    model = make_model(MODEL).fit(make_series())
+    model.save("model.pt")
+    Path("model.pt").write_bytes(Path("model.pt").read_bytes()[:-100])
+    type(model).load("model.pt")
+
+
+def _load_a_model_with_the_checkpoint_of_another() -> None:
+    model = make_model(MODEL).fit(make_series())
+    for name in ("model.pt", "other.pt"):
+        model.save(name)
+        model.fit(make_series())
+    Path("other.pt.ckpt").replace("model.pt.ckpt")
+    type(model).load("model.pt")
+
+
 def _load_data_from_an_empty_folder() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQ_PLUGINS_DATA", str(Path.cwd()))
@@ -75,6 +98,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "too short": lambda: _fit(make_series(INPUT)),
     "NaN": lambda: _fit(_with_value(np.nan)),
     "infinity": lambda: _fit(_with_value(np.inf)),
+    "nothing but NaN": lambda: make_model(MODEL, missing="mask").fit(make_series() * np.nan),
     "static NaN": lambda: _fit(_described(np.nan)),
     "type": lambda: _fit(past_covariates=make_series(dtype=np.float64)),
     "no series": lambda: _fit([1.0]),
@@ -90,6 +114,11 @@ CASES: dict[str, Callable[[], Any]] = {
     "boolean": lambda: _make(sequence_to_sequence=1),
     "sizes": lambda: _make(hidden_fc_sizes=64),
     "no step left": lambda: _make(kernel_size=INPUT + 1),
+    "season": lambda: _make(season_length=INPUT + 1),
+    "season of counts": lambda: _make(season_length=7, likelihood=PoissonLikelihood()),
+    "divergence": _diverge,
+    "damaged file": _load_a_damaged_model,
+    "another's checkpoint": _load_a_model_with_the_checkpoint_of_another,
     "samples": lambda: make_model(MODEL).fit(make_series()).predict(OUTPUT, num_samples=2),
     "shift": lambda: make_model(MODEL, output_chunk_shift=1).fit(make_series()).predict(OUTPUT + 1),
     "dynamo": lambda: make_model(MODEL).fit(make_series()).to_onnx(dynamo=False),
@@ -97,8 +126,6 @@ CASES: dict[str, Callable[[], Any]] = {
     "data set": _load_data_from_an_empty_folder,
     "states": _connect_too_few_states,
 }
-if models_take("missing"):
-    CASES["nothing but NaN"] = lambda: make_model(MODEL, missing="mask").fit(make_series() * np.nan)
 
 
 class Raised(NamedTuple):
@@ -133,10 +160,9 @@ def _quotes() -> dict[str, re.Pattern[str]]:
     """Return the errors that the page quotes, each with the pattern that it stands for."""
     found = {}
     text = PAGE.read_text(encoding="utf-8")
-    for remark, quoted in re.findall(r"(?:<!-- needs argument (\w+) -->\n\n)?((?:^> .*\n)+)", text, flags=re.MULTILINE):
-        if not remark or models_take(remark):
-            words = " ".join(line.removeprefix("> ") for line in quoted.splitlines())
-            found[words] = re.compile(".*".join(map(re.escape, words.split("…"))), flags=re.DOTALL)
+    for quoted in re.findall(r"(?:^> .*\n)+", text, flags=re.MULTILINE):
+        words = " ".join(line.removeprefix("> ") for line in quoted.splitlines())
+        found[words] = re.compile(".*".join(map(re.escape, words.split("…"))), flags=re.DOTALL)
     return found
 
 
