@@ -251,6 +251,8 @@ def _check_any_target(name: str, target: TimeSeries, outputs: Span) -> None:
 
 
 def _check_reach(name: str, covariates: TimeSeries, target_name: str, target: TimeSeries, needed: Span) -> None:
+    if len(covariates) == 0:
+        raise ValueError(f"`{name}` has no time steps, expected those of `{target_name}`. Give longer covariates.")
     if not _same_axis(covariates, target):
         raise ValueError(
             f"`{name}` has a time axis of frequency {covariates.freq!r}, expected {target.freq!r} as in "

@@ -13,7 +13,7 @@ from seq_plugins.models._arguments import ACTIVATIONS, ARGUMENT_CHECKS
 from tests.conftest import INPUT, MODEL_NAMES, OUTPUT, make_model, make_series
 
 BAD_VALUES: dict[str, list[Any]] = {
-    "input_chunk_length": [0, -3, 1.5, None, "12"],
+    "input_chunk_length": [0, -3, 1.5, None, "12", (4, 12)],
     "output_chunk_length": [0, 2.0, None],
     "output_chunk_shift": [-1, 0.5, None],
     "use_static_covariates": [1, None, "yes"],

@@ -1,6 +1,6 @@
 """What holds for every model, whatever legal combination of arguments and series is drawn.
 
-The ordinary run draws the same 40 cases and one for each fault; ``make fuzz`` draws ten times as many, others each
+The ordinary run draws the same 40 cases, and one for each fault; ``make fuzz`` draws ten times as many, others each
 time.
 """
 
