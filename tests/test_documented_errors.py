@@ -106,6 +106,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "static shapes": lambda: _fit([_described(1.0), make_series()]),
     "reach": lambda: _fit(past_covariates=make_series(20)),
     "known future": _predict_without_known_future,
+    "no time steps": lambda: _fit(past_covariates=make_series()[:0]),
     "frequency": lambda: _fit(past_covariates=make_series(2000, freq="h")),
     "off by a day": _off_by_a_day,
     "integer": lambda: _make(kernel_size=0),
