@@ -283,3 +283,9 @@ def test_no_activation_makes_a_forecast_depend_on_the_rest_of_its_batch(activati
         for target, forecast in zip(targets, together, strict=True):
             alone = model.predict(OUTPUT, target)
             np.testing.assert_allclose(forecast.values(), alone.values(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("argument", ["past_covariates", "future_covariates", "sample_weight"])
+def test_covariates_without_time_steps_are_refused(model_name: str, argument: str) -> None:
+    with pytest.raises(ValueError, match=f"`{argument}` has no time steps, expected those of `series`"):
+        make_model(model_name).fit(make_series(), **{argument: make_series()[:0]})
