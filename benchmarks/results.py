@@ -56,9 +56,10 @@ def open_results(path: Path, settings: Mapping[str, Any], resume: bool) -> Itera
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
+    reason = os.strerror(error.errno) if error.errno else error
     return UserError(
-        f"--output: cannot write to {path}: {os.strerror(error.errno) if error.errno else error}. Make room or name another folder; what is "
-        "finished there is whole, and --resume goes on with it."
+        f"--output: cannot write to {path}: {reason}. Make room or name another folder; what is finished there is "
+        "whole, and --resume goes on with it."
     )
 
 
