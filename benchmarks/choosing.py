@@ -1,7 +1,7 @@
 """Choosing settings: every candidate of a task is a model of its own, and the best of each model is told."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from benchmarks.models import ModelEntry, entry_of, is_of
@@ -37,14 +37,19 @@ def choice_lines(summaries: Sequence[Summary]) -> list[str]:
     summaries
         Summaries of all models and periods; ensembles are passed over.
     """
-    errors: dict[str, dict[str, list[float]]] = {}
+    found: dict[str, dict[str, list[Summary]]] = {}
     for summary in summaries:
         if not summary.is_ensemble:
-            candidates = errors.setdefault(entry_of(summary.model).without_candidate, {})
-            candidates.setdefault(summary.model.partition(" ")[2] or "as fixed", []).append(summary.median())
+            candidates = found.setdefault(entry_of(summary.model).without_candidate, {})
+            candidates.setdefault(summary.model.partition(" ")[2] or "as fixed", []).append(summary)
     lines = ["Mean over the periods of the median over seeds of the mean absolute error, best candidate first:"]
-    for model, candidates in errors.items():
-        means = {name: statistics.mean(found) for name, found in candidates.items()}
-        ordered = sorted(means, key=means.__getitem__)
-        lines.append(f"{model}: " + "; ".join(f"{name} {means[name]:,.6g}" for name in ordered))
-    return lines
+    return lines + [f"{model}: " + "; ".join(_ranked(candidates)) for model, candidates in found.items()]
+
+
+def _ranked(candidates: Mapping[str, Sequence[Summary]]) -> list[str]:
+    """Return a text for each candidate, the best first; those that lack a period or a seed are not comparable."""
+    n_rows = {name: sum(len(summary.rows) for summary in summaries) for name, summaries in candidates.items()}
+    means = {name: statistics.mean(summary.median() for summary in summaries) for name, summaries in candidates.items()}
+    whole = max(n_rows.values())
+    ordered = sorted(candidates, key=lambda name: (n_rows[name] < whole, means[name]))
+    return [f"{name} {means[name]:,.6g}" + (" (not all seeds)" if n_rows[name] < whole else "") for name in ordered]

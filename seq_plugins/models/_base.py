@@ -36,6 +36,7 @@ from seq_plugins.models._forecast_series import build_forecasts
 from seq_plugins.models._missing_values import (
     LossInputs,
     RINormOfKnownValues,
+    fill_from_earlier_seasons,
     flag_missing_values,
     leave_out_incomplete_steps,
     leave_out_missing_targets,
@@ -180,7 +181,7 @@ class SequenceModule(PLForecastingModule, ABC):
             return self._forecast_every_step(features, x_in.past_target)
         forecast = self.forecast_last_step(features)
         if self.last_season is not None:
-            forecast = forecast + self.last_season(self._known_target(features)).squeeze(1)
+            forecast = forecast + self.last_season(self._target_of_seasons(x_in.past_target)).squeeze(1)
         return PLModuleOutput(prediction=forecast)
 
     @property
@@ -210,15 +211,16 @@ class SequenceModule(PLForecastingModule, ABC):
             future = _join(x_in.historic_future_covariates, x_in.future_covariates)[:, self._target_positions]
         forecasts = self.head(states, future)  # -> (B, T, H, C, N)
         if self.season_of_every_step is not None:
-            forecasts = forecasts + self.season_of_every_step(self._known_target(x_in))
+            forecasts = forecasts + self.season_of_every_step(self._target_of_seasons(past_target))
         targets = _join(past_target, x_in.future_target)[:, self._target_positions]  # -> (B, T, H, C)
         every_step = StepForecasts(forecasts.flatten(end_dim=1), targets.flatten(end_dim=1))
         return PLModuleOutput(prediction=forecasts[:, -1], state=every_step)
 
-    def _known_target(self, features: PLModuleInput) -> torch.Tensor:
-        """Return the target `(B, L, C)` without the flags of missing values: these are zero in it."""
-        target: torch.Tensor = features.past_target[..., : self.n_targets]
-        return target
+    def _target_of_seasons(self, past_target: torch.Tensor) -> torch.Tensor:
+        """Return the target `(B, L, C)` with missing values of a season taken from earlier ones."""
+        if not self._masks_missing_values or self.season_length is None:
+            return past_target
+        return fill_from_earlier_seasons(past_target, self.season_length)
 
     def _step_features(self, x_in: PLModuleInput) -> torch.Tensor:
         """Return the features `(B, L, I)` of every step: what is known at it and, without a shift, of the next one."""

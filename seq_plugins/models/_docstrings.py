@@ -44,8 +44,8 @@ SHARED_PARAMETERS = {
             Time steps of a season, such as 7 for daily values with a weekly pattern; by default ``None``. With it, the
             network forecasts the difference to the same time of the last season in the window (a skip connection from
             the seasonal naive forecast), as point forecast, quantiles or location of a likelihood that has one. States
-            that have not seen a whole season do not count in the loss on every step. A missing value of the season
-            counts as zero.
+            that have not seen a whole season do not count in the loss on every step. A missing value of the
+            season is taken from an earlier one in the window or, failing that, is the mean of the window so far.
         missing
             What to do about missing values (NaN) in the target and in past and future covariates. ``"error"``, the
             default: refuse them. ``"mask"``: learn from what is there. The network is given zero for a missing value,

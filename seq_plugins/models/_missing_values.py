@@ -27,6 +27,21 @@ def _flag(values: torch.Tensor) -> torch.Tensor:
     return torch.cat([values.masked_fill(missing, 0.0), missing.to(values.dtype)], dim=-1)
 
 
+def fill_from_earlier_seasons(target: torch.Tensor, season_length: int) -> torch.Tensor:
+    """Return `target` `(B, L, C)` with each missing value replaced; nothing comes from a later time step.
+
+    It is the newest known value of the same time of an earlier season or, if there is none in the window, the mean of
+    what is known up to then; zero before the first known value.
+    """
+    length, filled = target.shape[1], target
+    for _ in range(season_length, length, season_length):
+        before = torch.cat([torch.full_like(target[:, :season_length], torch.nan), filled[:, :-season_length]], dim=1)
+        filled = torch.where(filled.isnan(), before, filled)
+    known = ~target.isnan()
+    mean = target.masked_fill(~known, 0.0).cumsum(dim=1) / known.cumsum(dim=1).clamp(min=1)
+    return torch.where(filled.isnan(), mean.to(target.dtype), filled)
+
+
 class RINormOfKnownValues(RINorm):
     """Darts' reversible instance normalisation with the statistics of the values that are there.
 

@@ -70,10 +70,14 @@ def test_the_best_candidate_of_each_model_is_told_first() -> None:
     lines = choice_lines(
         [
             summary("TCNModel", "spring", 3.0, 9.0, 4.0),
-            summary("TCNModel num_filters=64", "spring", 2.0),
-            summary("TCNModel", "summer", 6.0),
-            summary("TCNModel num_filters=64", "summer", 9.0),
+            summary("TCNModel num_filters=64", "spring", 2.0, 2.0, 3.0),
+            summary("TCNModel", "summer", 6.0, 6.0, 6.0),
+            summary("TCNModel num_filters=64", "summer", 9.0, 9.0, 9.0),
+            summary("TCNModel kernel_size=3", "spring", 1.0, 1.0),
             summary("NaiveSeasonal", "spring", 1.0),
         ]
     )
-    assert lines[1:] == ["TCNModel: as fixed 5; num_filters=64 5.5", "NaiveSeasonal: as fixed 1"]
+    assert lines[1:] == [
+        "TCNModel: as fixed 5; num_filters=64 5.5; kernel_size=3 1 (not all seeds)",
+        "NaiveSeasonal: as fixed 1",
+    ]

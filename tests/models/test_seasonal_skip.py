@@ -17,6 +17,7 @@ from darts.utils.likelihood_models.torch import (
 
 import seq_plugins
 from seq_plugins.models._base import SequenceModel
+from seq_plugins.models._missing_values import fill_from_earlier_seasons
 from seq_plugins.models._seasonal_skip import SeasonalSkip
 from tests.conftest import INPUT, OUTPUT, make_model, make_series, values_of
 
@@ -36,15 +37,40 @@ def test_a_network_of_zeros_forecasts_the_last_season(model_name: str, season_le
     np.testing.assert_array_equal(values_of(_silenced(model).predict(OUTPUT)), values_of(naive))
 
 
-def test_a_missing_value_of_the_season_counts_as_zero(model_name: str) -> None:
+def test_a_missing_value_of_the_season_is_that_of_the_season_before(model_name: str) -> None:
     series = make_series(components=2)
     values = values_of(series).copy()
     values[-6, 1] = np.nan
-    with_gap = series.with_values(values)
-    model = make_model(model_name, season_length=7, missing="mask").fit(with_gap)
+    model = make_model(model_name, input_chunk_length=16, season_length=7, missing="mask").fit(
+        series.with_values(values)
+    )
     expected = values_of(NaiveSeasonal(K=7).fit(series).predict(OUTPUT)).copy()
-    expected[1, 1] = 0
+    expected[1, 1] = values_of(series)[-13, 1]
     np.testing.assert_array_equal(values_of(_silenced(model).predict(OUTPUT)), expected)
+
+
+def test_missing_values_are_taken_from_the_newest_season_that_has_them_and_from_nothing_later() -> None:
+    generator = np.random.default_rng(0)
+    target = torch.tensor(generator.normal(size=(3, 17, 2)))
+    target[torch.tensor(generator.random(target.shape) < 0.4)] = torch.nan
+    filled = fill_from_earlier_seasons(target, 5)
+    for window, step, component in np.ndindex(*target.shape):
+        phase = target[window, step % 5 : step + 1 : 5, component]
+        so_far = target[window, : step + 1, component]
+        phase, so_far = phase[~phase.isnan()], so_far[~so_far.isnan()]
+        expected = phase[-1] if len(phase) else so_far.mean() if len(so_far) else torch.tensor(0.0)
+        assert float(filled[window, step, component]) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_a_season_with_holes_is_forecast_on_the_level_of_the_series(recurrent_model_name: str) -> None:
+    series = make_series(200) + 20.0
+    values = values_of(series).copy()
+    values[np.random.default_rng(1).random(len(values)) < 0.1] = np.nan
+    model = make_model(recurrent_model_name, season_length=7, missing="mask").fit(series.with_values(values)[:150])
+    history = model.historical_forecasts(
+        series.with_values(values), start=150, forecast_horizon=OUTPUT, retrain=False, verbose=False
+    )
+    assert np.abs(values_of(history) - values_of(series.slice_intersect(history))).max() < 10
 
 
 def test_beyond_the_horizon_the_season_goes_on(model_name: str) -> None:
