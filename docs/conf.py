@@ -27,6 +27,7 @@ napoleon_attr_annotations = False  # Darts' annotations of attributes are not th
 
 nitpick_ignore_regex = [
     ("py:.*", r"(darts|torch|pytorch_lightning|sklearn|pandas|numpy|gensim)\..*"),  # documented by others
+    ("py:exc", r"pickle\..*"),  # Python's own, whose pages need a network
     ("py:meth", "fit"),  # Darts' own
     ("py:class", r"TimeSeries|Sequence|np\.ndarray|seq_plugins\.text\.network\..*"),
     ("py:mod", r"seq_plugins\.layers\.recurrent_kernels"),
