@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,23 +156,30 @@ def whole_pair(path: str | os.PathLike[str]) -> Iterator[TwoFiles]:
 
 def _take_places(path: Path, files: TwoFiles) -> None:
     """Put new files in the places of a model's, whose folder is locked."""
-    checkpoint = _checkpoint_of(path)
+    checkpoint, has_checkpoint = _checkpoint_of(path), files.checkpoint.exists()
     with ExitStack() as undo:
-        if files.checkpoint.exists():
+        if has_checkpoint:
             new = _waiting_place(path, digest(files.model))
             undo.callback(new.unlink, missing_ok=True)
             files.checkpoint.replace(new)
         elif checkpoint.exists():  # the old model needs it as long as it counts
             old = _waiting_place(path, digest(path) if path.exists() else "0" * _DIGITS)
-            undo.callback(old.replace, checkpoint)
+            undo.callback(_rename_if_there, old, checkpoint)
             checkpoint.replace(old)
         files.model.replace(path)  # from here on the new model counts
         undo.pop_all()
-    _finish_save(path)
+    if has_checkpoint:
+        _finish_save(path)
+    else:  # where folders can't be locked, one who loads may have put back the old model's
+        checkpoint.unlink(missing_ok=True)
+    for left_behind in _waiting(path):  # by saves that were killed; those in progress wait for the folder
+        left_behind.unlink(missing_ok=True)
 
 
 def finish_interrupted_save(path: str | os.PathLike[str]) -> None:
     """Put the checkpoint of a saved model into its place, if the process that saved it was killed before it could.
+
+    Nothing is removed: where folders can't be locked, what waits may belong to a save in progress.
 
     Parameters
     ----------
@@ -187,11 +194,12 @@ def finish_interrupted_save(path: str | os.PathLike[str]) -> None:
 
 
 def _finish_save(path: Path) -> None:
-    waiting = _waiting_place(path, digest(path))
-    if waiting.exists():
-        waiting.replace(_checkpoint_of(path))
-    for left_behind in _waiting(path):  # by saves that were killed; those in progress wait for the folder
-        left_behind.unlink(missing_ok=True)
+    _rename_if_there(_waiting_place(path, digest(path)), _checkpoint_of(path))
+
+
+def _rename_if_there(source: Path, target: Path) -> None:
+    with suppress(FileNotFoundError):  # where folders can't be locked, another process may have been faster
+        source.replace(target)
 
 
 @contextmanager

@@ -525,6 +525,42 @@ def test_an_unfitted_model_that_is_saved_over_a_fitted_one_and_killed_leaves_one
     assert type(fitted).load(path).model_created == (kill_at < 2)
 
 
+@pytest.mark.parametrize(("fitted", "renamed"), [(True, 0), (True, 1), (True, 2), (False, 0), (False, 1)])
+def test_where_folders_cannot_be_locked_a_load_amid_a_save_loses_no_model(
+    fitted: bool, renamed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_saving, "fcntl", None)
+    path, old = tmp_path / "model.pt", make_model("SimpleRNNModel").fit(make_series())
+    new = make_model("SimpleRNNModel", random_state=2)
+    if fitted:
+        new.fit(make_series())
+    old.save(path)
+    replace = Path.replace
+    is_renamed: list[Path] = []
+    loaded: list[Any] = []
+
+    def load_and_replace(source: Path, target: Any) -> Path:
+        if Path(target).suffix != ".part" and not loaded:  # no file that Lightning writes
+            if len(is_renamed) == renamed:
+                loaded.append(None)  # what the load renames is its own affair
+                loaded[0] = type(old).load(path)
+            is_renamed.append(target)
+        return replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", load_and_replace)
+        new.save(path)
+    assert loaded
+    if loaded[0].model_created:
+        expected = new if fitted and renamed == 2 else old
+        np.testing.assert_array_equal(values_of(loaded[0].predict(OUTPUT)), values_of(expected.predict(OUTPUT)))
+    assert sorted(_contents(tmp_path)) == ["model.pt", "model.pt.ckpt"][: 2 if fitted else 1]
+    saved = type(old).load(path)
+    assert saved.model_created == fitted
+    if fitted:
+        np.testing.assert_array_equal(values_of(saved.predict(OUTPUT)), values_of(new.predict(OUTPUT)))
+
+
 def _save_and_die(model: SequenceModel, path: Path, kill_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Save until the files of the model have been renamed `kill_at` times."""
     replace, renamed = Path.replace, 0
