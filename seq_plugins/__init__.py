@@ -11,7 +11,9 @@ __version__ = version("seq-plugins")
 
 _SUBPACKAGES = ("datasets", "layers", "models", "text", "windows")
 
-__all__ = sorted([*MODEL_MODULES, *_SUBPACKAGES])
+_ERROR_MODULES = {"DivergenceError": "seq_plugins.models._divergence"}
+
+__all__ = sorted([*MODEL_MODULES, *_ERROR_MODULES, *_SUBPACKAGES])
 
 
 def _stand_in(*args: Any, **kwargs: Any) -> NoReturn:
@@ -32,8 +34,9 @@ _register_models_for_loading()
 
 
 def __getattr__(name: str) -> Any:
-    if name in MODEL_MODULES:
-        return getattr(import_module(MODEL_MODULES[name]), name)
+    modules = MODEL_MODULES | _ERROR_MODULES
+    if name in modules:
+        return getattr(import_module(modules[name]), name)
     if name in _SUBPACKAGES:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

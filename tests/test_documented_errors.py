@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from darts import TimeSeries
-from darts.utils.likelihood_models.torch import PoissonLikelihood
+from darts.utils.likelihood_models.torch import LaplaceLikelihood, PoissonLikelihood
 from torch import nn
 
 from seq_plugins.datasets import CTARidershipDataset
@@ -72,6 +72,10 @@ def _diverge() -> None:
     )
 
 
+def _diverge_with_a_likelihood() -> None:
+    make_model(MODEL, n_epochs=3, likelihood=LaplaceLikelihood(), optimizer_kwargs={"lr": 1e38}).fit(make_series())
+
+
 def _load_a_damaged_model() -> None:
     model = make_model(MODEL).fit(make_series())
     model.save("model.pt")
@@ -118,6 +122,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "season": lambda: _make(season_length=INPUT + 1),
     "season of counts": lambda: _make(season_length=7, likelihood=PoissonLikelihood()),
     "divergence": _diverge,
+    "divergence with a likelihood": _diverge_with_a_likelihood,
     "damaged file": _load_a_damaged_model,
     "another's checkpoint": _load_a_model_with_the_checkpoint_of_another,
     "samples": lambda: make_model(MODEL).fit(make_series()).predict(OUTPUT, num_samples=2),

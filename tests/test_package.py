@@ -65,6 +65,7 @@ def test_every_public_name_can_be_imported_from_the_top() -> None:
     for name in vars(seq_plugins)["__all__"]:
         assert getattr(seq_plugins, name) is not None
         assert name in dir(seq_plugins)
+    assert issubclass(seq_plugins.DivergenceError, ValueError)
     for name in MODEL_NAMES:
         assert getattr(seq_plugins, name) is getattr(seq_plugins.models, name)
         assert name in dir(seq_plugins.models)

@@ -28,7 +28,7 @@ from torch import nn
 from seq_plugins._files import whole_file
 from seq_plugins.layers import HorizonHead
 from seq_plugins.models._arguments import ArgumentCheck, check_arguments, integer_from
-from seq_plugins.models._divergence import LossWatch, all_finite, watches
+from seq_plugins.models._divergence import LossWatch, all_finite, raise_if_diverged, watches
 from seq_plugins.models._docstrings import fill_in_shared_parameters
 from seq_plugins.models._fast_prediction import PlainPredictor, can_predict_plainly, prediction_batch_size
 from seq_plugins.models._fast_training import sees_batches, use_fast_training
@@ -261,7 +261,11 @@ class SequenceModule(PLForecastingModule, ABC):
             if not target.numel():
                 zero: torch.Tensor = output.prediction.sum()  # of no forecast at all: its gradient is zero, too
                 return zero
-        loss: torch.Tensor = super()._compute_loss(output, target, criterion, sample_weight)
+        try:
+            loss: torch.Tensor = super()._compute_loss(output, target, criterion, sample_weight)
+        except ValueError as error:  # a distribution refuses parameters that are NaN
+            raise_if_diverged(self, output.prediction, error)
+            raise
         return loss
 
     def _update_metrics(

@@ -1,11 +1,13 @@
 """Training that has left the finite numbers, or any sensible size, ends with an error."""
 
+import copy
 import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
+from darts import TimeSeries
 from pytorch_lightning.tuner.lr_finder import _LRCallback
 from torch import nn
 
@@ -19,11 +21,18 @@ _REMEDIES = (
 
 
 class DivergenceError(ValueError):
-    """Training has diverged: the loss or the weights are no longer finite, or the loss has grown out of all bounds."""
+    """Training has diverged; the model is what it was before :meth:`fit`.
+
+    The loss or the weights are no longer finite, the network gives no parameters of its `likelihood`, or a loss of
+    errors (``MSELoss``, ``L1Loss``, ``SmoothL1Loss``, ``HuberLoss``) has grown out of all bounds. With a `likelihood`
+    or another loss, and in processes that train together, growth does not count.
+    """
 
 
 class LossWatch:
     """Looks at the losses of a training, of every batch where that costs nothing, and at the weights after an epoch.
+
+    Processes that train together have the same weights, but each has losses of its own: there, only weights count.
 
     Parameters
     ----------
@@ -36,8 +45,10 @@ class LossWatch:
     def __init__(self, module: Any, trainer: Any) -> None:
         self._module = module
         self._trainer = trainer
-        # a GPU would have to wait, and processes that train together must all stop or none
-        self._looks_at_every_batch = trainer.strategy.root_device.type == "cpu" and trainer.world_size == 1
+        # processes that train together must all stop or none
+        self._is_alone = trainer.world_size == 1
+        # a GPU would have to wait
+        self._looks_at_every_batch = trainer.strategy.root_device.type == "cpu" and self._is_alone
         self._first_loss: torch.Tensor | None = None
         self._last_loss: torch.Tensor | None = None
 
@@ -54,7 +65,7 @@ class LossWatch:
         """Raise a :class:`DivergenceError` if the weights are not finite, or the last loss is out of all bounds."""
         if not all_finite(self._module.parameters()):
             raise DivergenceError(f"Weights of the network are NaN or infinite after {self._epoch}. {_REMEDIES}")
-        if self._first_loss is None or self._last_loss is None:
+        if self._first_loss is None or self._last_loss is None or not self._is_alone:
             return
         first, last = float(self._first_loss), float(self._last_loss)
         # a first loss may be tiny by chance: where data are near zero, or where the network knows the first batch
@@ -70,13 +81,46 @@ class LossWatch:
 
     def _loss_of_the_largest_error(self) -> float:
         """Return the loss of errors as large as the largest target; infinity where a loss does not say how large."""
-        criterion = self._module.train_criterion
-        series = getattr(self._trainer.datamodule.train_dataset, "series", None)
+        criterion, data_set = self._module.train_criterion, self._trainer.datamodule.train_dataset
+        series, weights = getattr(data_set, "series", None), getattr(data_set, "sample_weight", None)
         comparable = self._module.likelihood is None and type(criterion) in _LOSSES_OF_ERRORS
-        if not comparable or criterion.reduction != "mean" or series is None:
+        if not comparable or series is None or criterion.reduction != ("mean" if weights is None else "none"):
             return math.inf
-        largest = max(float(np.abs(target.all_values(copy=False)).max()) for target in series)
-        return float(criterion(torch.zeros(1), torch.full((1,), largest)))
+        mean = copy.copy(criterion)
+        mean.reduction = "mean"  # of weighted errors, Darts takes it after they are weighted
+        largest_weight = 1.0 if weights is None else _largest(weights)
+        return largest_weight * float(mean(torch.zeros(1), torch.full((1,), _largest(series))))
+
+
+def raise_if_diverged(module: Any, forecasts: torch.Tensor, error: ValueError) -> None:
+    """Raise a :class:`DivergenceError` in place of a likelihood's error, if what it refuses came from divergence.
+
+    A distribution refuses parameters that are NaN, but also finite ones: a scale, say, that has become zero. As long as
+    no weight has been updated, the latter are the likelihood's own affair.
+
+    Parameters
+    ----------
+    module
+        Network that is trained.
+    forecasts
+        What it gave, before the likelihood makes its parameters of it.
+    error
+        The likelihood's error.
+    """
+    has_no_parameters = module.global_step > 0 and str(error).startswith("Expected parameter")
+    if has_no_parameters or not bool(torch.isfinite(forecasts).all()):
+        raise DivergenceError(
+            f"The network gives no parameters of its likelihood at step {module.global_step}, in epoch "
+            f"{module.current_epoch} (the first is 0). {_REMEDIES}"
+        ) from error
+
+
+def _largest(series: Iterable[TimeSeries]) -> float:
+    """Return the largest absolute value; those that are missing, or that no window holds, may be NaN or infinite."""
+    return max(
+        float(np.max(np.abs(values), initial=0, where=np.isfinite(values)))
+        for values in (each.all_values(copy=False) for each in series)
+    )
 
 
 def watches(trainer: Any) -> bool:

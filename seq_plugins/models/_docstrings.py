@@ -69,9 +69,9 @@ SHARED_PARAMETERS = {
         ValueError
             If an argument is of the wrong type or out of range. :meth:`fit` raises it too, before training starts,
             for series that are too short, hold NaN (unless it is to be masked) or infinity, have no target at all, or
-            have covariates that do not reach far enough. In training it raises one, ``DivergenceError``, where loss or
-            weights are no longer finite or, with errors as loss, where it has grown out of all bounds; the model is
-            then what it was before.
+            have covariates that do not reach far enough. In training it raises one,
+            :class:`seq_plugins.DivergenceError`, where loss or weights are no longer finite or, with errors as loss and
+            in a single process, where it has grown out of all bounds; the model is then what it was before.
         """,
 }
 

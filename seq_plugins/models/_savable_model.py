@@ -1,5 +1,6 @@
 """A Darts model that is saved and loaded whole, whose training may be interrupted, and may fail."""
 
+import functools
 import os
 import shutil
 from abc import ABC
@@ -272,15 +273,32 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
                 callback._save_on_train_epoch_end = True
         return callbacks
 
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        before = self.__dict__ | {"trainer_params": dict(self.trainer_params)}
+        random_instance: Any = before.get("_random_instance")
+        random_state = random_instance.get_state() if hasattr(random_instance, "get_state") else None
+        try:
+            return super().fit(*args, **kwargs)
+        except DivergenceError:
+            self.__dict__ = before
+            if random_state is not None:
+                random_instance.set_state(random_state)
+            raise
+
+    functools.update_wrapper(fit, MixedCovariatesTorchModel.fit)  # a decorator would hide from mypy that it is a method
+
     def _train(self, trainer: pl.Trainer, model: Any, *args: Any, **kwargs: Any) -> None:
-        weights = None
+        """Train as Darts does; of a training that diverges, the network keeps nothing."""
+        weights, trainer_of_network = None, model._trainer
         if self.model is not None:
             weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
         resumed, random_state = self.load_ckpt_path, self.__dict__.pop("_random_state_of_training", None)
         try:
             super()._train(trainer, model, *args, **kwargs)
         except DivergenceError:
+            model.on_train_end()
             model.on_fit_end()
+            model._trainer = trainer_of_network  # which counts its epochs
             self._fit_called = weights is not None
             if weights is not None:
                 model.load_state_dict(weights)
