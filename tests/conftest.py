@@ -31,6 +31,8 @@ def _quiet_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.ERROR)
     torch.set_num_threads(1)
+    # an export to ONNX in an earlier test switches it off for the whole process
+    monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", True)
 
 
 @pytest.fixture(params=MODEL_NAMES)

@@ -146,6 +146,7 @@ def raised(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Raised]:
     """Every case's error."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("empty"))
+        patch.setattr(torch.distributions.Distribution, "_validate_args", True)
         return {name: _catch(case) for name, case in CASES.items()}
 
 
