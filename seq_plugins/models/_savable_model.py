@@ -4,7 +4,8 @@ import functools
 import os
 import shutil
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -199,17 +200,22 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         if file_name.startswith(("last-", "best-")):
             checkpoint = Path(_get_checkpoint_folder(work_dir, model_name), file_name)
             model_path = Path(_get_runs_folder(work_dir, model_name), INIT_MODEL_NAME)
+        with self._restored_after(BaseException), lock_folder(checkpoint.parent, exclusive=False):
+            check_whole(checkpoint, trusted=trusted)
+            if not skip_checks and model_path.exists():
+                check_whole(model_path, trusted=trusted)
+                self._weights_to_load = str(checkpoint)
+            super().load_weights_from_checkpoint(
+                model_name, work_dir, file_name, best, strict, load_encoders, skip_checks, trusted, **kwargs
+            )
+
+    @contextmanager
+    def _restored_after(self, error_class: type[BaseException]) -> Iterator[None]:
+        """Make the model what it was before, if such an error ends the work; the error goes on."""
         before = self.__dict__ | {"trainer_params": dict(self.trainer_params)}
         try:
-            with lock_folder(checkpoint.parent, exclusive=False):
-                check_whole(checkpoint, trusted=trusted)
-                if not skip_checks and model_path.exists():
-                    check_whole(model_path, trusted=trusted)
-                    self._weights_to_load = str(checkpoint)
-                super().load_weights_from_checkpoint(
-                    model_name, work_dir, file_name, best, strict, load_encoders, skip_checks, trusted, **kwargs
-                )
-        except BaseException:
+            yield
+        except error_class:
             self.__dict__ = before
             raise
 
@@ -274,13 +280,12 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         return callbacks
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        before = self.__dict__ | {"trainer_params": dict(self.trainer_params)}
-        random_instance: Any = before.get("_random_instance")
+        random_instance: Any = self.__dict__.get("_random_instance")
         random_state = random_instance.get_state() if hasattr(random_instance, "get_state") else None
         try:
-            return super().fit(*args, **kwargs)
+            with self._restored_after(DivergenceError):
+                return super().fit(*args, **kwargs)
         except DivergenceError:
-            self.__dict__ = before
             if random_state is not None:
                 random_instance.set_state(random_state)
             raise
