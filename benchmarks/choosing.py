@@ -40,8 +40,9 @@ def choice_lines(summaries: Sequence[Summary]) -> list[str]:
     found: dict[str, dict[str, list[Summary]]] = {}
     for summary in summaries:
         if not summary.is_ensemble:
-            candidates = found.setdefault(entry_of(summary.model).without_candidate, {})
-            candidates.setdefault(summary.model.partition(" ")[2] or "as fixed", []).append(summary)
+            entry = entry_of(summary.model)
+            candidates = found.setdefault(entry.without_candidate, {})
+            candidates.setdefault(entry.candidate or "as fixed", []).append(summary)
     lines = ["Mean over the periods of the median over seeds of the mean absolute error, best candidate first:"]
     return lines + [f"{model}: " + "; ".join(_ranked(candidates)) for model, candidates in found.items()]
 

@@ -99,6 +99,11 @@ class ModelEntry:
         return self.name.partition(" ")[0]
 
     @property
+    def candidate(self) -> str:
+        """Settings that are tried, as they stand in the name; empty if none are."""
+        return self.name.partition(" ")[2]
+
+    @property
     def is_probabilistic(self) -> bool:
         """Whether the model can forecast quantiles."""
         return self.is_network or self.quantile_settings is not None

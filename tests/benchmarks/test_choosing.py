@@ -25,7 +25,7 @@ def test_every_candidate_of_a_task_can_be_made_of_all_models_that_it_is_tried_fo
     task, entries = with_candidates(_choosing(name), [entry for entry in ENTRIES.values() if entry.is_network])
     for candidate in task.candidates:
         assert find_entries(candidate.models, task)
-    for entry in [entry for entry in entries if entry.name != entry.without_candidate]:
+    for entry in [entry for entry in entries if entry.candidate]:
         make_model(Plan(task), entry, entry.settings_in(task), 1, str(tmp_path), TrainingCurve(lambda text: None))
 
 
