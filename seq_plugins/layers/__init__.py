@@ -6,22 +6,25 @@ from seq_plugins.layers.convolution import (
     DownSampling,
     GlobalMaxPooling1D,
     MaxPooling1D,
+    PoolingName,
     down_sampled_step_ends,
 )
 from seq_plugins.layers.dropout import VariationalDropout
 from seq_plugins.layers.head import Dense, HorizonHead
-from seq_plugins.layers.recurrent import GRU, LSTM, RecurrentLayer, RecurrentStack, SimpleRNN
+from seq_plugins.layers.recurrent import GRU, LSTM, CellName, RecurrentLayer, RecurrentStack, SimpleRNN
 
 __all__ = [
     "GRU",
     "LSTM",
     "AveragePooling1D",
+    "CellName",
     "Conv1D",
     "Dense",
     "DownSampling",
     "GlobalMaxPooling1D",
     "HorizonHead",
     "MaxPooling1D",
+    "PoolingName",
     "RecurrentLayer",
     "RecurrentStack",
     "SimpleRNN",

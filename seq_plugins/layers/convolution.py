@@ -1,5 +1,7 @@
 """Convolution and pooling over time, with Keras' equations, initial weights and channels last."""
 
+from typing import Literal, TypeAlias
+
 import torch
 from torch import nn
 
@@ -70,7 +72,9 @@ class GlobalMaxPooling1D(nn.Module):
         return input.amax(dim=1)
 
 
-POOLING_LAYERS: dict[str, type[MaxPooling1D] | type[AveragePooling1D]] = {
+PoolingName: TypeAlias = Literal["max", "average"]
+
+POOLING_LAYERS: dict[PoolingName, type[MaxPooling1D] | type[AveragePooling1D]] = {
     "max": MaxPooling1D,
     "average": AveragePooling1D,
 }
@@ -87,7 +91,7 @@ def window_ends(length: int, window: int, stride: int) -> list[int]:
 
 
 def down_sampled_step_ends(
-    length: int, kernel_size: int, stride: int, pooling: str | None = None, pool_size: int = 2
+    length: int, kernel_size: int, stride: int, pooling: PoolingName | None = None, pool_size: int = 2
 ) -> list[int]:
     """Return the position in ``0..length - 1`` of the newest input that each step of :class:`DownSampling` has seen.
 
@@ -132,7 +136,7 @@ class DownSampling(nn.Module):
         kernel_size: int,
         stride: int,
         activation: str,
-        pooling: str | None = None,
+        pooling: PoolingName | None = None,
         pool_size: int = 2,
     ) -> None:
         super().__init__()

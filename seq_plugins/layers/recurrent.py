@@ -6,7 +6,7 @@ learns in a given number of epochs, so networks that are described in Keras do n
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -210,7 +210,9 @@ class GRU(RecurrentLayer):
         return states
 
 
-RECURRENT_LAYERS: dict[str, type[RecurrentLayer]] = {"RNN": SimpleRNN, "LSTM": LSTM, "GRU": GRU}
+CellName: TypeAlias = Literal["RNN", "LSTM", "GRU"]
+
+RECURRENT_LAYERS: dict[CellName, type[RecurrentLayer]] = {"RNN": SimpleRNN, "LSTM": LSTM, "GRU": GRU}
 """The recurrent layers by the name that Darts gives them in its argument `model`."""
 
 
@@ -235,7 +237,7 @@ class RecurrentStack(nn.Sequential):
 
     def __init__(
         self,
-        model: str,
+        model: CellName,
         input_dim: int,
         hidden_dim: int,
         n_layers: int = 1,

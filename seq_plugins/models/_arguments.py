@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, get_args
 
 from seq_plugins.layers.convolution import POOLING_LAYERS
 from seq_plugins.layers.recurrent import RECURRENT_LAYERS
+from seq_plugins.models._missing_values import Missing
 
 ArgumentCheck = Callable[[str, Any], None]
 
@@ -108,7 +109,7 @@ ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "sequence_to_sequence": boolean,
     "use_static_covariates": boolean,
     "season_length": optional(integer_from(1)),
-    "missing": one_of(["error", "mask"]),
+    "missing": one_of(get_args(Missing)),
 }
 
 

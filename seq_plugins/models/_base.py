@@ -1,5 +1,6 @@
 """What all models share: features of a step, shape of a forecast, loss, checks at the door, ONNX export."""
 
+import copy
 import functools
 import inspect
 import os
@@ -28,6 +29,13 @@ from torch import nn
 from seq_plugins._files import whole_file
 from seq_plugins.layers import HorizonHead
 from seq_plugins.models._arguments import ArgumentCheck, check_arguments, integer_from
+from seq_plugins.models._constructors import (
+    check_names,
+    full_signature,
+    note_arguments,
+    noted_arguments,
+    without_numpy_integers,
+)
 from seq_plugins.models._divergence import LossWatch, all_finite, raise_if_diverged, watches
 from seq_plugins.models._docstrings import fill_in_shared_parameters
 from seq_plugins.models._fast_prediction import PlainPredictor, can_predict_plainly, prediction_batch_size
@@ -35,6 +43,7 @@ from seq_plugins.models._fast_training import sees_batches, use_fast_training
 from seq_plugins.models._forecast_series import build_forecasts
 from seq_plugins.models._missing_values import (
     LossInputs,
+    Missing,
     RINormOfKnownValues,
     fill_from_earlier_seasons,
     flag_missing_values,
@@ -100,7 +109,7 @@ class SequenceModule(PLForecastingModule, ABC):
         activation: str = "ReLU",
         hidden_fc_sizes: Sequence[int] | None = None,
         season_length: int | None = None,
-        missing: str = "error",
+        missing: Missing = "error",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -348,6 +357,9 @@ class SequenceModule(PLForecastingModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up what was kept."""
         super().on_load_checkpoint(checkpoint)
+        if self._trainer is None:  # made anew: Darts restores the loss, but not the copies that are trained with
+            self.train_criterion = copy.deepcopy(self.criterion)
+            self.val_criterion = copy.deepcopy(self.criterion)
         self._state_to_resume = checkpoint.get("training_state")
 
     def on_validation_epoch_start(self) -> None:
@@ -435,21 +447,29 @@ class SequenceModel(SavableModel, ABC):
         super().__init_subclass__(**kwargs)
         if cls.__doc__:
             cls.__doc__ = fill_in_shared_parameters(cls.__doc__)
+        if "__init__" in vars(cls):
+            cls.__init__ = note_arguments(cls.__init__)  # type: ignore[method-assign]
+        # Darts' metaclass hides the arguments from `inspect`, and with them from `help()` and tab completion
+        cls.__signature__ = full_signature(cls)
 
     @abstractmethod
-    def __init__(self, season_length: int | None = None, missing: str = "error") -> None:
-        # Darts learns the names of arguments from constructors; the values are those that the user gave
-        arguments = self.model_params
+    def __init__(self, season_length: int | None = None, missing: Missing = "error") -> None:
+        arguments = noted_arguments(self)
         self._check_arguments(arguments)
         # Darts takes no integers of NumPy, such as a search of hyper-parameters gives
-        integers = {name: int(value) for name, value in arguments.items() if isinstance(value, np.integer)}
-        arguments = {**arguments, **integers}
+        arguments = without_numpy_integers(arguments)
         super().__init__(**self._extract_torch_model_params(**arguments))
-        self._model_params.update(integers)
-        if arguments.get("missing") == "error":  # as when left out, and in models saved before there was a choice
+        self._model_params: dict[str, Any] = without_numpy_integers(self.model_params)
+        if self._model_params.get("missing") == "error":  # as when left out
             del self._model_params["missing"]
+        names = _argument_names(self._module_class)
+        self._module_params = copy.deepcopy({name: value for name, value in arguments.items() if name in names})
         self.pl_module_params = self._extract_pl_module_params(**arguments)
         self._considers_static_covariates = arguments["use_static_covariates"]
+
+    @classmethod
+    def _validate_model_params(cls, **kwargs: Any) -> None:
+        check_names(cls, kwargs)
 
     def _check_arguments(self, arguments: dict[str, Any]) -> None:
         """Raise a ``ValueError`` for arguments that are wrong by themselves or together."""
@@ -468,19 +488,16 @@ class SequenceModel(SavableModel, ABC):
 
     @property
     def _masks_missing_values(self) -> bool:
-        return bool(self.model_params.get("missing") == "mask")
+        return bool(self._module_params.get("missing") == "mask")
 
     @property
     def _has_loss_on_every_step(self) -> bool:
         default = self._module_class.sequence_to_sequence
-        sequence_to_sequence: bool = self.model_params.get("sequence_to_sequence", default)
-        return sequence_to_sequence and not self.model_params.get("use_reversible_instance_norm", False)
+        sequence_to_sequence: bool = self._module_params.get("sequence_to_sequence", default)
+        return sequence_to_sequence and not self.pl_module_params.get("use_reversible_instance_norm", False)
 
     def _create_model(self, train_sample: TorchTrainingSample) -> SequenceModule:
-        own_arguments = {
-            name: value for name, value in self.model_params.items() if name in _argument_names(self._module_class)
-        }
-        return self._module_class(**(own_arguments | self.pl_module_params))
+        return self._module_class(**(self._module_params | self.pl_module_params))
 
     def _setup_for_fit_from_dataset(
         self,

@@ -1,6 +1,6 @@
 """Missing values (NaN): flagged on the way into a network, left out of its loss, metrics and instance normalisation."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from darts.models.components.layer_norm_variants import RINorm
@@ -9,6 +9,8 @@ from darts.utils.likelihood_models.torch import DirichletLikelihood, TorchLikeli
 
 # B: batch, L: input chunk length, H: output chunk length, C: target components, N: likelihood parameters,
 # W: time steps of a kind of input, V: its components, K: time steps or single values that are kept
+
+Missing: TypeAlias = Literal["error", "mask"]
 
 _FLAGGED_INPUTS = ("past_target", "past_covariates", "historic_future_covariates", "future_covariates")
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from seq_plugins.layers import DownSampling, RecurrentStack, down_sampled_step_ends
+from seq_plugins.layers import CellName, DownSampling, PoolingName, RecurrentStack, down_sampled_step_ends
 from seq_plugins.models._base import SequenceModel, SequenceModule
 
 
@@ -63,9 +63,9 @@ class Conv1DGRUModule(SequenceModule):
         num_filters: int,
         kernel_size: int,
         stride: int,
-        pooling: str | None,
+        pooling: PoolingName | None,
         pool_size: int,
-        model: str,
+        model: CellName,
         hidden_dim: int,
         n_rnn_layers: int,
         dropout: float,
@@ -138,9 +138,9 @@ class Conv1DGRUModel(SequenceModel):
         num_filters: int = 32,
         kernel_size: int = 4,
         stride: int = 2,
-        pooling: str | None = None,
+        pooling: PoolingName | None = None,
         pool_size: int = 2,
-        model: str = "GRU",
+        model: CellName = "GRU",
         hidden_dim: int = 32,
         n_rnn_layers: int = 1,
         dropout: float = 0.0,

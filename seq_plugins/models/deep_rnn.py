@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from seq_plugins.layers import CellName
 from seq_plugins.models._base import SequenceModel
 from seq_plugins.models.simple_rnn import RecurrentModule
 
@@ -35,7 +36,7 @@ class DeepRNNModel(SequenceModel):
         input_chunk_length: int,
         output_chunk_length: int,
         output_chunk_shift: int = 0,
-        model: str = "RNN",
+        model: CellName = "RNN",
         hidden_dim: int = 32,
         n_rnn_layers: int = 3,
         dropout: float = 0.0,

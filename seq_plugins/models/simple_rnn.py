@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from seq_plugins.layers import RecurrentStack
+from seq_plugins.layers import CellName, RecurrentStack
 from seq_plugins.models._base import SequenceModel, SequenceModule
 
 
@@ -28,7 +28,7 @@ class RecurrentModule(SequenceModule):
 
     def __init__(
         self,
-        model: str,
+        model: CellName,
         hidden_dim: int,
         dropout: float,
         recurrent_dropout: float,
@@ -76,7 +76,7 @@ class SimpleRNNModel(SequenceModel):
         input_chunk_length: int,
         output_chunk_length: int,
         output_chunk_shift: int = 0,
-        model: str = "RNN",
+        model: CellName = "RNN",
         hidden_dim: int = 32,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,

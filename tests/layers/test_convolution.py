@@ -14,6 +14,7 @@ from seq_plugins.layers import (
     DownSampling,
     GlobalMaxPooling1D,
     MaxPooling1D,
+    PoolingName,
     down_sampled_step_ends,
 )
 from seq_plugins.layers.convolution import window_ends
@@ -117,7 +118,7 @@ def test_windows_end_where_counting_back_from_the_newest_step_ends_them(length: 
 @settings(deadline=None)  # the first call of a layer takes longer
 @given(length=lengths, kernel_size=sizes, stride=sizes, pooling=poolings, pool_size=sizes)
 def test_step_ends_are_the_newest_inputs_seen(
-    length: int, kernel_size: int, stride: int, pooling: str | None, pool_size: int
+    length: int, kernel_size: int, stride: int, pooling: PoolingName | None, pool_size: int
 ) -> None:
     expected = [max(seen) for seen in seen_inputs(length, kernel_size, stride, pooling, pool_size)]
 
@@ -127,7 +128,7 @@ def test_step_ends_are_the_newest_inputs_seen(
 @settings(deadline=None)  # the first call of a layer takes longer
 @given(length=lengths, kernel_size=sizes, stride=sizes, pooling=poolings, pool_size=sizes)
 def test_each_down_sampled_step_sees_its_windows_and_nothing_else(
-    length: int, kernel_size: int, stride: int, pooling: str | None, pool_size: int
+    length: int, kernel_size: int, stride: int, pooling: PoolingName | None, pool_size: int
 ) -> None:
     expected = seen_inputs(length, kernel_size, stride, pooling, pool_size)
     layer = DownSampling(length, 2, 3, kernel_size, stride, "ReLU", pooling, pool_size).double()

@@ -9,7 +9,16 @@ import torch
 from darts.utils.torch import MonteCarloDropout
 from torch import nn
 
-from seq_plugins.layers import GRU, LSTM, RecurrentLayer, RecurrentStack, SimpleRNN, VariationalDropout, recurrent
+from seq_plugins.layers import (
+    GRU,
+    LSTM,
+    CellName,
+    RecurrentLayer,
+    RecurrentStack,
+    SimpleRNN,
+    VariationalDropout,
+    recurrent,
+)
 from seq_plugins.layers.recurrent_kernels import SWITCH, Cell, Kernel, Weights, run_compiled, run_in_steps
 
 # B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates
@@ -290,7 +299,7 @@ def test_a_layer_has_dropout_modules_only_for_shares_above_zero(
 
 @pytest.mark.parametrize("n_layers", [1, 3])
 @each_model
-def test_a_stack_equals_the_stacked_torch_layer_in_values_and_gradients(model: str, n_layers: int) -> None:
+def test_a_stack_equals_the_stacked_torch_layer_in_values_and_gradients(model: CellName, n_layers: int) -> None:
     torch.manual_seed(0)
     stack = RecurrentStack(model, 3, 4, n_layers).double()
     reference = TORCH_LAYERS[model](3, 4, n_layers, batch_first=True).double()
@@ -312,7 +321,7 @@ def test_a_stack_equals_the_stacked_torch_layer_in_values_and_gradients(model: s
 
 
 @each_model
-def test_each_layer_of_a_stack_has_its_own_dropouts(model: str) -> None:
+def test_each_layer_of_a_stack_has_its_own_dropouts(model: CellName) -> None:
     stack = RecurrentStack(model, 3, 4, n_layers=3, dropout=0.1, recurrent_dropout=0.2)
 
     dropouts = [module for module in stack.modules() if isinstance(module, VariationalDropout)]
@@ -322,7 +331,7 @@ def test_each_layer_of_a_stack_has_its_own_dropouts(model: str) -> None:
 
 
 @each_model
-def test_a_state_depends_on_its_own_and_earlier_steps_only(model: str) -> None:
+def test_a_state_depends_on_its_own_and_earlier_steps_only(model: CellName) -> None:
     torch.manual_seed(0)
     stack = RecurrentStack(model, 3, 4, n_layers=2).double()
     inputs = torch.randn(1, 5, 3, dtype=torch.float64)

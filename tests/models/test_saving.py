@@ -43,6 +43,19 @@ def _own_arguments(model_name: str) -> dict[str, Any]:
     }
 
 
+def test_a_loaded_model_is_trained_further_with_the_loss_that_it_was_trained_with(
+    model_name: str, tmp_path: Path
+) -> None:
+    model = make_model(model_name, loss_fn=torch.nn.L1Loss()).fit(make_series())
+    model.save(tmp_path / "model.pt")
+    loaded = type(model).load(tmp_path / "model.pt", pl_trainer_kwargs={"accelerator": "cpu", "logger": False})
+    loaded.fit(make_series(), epochs=2)
+    model.fit(make_series(), epochs=2)
+    assert isinstance(loaded.model.train_criterion, torch.nn.L1Loss)
+    assert isinstance(loaded.model.val_criterion, torch.nn.L1Loss)
+    np.testing.assert_array_equal(values_of(loaded.predict(OUTPUT)), values_of(model.predict(OUTPUT)))
+
+
 @pytest.mark.parametrize("clean", [False, True])
 def test_a_loaded_model_forecasts_the_same(model_name: str, clean: bool, tmp_path: Path) -> None:
     model = _fitted(model_name, **_own_arguments(model_name))
