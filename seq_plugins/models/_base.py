@@ -5,7 +5,8 @@ import functools
 import inspect
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -56,18 +57,23 @@ from seq_plugins.models._savable_model import SavableModel
 from seq_plugins.models._seasonal_skip import SeasonalSkip, check_season_length
 from seq_plugins.windows import (
     ChunkLengths,
+    SeriesChecks,
     WindowsInferenceDataset,
     WindowsTrainingDataset,
-    check_inference_values,
-    check_training_series,
-    covers_windows,
+    check_one_type,
+    check_series_input,
     load_whole_batches,
+    value_types_of,
 )
 
 # B: batch, L: input chunk length, s: output chunk shift, H: output chunk length, C: target components,
 # P: past covariates, F: future covariates, S: static covariates (flattened), I = C + P + F + S: features of a step
 # (with flags of missing values, 2C + 2P + 2F + S, and F stands for 2F in the head),
 # L': steps after down-sampling, D: features of a state, T: steps with a loss, N: likelihood parameters
+
+
+# prefixes of the arguments of the data sets that a fit has yet to make
+_prefixes_of_fit: ContextVar[Iterator[str] | None] = ContextVar("prefixes_of_fit", default=None)
 
 
 class StepForecasts(NamedTuple):
@@ -506,35 +512,35 @@ class SequenceModel(SavableModel, ABC):
         future_covariates: TimeSeries | Sequence[TimeSeries] | None = None,
         **kwargs: Any,
     ) -> Any:
-        arguments = kwargs | {
-            "series": series,
-            "past_covariates": past_covariates,
-            "future_covariates": future_covariates,
-        }
-        trainer = arguments.get("trainer")
-        precision = self.trainer_params.get("precision") if trainer is None else trainer.precision
-        expected_type = required_type(precision, None if self.model is None else self.model.dtype)
+        named = {"series": series, "past_covariates": past_covariates, "future_covariates": future_covariates}
+        arguments = kwargs | named
         for prefix in ("", "val_"):
-            if arguments.get(f"{prefix}series") is not None:
-                check_training_series(
-                    arguments[f"{prefix}series"],
-                    arguments.get(f"{prefix}past_covariates"),
-                    arguments.get(f"{prefix}future_covariates"),
-                    arguments.get(f"{prefix}sample_weight"),
-                    self._chunk_lengths,
-                    arguments.get("max_samples_per_ts"),
-                    arguments.get("stride", 1),
-                    use_static_covariates=self.considers_static_covariates,
-                    needs_window_weights=self._has_loss_on_every_step and not prefix,
-                    needs_one_dtype=not converts_values(precision),
-                    allow_missing=self._masks_missing_values,
-                    prefix=prefix,
-                )
-                names = (f"{prefix}{name}" for name in ("series", "past_covariates", "future_covariates"))
-                check_type(expected_type, {name: arguments.get(name) for name in names})
-                if not converts_values(precision):  # the validation set's type is that of the training set
-                    expected_type = (series if isinstance(series, TimeSeries) else series[0]).dtype
-        return super()._setup_for_fit_from_dataset(series, past_covariates, future_covariates, **kwargs)
+            for name in ("series", "past_covariates", "future_covariates", "sample_weight"):
+                value = arguments.get(prefix + name)
+                if value is not None and not (name == "sample_weight" and isinstance(value, str)):
+                    check_series_input(prefix + name, value)
+        prefixes = _prefixes_of_fit.set(iter(("", "val_")))
+        try:
+            with self._restored_after(Exception):
+                given, parameters = super()._setup_for_fit_from_dataset(**arguments)
+                self._check_types_to_train_on(parameters)
+        finally:
+            _prefixes_of_fit.reset(prefixes)
+        return given, parameters
+
+    def _check_types_to_train_on(self, parameters: dict[str, Any]) -> None:
+        trainer = parameters["trainer"]
+        precision = self.trainer_params.get("precision") if trainer is None else trainer.precision
+        expected = required_type(precision, None if self.model is None else self.model.dtype)
+        for data_set in (parameters["train_dataset"], parameters["val_dataset"]):
+            if data_set is None:
+                continue
+            types = value_types_of(data_set)
+            if not converts_values(precision):
+                check_one_type(types)
+            check_type(expected, types)
+            if not converts_values(precision):  # the validation set's type is that of the training set
+                expected = next(iter(types))
 
     def _setup_trainer(
         self, trainer: pl.Trainer | None, model: SequenceModule, verbose: bool | None = None, epochs: int = 0
@@ -569,11 +575,9 @@ class SequenceModel(SavableModel, ABC):
         arguments: dict[str, Any] = super()._setup_for_predict(
             *args, trainer=trainer, batch_size=batch_size, dataloader_kwargs=dict(given), **kwargs
         )
-        dataset = arguments["datamodule"].predict_dataset
-        names = ("series", "past_covariates", "future_covariates")
         check_type(
             required_type(arguments["trainer"].precision, arguments["model"].dtype),
-            {name: getattr(dataset, name, None) for name in names},
+            value_types_of(arguments["datamodule"].predict_dataset),
         )
         load_whole_batches(arguments["datamodule"], given, _single_device(arguments["trainer"]))
         if trainer is None and self.fast_prediction and can_predict_plainly(arguments["trainer"], arguments["model"]):
@@ -615,12 +619,7 @@ class SequenceModel(SavableModel, ABC):
             return super()._build_train_dataset(
                 series, past_covariates, future_covariates, sample_weight, max_samples_per_ts, stride
             )
-        # those of a validation set need not be there: its loss is on the last step
-        needs_window_weights = self._has_loss_on_every_step and (
-            sample_weight is None
-            or isinstance(sample_weight, str)
-            or covers_windows(sample_weight, series, self._chunk_lengths, max_samples_per_ts, stride)
-        )
+        prefix = next(_prefixes_of_fit.get() or iter(()), "")
         return WindowsTrainingDataset(
             series=series,
             past_covariates=past_covariates,
@@ -632,7 +631,11 @@ class SequenceModel(SavableModel, ABC):
             max_samples_per_ts=max_samples_per_ts,
             use_static_covariates=self.uses_static_covariates,
             sample_weight=sample_weight,
-            window_weights=needs_window_weights,
+            # the loss of a validation set is on the last step
+            window_weights=self._has_loss_on_every_step and not prefix,
+            checks=SeriesChecks(
+                self.considers_static_covariates, self._masks_missing_values, self._chunk_lengths, prefix
+            ),
         )
 
     def _build_inference_dataset(
@@ -645,7 +648,7 @@ class SequenceModel(SavableModel, ABC):
         bounds: np.ndarray | None = None,
     ) -> Any:
         integer_from(1)("n", n)
-        dataset = WindowsInferenceDataset(
+        return WindowsInferenceDataset(
             series=series,
             past_covariates=past_covariates,
             future_covariates=future_covariates,
@@ -656,9 +659,8 @@ class SequenceModel(SavableModel, ABC):
             output_chunk_length=self.output_chunk_length,
             output_chunk_shift=self.output_chunk_shift,
             use_static_covariates=self.uses_static_covariates,
+            checks=SeriesChecks(self.uses_static_covariates, self._masks_missing_values),
         )
-        check_inference_values(dataset, self._chunk_lengths, allow_missing=self._masks_missing_values)
-        return dataset
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:
         """Export the fitted network to ONNX, for batches of any size.

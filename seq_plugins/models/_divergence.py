@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,11 +115,11 @@ def raise_if_diverged(module: Any, forecasts: torch.Tensor, error: ValueError) -
         ) from error
 
 
-def _largest(series: Iterable[TimeSeries]) -> float:
+def _largest(series: Sequence[TimeSeries]) -> float:
     """Return the largest absolute value; those that are missing, or that no window holds, may be NaN or infinite."""
     return max(
         float(np.max(np.abs(values), initial=0, where=np.isfinite(values)))
-        for values in (each.all_values(copy=False) for each in series)
+        for values in (series[index].all_values(copy=False) for index in range(len(series)))
     )
 
 

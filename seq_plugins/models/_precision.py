@@ -1,11 +1,10 @@
 """Types of values that fit the precision in which a network computes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from darts import TimeSeries
 
 _NUMPY_TYPES: dict[torch.dtype, np.dtype[Any]] = {
     torch.float32: np.dtype(np.float32),
@@ -35,27 +34,24 @@ def required_type(precision: Any, weights_type: torch.dtype | None = None) -> np
     return None if precision is None else np.dtype(np.float32)
 
 
-def check_type(expected: np.dtype[Any] | None, given: Mapping[str, TimeSeries | Sequence[TimeSeries] | None]) -> None:
+def check_type(expected: np.dtype[Any] | None, value_types: Mapping[np.dtype[Any], str]) -> None:
     """Check that all values have the type that the network computes in.
 
     Parameters
     ----------
     expected
         The type; ``None`` for any.
-    given
-        Series by the name of their argument.
+    value_types
+        The types that there are, each with the name of the first series of it.
 
     Raises
     ------
     ValueError
         If values have another type.
     """
-    for name, series in given.items():
-        listed = [series] if isinstance(series, TimeSeries) else series or []
-        for index, item in enumerate(listed):
-            if expected is not None and item.dtype != expected:
-                position = f"[{index}]" if len(listed) > 1 else ""
-                raise ValueError(
-                    f"`{name}{position}` has values of type {item.dtype}, expected {expected}, in which the network "
-                    f"computes. Convert them with `.astype(np.{expected})`."
-                )
+    for value_type, name in value_types.items():
+        if expected is not None and value_type != expected:
+            raise ValueError(
+                f"`{name}` has values of type {value_type}, expected {expected}, in which the network computes. "
+                f"Convert them with `.astype(np.{expected})`."
+            )

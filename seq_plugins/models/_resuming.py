@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from seq_plugins.windows import is_stochastic
+
 logger = logging.getLogger(__name__)
 
 
@@ -81,11 +83,7 @@ def _restore_random_state(trainer: Any, state: dict[str, Any]) -> None:
 def _draws_from_numpy(trainer: Any) -> bool:
     """Return whether samples of a series are drawn anew for every batch, as Darts does for stochastic series."""
     data_module = trainer.datamodule
-    for data_set in (data_module.train_dataset, data_module.val_dataset):
-        for kind in ("series", "past_covariates", "future_covariates", "sample_weight"):
-            if any(not series.is_deterministic for series in getattr(data_set, kind, None) or []):
-                return True
-    return False
+    return is_stochastic(data_module.train_dataset) or is_stochastic(data_module.val_dataset)
 
 
 def _plateau_metrics(trainer: Any) -> dict[int, float]:

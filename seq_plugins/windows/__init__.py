@@ -1,25 +1,22 @@
 """The data path: which windows are cut from the series, and the checks before they are."""
 
-from seq_plugins.windows.checks import (
-    ChunkLengths,
-    check_finite,
-    check_inference_values,
-    check_training_series,
-    covers_windows,
-)
+from seq_plugins.windows.checks import ChunkLengths, SeriesChecks, check_one_type
+from seq_plugins.windows.gathering import is_stochastic, value_types_of
 from seq_plugins.windows.inference import WindowsInferenceDataset, collate_inference
 from seq_plugins.windows.loading import load_whole_batches
+from seq_plugins.windows.sequences import check_series_input
 from seq_plugins.windows.training import WindowsTrainingDataset, collate_training
 
 __all__ = [
     "ChunkLengths",
+    "SeriesChecks",
     "WindowsInferenceDataset",
     "WindowsTrainingDataset",
-    "check_finite",
-    "check_inference_values",
-    "check_training_series",
+    "check_one_type",
+    "check_series_input",
     "collate_inference",
     "collate_training",
-    "covers_windows",
+    "is_stochastic",
     "load_whole_batches",
+    "value_types_of",
 ]

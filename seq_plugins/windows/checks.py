@@ -1,20 +1,20 @@
-"""Checks of series before windows are cut from them, so that bad input fails at the door and not in mid-training."""
+"""Checks of series as they are read, so that bad input fails at the door and not in mid-training."""
 
-from collections.abc import Mapping, Sequence
-from math import ceil
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from darts import TimeSeries
-from darts.utils.data import SequentialTorchInferenceDataset
-from darts.utils.utils import n_steps_between
 
-SeriesInput: TypeAlias = TimeSeries | Sequence[TimeSeries]
+from seq_plugins.windows.alignment import AlignedSeries, Span, have_same_frequency
+from seq_plugins.windows.sequences import name_of
 
 _REMEDY_FOR_NAN = (
     "Fill the gaps first, for example with `darts.utils.missing_values.fill_missing_values`, or make the model with "
     '`missing="mask"`, which trains on what is there'
 )
+_REMEDY_FOR_NAN_IN_WEIGHTS = "Give a weight everywhere; one of 0 leaves a target out"
 _REMEDY_FOR_INFINITY = "Put a number in the place of each"
 
 
@@ -31,311 +31,201 @@ class ChunkLengths(NamedTuple):
         return sum(self)
 
 
-class Span(NamedTuple):
-    """Part of a target series, in positions; `stop` is exclusive and may lie behind the series' end."""
+@dataclass
+class SeriesChecks:
+    """Checks of the series of one data set, made as each is read.
 
-    start: int
-    stop: int
-
-
-def check_training_series(
-    series: SeriesInput,
-    past_covariates: SeriesInput | None,
-    future_covariates: SeriesInput | None,
-    sample_weight: SeriesInput | str | None,
-    chunk_lengths: ChunkLengths,
-    max_samples_per_ts: int | None = None,
-    stride: int = 1,
-    *,
-    use_static_covariates: bool = True,
-    needs_window_weights: bool = False,
-    needs_one_dtype: bool = True,
-    allow_missing: bool = False,
-    prefix: str = "",
-) -> None:
-    """Check that every window of every series can be cut, and that only finite values of one type are in them.
-
-    Parameters
+    Attributes
     ----------
-    series
-        Target series, one or several.
-    past_covariates
-        Past covariates, one for each target series.
-    future_covariates
-        Future covariates, one for each target series.
-    sample_weight
-        Weights, one for each target series; names of built-in weights are accepted unseen.
-    chunk_lengths
-        Lengths of a window's parts.
-    max_samples_per_ts
-        Largest number of windows of a series, the newest ones; all if ``None``.
-    stride
-        Number of time steps from one window to the next.
     use_static_covariates
         Whether the static covariates of the target series are used.
-    needs_window_weights
-        Whether the weights of the input chunk are needed, too.
-    needs_one_dtype
-        Whether all values must be of one type.
     allow_missing
-        Whether targets and covariates may be NaN, unless all targets of a series are.
+        Whether targets and covariates may be NaN; in training, unless all targets of a series are.
+    training_window
+        Lengths of the windows to train on, all of which must be there. ``None`` in prediction, where windows that are
+        not there are Darts' to refuse.
     prefix
         What stands before the arguments' names in errors, such as ``"val_"``.
-
-    Raises
-    ------
-    ValueError
-        If a series is too short, covariates do not reach far enough or lie between the target's time steps, values are
-        NaN, infinite or of another type, all targets of a series are NaN, or series differ in their components or
-        static covariates.
     """
-    targets = _as_list(f"{prefix}series", series)
-    others = {
-        f"{prefix}past_covariates": past_covariates,
-        f"{prefix}future_covariates": future_covariates,
-        f"{prefix}sample_weight": None if isinstance(sample_weight, str) else sample_weight,
-    }
-    lists = {name: _as_list(name, value) for name, value in others.items() if value is not None}
-    _check_alike(f"{prefix}series", targets, use_static_covariates)
-    for name, listed in lists.items():
-        _check_alike(name, listed)
-    if needs_one_dtype:
-        covariates = {name: listed for name, listed in lists.items() if name != f"{prefix}sample_weight"}
-        _check_dtypes({f"{prefix}series": targets} | covariates)
-    if not isinstance(stride, int) or stride < 1:
-        return  # Darts refuses it
-    for index, target in enumerate(targets):
-        name = f"{prefix}series" + _position(index, targets)
-        if len(target) < chunk_lengths.total:
-            raise ValueError(
-                f"`{name}` has {len(target)} time steps, expected at least {chunk_lengths.total}: "
-                f"input_chunk_length={chunk_lengths.input} + output_chunk_shift={chunk_lengths.shift} + "
-                f"output_chunk_length={chunk_lengths.output}. Give a longer series or make the chunks shorter."
-            )
-        inputs, outputs = training_spans(len(target), chunk_lengths, max_samples_per_ts, stride)
-        check_finite(name, target, inputs, outputs, allow_missing=allow_missing)
-        if allow_missing:
-            _check_any_target(name, target, outputs)
-        if use_static_covariates:
-            _check_static_covariates(name, target)
-        needs = (inputs,), (inputs, outputs), (inputs, outputs) if needs_window_weights else (outputs,)
-        for other_name, needed in zip(others, needs, strict=True):
-            listed = lists.get(other_name, [])
-            if len(listed) != len(targets):  # another number of series is Darts' to refuse
-                continue
-            other_name += _position(index, targets)
-            _check_reach(other_name, listed[index], name, target, Span(needed[0].start, needed[-1].stop))
-            spans = [_shifted(span, listed[index], target) for span in needed]
-            if other_name.startswith(f"{prefix}sample_weight"):
-                check_finite(
-                    other_name, listed[index], *spans, remedy="Give a weight everywhere; one of 0 leaves a target out"
-                )
+
+    use_static_covariates: bool = True
+    allow_missing: bool = False
+    training_window: ChunkLengths | None = None
+    prefix: str = ""
+    _first: dict[str, AlignedSeries] = field(default_factory=dict)
+
+    def check(self, aligned: AlignedSeries) -> None:
+        """Check a series.
+
+        Raises
+        ------
+        ValueError
+            If values that windows need are infinite, or NaN where they may not be. In training, also if a series is too
+            short, covariates or weights do not reach far enough or lie between the target's time steps, all targets of
+            a series are NaN, or series differ in their components or static covariates.
+        """
+        is_target = aligned.argument == "series"
+        if self.training_window is not None:
+            first = self._first.setdefault(aligned.argument, aligned)
+            _check_components(aligned, first)
+            if is_target:
+                if self.use_static_covariates:
+                    _check_static_shape(aligned, first)
+                self._check_length(aligned.name, aligned.series)
             else:
-                check_finite(other_name, listed[index], *spans, allow_missing=allow_missing)
+                _check_reach(aligned)
+        if aligned.argument == "sample_weight":
+            _check_finite(aligned, remedy=_REMEDY_FOR_NAN_IN_WEIGHTS)
+        else:
+            _check_finite(aligned, self.allow_missing)
+        if is_target:
+            if self.training_window is not None and self.allow_missing:
+                _check_any_target(aligned)
+            if self.use_static_covariates:
+                _check_static_values(aligned)
+
+    def check_lengths(self, targets: Sequence[TimeSeries]) -> None:
+        """Check that target series are long enough for one window to train on.
+
+        Raises
+        ------
+        ValueError
+            If one of them is not.
+        """
+        for index in range(len(targets)):
+            self._check_length(self.prefix + name_of("series", index if len(targets) > 1 else None), targets[index])
+
+    def _check_length(self, name: str, target: TimeSeries) -> None:
+        window = self.training_window
+        if window is not None and len(target) < window.total:
+            raise ValueError(
+                f"`{name}` has {len(target)} time steps, expected at least {window.total}: "
+                f"input_chunk_length={window.input} + output_chunk_shift={window.shift} + "
+                f"output_chunk_length={window.output}. Give a longer series or make the chunks shorter."
+            )
 
 
-def check_inference_values(
-    dataset: SequentialTorchInferenceDataset, chunk_lengths: ChunkLengths, *, allow_missing: bool = False
-) -> None:
-    """Check that the values from which forecasts are made are finite.
+def check_one_type(value_types: Mapping[np.dtype[Any], str]) -> None:
+    """Check that all values are of the type of the first target series.
 
     Parameters
     ----------
-    dataset
-        Darts' data set for the forecasts.
-    chunk_lengths
-        Lengths of a window's parts.
-    allow_missing
-        Whether values may be NaN, those of static covariates aside.
+    value_types
+        The types, each with the name of the first series of it; that of the first target series comes first.
 
     Raises
     ------
     ValueError
-        If a value is infinite, or NaN where it may not be.
+        If there are several types.
     """
-    n_beyond = max(dataset.n - chunk_lengths.output, 0)
-    for index, target in enumerate(dataset.series):
-        position = _position(index, dataset.series)
-        first_end, last_end = (len(target), len(target)) if dataset.bounds is None else dataset.bounds[index]
-        inputs = Span(first_end - chunk_lengths.input, last_end)
-        outputs = Span(
-            first_end + chunk_lengths.shift, last_end + chunk_lengths.shift + chunk_lengths.output + n_beyond
+    for other in list(value_types)[1:]:
+        expected = next(iter(value_types))
+        raise ValueError(
+            f"`{value_types[other]}` has values of type {other}, expected {expected} as in the target series. Convert "
+            f"one of them, such as with `.astype(np.{expected})`."
         )
-        check_finite(f"series{position}", target, inputs, allow_missing=allow_missing)
-        if dataset.use_static_covariates:
-            _check_static_covariates(f"series{position}", target)
-        for name, others, spans in (
-            ("past_covariates", dataset.past_covariates, [Span(inputs.start, inputs.stop + n_beyond)]),
-            ("future_covariates", dataset.future_covariates, [inputs, outputs]),
-        ):
-            if others is not None and _same_axis(others[index], target):
-                shifted = (_shifted(span, others[index], target) for span in spans)
-                check_finite(f"{name}{position}", others[index], *shifted, allow_missing=allow_missing)
 
 
-def covers_windows(
-    weights: Sequence[TimeSeries],
-    series: Sequence[TimeSeries],
-    chunk_lengths: ChunkLengths,
-    max_samples_per_ts: int | None = None,
-    stride: int = 1,
-) -> bool:
-    """Return whether `weights` reach over the input chunks of all windows of `series`, too."""
-    for weight, target in zip(weights, series, strict=True):
-        inputs, outputs = training_spans(len(target), chunk_lengths, max_samples_per_ts, stride)
-        reached = _shifted(Span(inputs.start, outputs.stop), weight, target)
-        if reached.start < 0 or reached.stop > len(weight):
-            return False
-    return True
-
-
-def training_spans(
-    length: int, chunk_lengths: ChunkLengths, max_samples_per_ts: int | None, stride: int
-) -> tuple[Span, Span]:
-    """Return the parts of a target series of `length` steps that are in input and in output chunks of its windows."""
-    n_windows = ceil((length - chunk_lengths.total + 1) / stride)
-    if max_samples_per_ts is not None:
-        n_windows = min(n_windows, max(max_samples_per_ts, 1))
-    first = length - chunk_lengths.total - (n_windows - 1) * stride  # windows count from the end
-    return (
-        Span(first, length - chunk_lengths.shift - chunk_lengths.output),
-        Span(first + chunk_lengths.input + chunk_lengths.shift, length),
-    )
-
-
-def check_finite(
-    name: str, series: TimeSeries, *spans: Span, allow_missing: bool = False, remedy: str = _REMEDY_FOR_NAN
-) -> None:
-    """Check that no value of `series` is NaN or infinite.
-
-    Parameters
-    ----------
-    name
-        Name of the argument, for the error.
-    series
-        Series to look at.
-    *spans
-        Parts of the series to look at; all of it if there are none. What lies outside the series is passed over.
-    allow_missing
-        Whether values may be NaN.
-    remedy
-        What to do about NaN, for the error.
-
-    Raises
-    ------
-    ValueError
-        If a value is infinite, or NaN where it may not be.
-    """
+def _check_finite(aligned: AlignedSeries, allow_missing: bool = False, remedy: str = _REMEDY_FOR_NAN) -> None:
+    """Check what is needed of the series, and what of it lies in the series."""
+    if aligned.offset is None:
+        return
+    series = aligned.series
     values = series.all_values(copy=False)
-    for start, stop in spans or (Span(0, len(series)),):
-        start = max(start, 0)
-        part = values[start : max(stop, 0)]
+    for start, stop in _joined(aligned.needed):
+        start = max(start + aligned.offset, 0)
+        part = values[start : max(stop + aligned.offset, 0)]
         bad = np.isinf(part) if allow_missing else ~np.isfinite(part)
         if bad.any():
             step, component, sample = np.argwhere(bad)[0]
             is_nan = np.isnan(values[start + step, component, sample])
             raise ValueError(
-                f"`{name}` holds {'NaN' if is_nan else 'an infinite value'} at "
+                f"`{aligned.name}` holds {'NaN' if is_nan else 'an infinite value'} at "
                 f"{series.time_index[start + step]} in component '{series.components[component]}' "
                 f"({int(bad.sum())} such values in all). {remedy if is_nan else _REMEDY_FOR_INFINITY}."
             )
 
 
-def _check_any_target(name: str, target: TimeSeries, outputs: Span) -> None:
-    if np.isnan(target.all_values(copy=False)[outputs.start : outputs.stop]).all():
-        first, last = (target.time_index[position] for position in (outputs.start, outputs.stop - 1))
+def _joined(spans: Sequence[Span]) -> Iterator[Span]:
+    """Return the spans, in their order, with those that meet made one."""
+    start, stop = spans[0]
+    for span in spans[1:]:
+        if span.start > stop:
+            yield Span(start, stop)
+            start = span.start
+        stop = span.stop
+    yield Span(start, stop)
+
+
+def _check_any_target(aligned: AlignedSeries) -> None:
+    outputs = aligned.needed[-1]
+    if np.isnan(aligned.series.all_values(copy=False)[outputs.start : outputs.stop]).all():
+        first, last = aligned.target.time_index[[outputs.start, outputs.stop - 1]]
         raise ValueError(
-            f"`{name}` holds nothing but NaN from {first} to {last}, expected at least one value to forecast there. "
-            "Give a series with values there, or leave it out."
+            f"`{aligned.name}` holds nothing but NaN from {first} to {last}, expected at least one value to forecast "
+            "there. Give a series with values there, or leave it out."
         )
 
 
-def _check_reach(name: str, covariates: TimeSeries, target_name: str, target: TimeSeries, needed: Span) -> None:
-    if len(covariates) == 0:
-        raise ValueError(f"`{name}` has no time steps, expected those of `{target_name}`. Give longer covariates.")
-    if not _same_axis(covariates, target):
-        raise ValueError(
-            f"`{name}` has a time axis of frequency {covariates.freq!r}, expected {target.freq!r} as in "
-            f"`{target_name}`. Resample one of them."
-        )
-    reached = _shifted(needed, covariates, target)
-    if covariates.start_time() + (reached.start - needed.start) * target.freq != target.start_time():
-        raise ValueError(
-            f"`{name}` has time steps such as {covariates.start_time()}, expected those of `{target_name}`, such as "
-            f"{target.start_time()}. Shift or resample one of them."
-        )
-    if reached.start >= 0 and reached.stop <= len(covariates):
+def _check_reach(aligned: AlignedSeries) -> None:
+    """Check that covariates or weights have values for all windows of their target series."""
+    name, series, target = aligned.name, aligned.series, aligned.target
+    if aligned.reaches:
         return
-    first, last = (target.start_time() + position * target.freq for position in (needed.start, needed.stop - 1))
+    if len(series) == 0:
+        raise ValueError(
+            f"`{name}` has no time steps, expected those of `{aligned.target_name}`. Give longer covariates."
+        )
+    if not have_same_frequency(series, target):
+        raise ValueError(
+            f"`{name}` has a time axis of frequency {series.freq!r}, expected {target.freq!r} as in "
+            f"`{aligned.target_name}`. Resample one of them."
+        )
+    start, target_start = series.start_time(), target.start_time()
+    if aligned.offset is None and max(start, target_start) <= min(series.end_time(), target.end_time()):
+        raise ValueError(
+            f"`{name}` has time steps such as {start}, expected those of `{aligned.target_name}`, such as "
+            f"{target_start}. Shift or resample one of them."
+        )
+    needed = aligned.whole_span
+    first, last = target.time_index[[needed.start, needed.stop - 1]]
     raise ValueError(
-        f"`{name}` reaches from {covariates.start_time()} to {covariates.end_time()}, expected at least from {first} "
-        f"to {last}, so that every window of `{target_name}` has its values. Give longer covariates or a shorter "
-        "target."
+        f"`{name}` reaches from {start} to {series.end_time()}, expected at least from {first} to {last}, so that "
+        f"every window of `{aligned.target_name}` has its values. Give longer covariates or a shorter target."
     )
 
 
-def _check_alike(name: str, series: Sequence[TimeSeries], use_static_covariates: bool = False) -> None:
-    """Check that all series have as many components, and static covariates of the same shape, as the first."""
-    for index, item in enumerate(series):
-        if item.n_components != series[0].n_components:
-            raise ValueError(
-                f"`{name}[{index}]` has {item.n_components} components, expected {series[0].n_components} as in "
-                f"`{name}[0]`. Give all series the same components."
-            )
-        shapes = [
-            None if each.static_covariates is None else each.static_covariates.shape for each in (item, series[0])
-        ]
-        if use_static_covariates and shapes[0] != shapes[1]:
-            raise ValueError(
-                f"`{name}[{index}]` has static covariates of shape {shapes[0]}, expected {shapes[1]} as in "
-                f"`{name}[0]`. Give them to all series or to none, or make the model with "
-                "`use_static_covariates=False`."
-            )
-
-
-def _check_dtypes(lists: Mapping[str, Sequence[TimeSeries]]) -> None:
-    """Check that all values are of the type of the first target series."""
-    expected = next(iter(lists.values()))[0].dtype
-    for name, series in lists.items():
-        for index, item in enumerate(series):
-            if item.dtype != expected:
-                raise ValueError(
-                    f"`{name}{_position(index, series)}` has values of type {item.dtype}, expected {expected} as in "
-                    f"the target series. Convert one of them, such as with `.astype(np.{expected})`."
-                )
-
-
-def _check_static_covariates(name: str, target: TimeSeries) -> None:
-    frame = target.static_covariates
-    numbers = None if frame is None else frame.select_dtypes("number")
-    if numbers is not None and not np.isfinite(numbers.to_numpy()).all():
-        column = numbers.columns[~np.isfinite(numbers.to_numpy()).all(axis=0)][0]
-        raise ValueError(f"The static covariates of `{name}` hold NaN or infinity in column '{column}'. Fill it first.")
-
-
-def _same_axis(series: TimeSeries, other: TimeSeries) -> bool:
-    return bool(series.freq == other.freq) and series.has_datetime_index == other.has_datetime_index
-
-
-def _shifted(span: Span, series: TimeSeries, target: TimeSeries) -> Span:
-    """Translate positions in `target` into positions in `series`."""
-    offset = n_steps_between(end=target.start_time(), start=series.start_time(), freq=target.freq)
-    return Span(span.start + offset, span.stop + offset)
-
-
-def _position(index: int, series: Sequence[TimeSeries]) -> str:
-    return f"[{index}]" if len(series) > 1 else ""
-
-
-def _as_list(name: str, series: Any) -> Sequence[TimeSeries]:
-    listed = [series] if isinstance(series, TimeSeries) else series
-    if not isinstance(listed, Sequence) or not listed or not all(isinstance(item, TimeSeries) for item in listed):
-        got = type(series).__name__
-        if isinstance(listed, list | tuple):
-            got = " and ".join(sorted({type(item).__name__ for item in listed})) or "nothing"
-            got = f"a {type(series).__name__} of {got}"
+def _check_components(aligned: AlignedSeries, first: AlignedSeries) -> None:
+    if aligned.series.n_components != first.series.n_components:
         raise ValueError(
-            f"Expected `{name}` to be a Darts TimeSeries or a list of them, got {got}. Tables become series with "
-            "`TimeSeries.from_dataframe`."
+            f"`{aligned.name}` has {aligned.series.n_components} components, expected {first.series.n_components} as "
+            f"in `{first.name}`. Give all series the same components."
         )
-    return listed
+
+
+def _check_static_shape(aligned: AlignedSeries, first: AlignedSeries) -> None:
+    shape, expected = (
+        None if each.series.static_covariates is None else each.series.static_covariates.shape
+        for each in (aligned, first)
+    )
+    if shape != expected:
+        raise ValueError(
+            f"`{aligned.name}` has static covariates of shape {shape}, expected {expected} as in `{first.name}`. Give "
+            "them to all series or to none, or make the model with `use_static_covariates=False`."
+        )
+
+
+def _check_static_values(aligned: AlignedSeries) -> None:
+    frame = aligned.series.static_covariates
+    if frame is None:
+        return
+    values = aligned.series.static_covariates_values(copy=False)
+    if values.dtype.kind == "f" and np.isfinite(values).all():
+        return
+    numbers = frame.select_dtypes("number")  # takes long: only where something else may be among them
+    is_finite = np.isfinite(numbers.to_numpy()).all(axis=0)
+    if not is_finite.all():
+        column = numbers.columns[~is_finite][0]
+        raise ValueError(
+            f"The static covariates of `{aligned.name}` hold NaN or infinity in column '{column}'. Fill it first."
+        )

@@ -1,7 +1,8 @@
 """Whole batches of windows, gathered by index from values that are kept once.
 
-The values of one kind (targets, past covariates, ...) of all series stand one after another in one tensor. A window is
-named by its series and by the time step of the target series at which it starts; nothing is kept for each window.
+A data set reads each of its series once. Of the values of one kind (targets, past covariates, ...), those that windows
+need stand one after another in one tensor, or stay where they are if they are too many. A window is named by its series
+and by the time step of the target series at which it starts; nothing is kept for each window.
 """
 
 from abc import ABC, abstractmethod
@@ -13,53 +14,38 @@ import torch
 from darts import TimeSeries
 from torch.utils.dlpack import from_dlpack
 
+from seq_plugins.windows.alignment import AlignedSeries, Span, find_offset
+from seq_plugins.windows.checks import SeriesChecks
+from seq_plugins.windows.sequences import is_held, name_of, read_series
+
 # B: batch, N: target series, T: time steps of all series of a kind together, C: components, S: static covariates,
 # W: time steps of a field, T': places in T steps at which W steps can start
 
+MOST_BYTES_TO_COPY = 2**28
+"""Most bytes of one kind of values that are copied into one tensor.
+
+Batches are gathered from it several times as fast as from single series, and 256 MiB are there on any machine that
+trains. More may not fit beside the series themselves.
+"""
+
 _TENSOR_DTYPES = {np.dtype(dtype) for dtype in (np.float16, np.float32, np.float64)}
 
+Fields = Mapping[str, Sequence[range]]
+"""Time steps of each field of a batch, counted from the window's start; several ranges are joined."""
 
-class Kind(NamedTuple):
-    """Values of one kind, and what of them is in a window.
 
-    Attributes
-    ----------
-    series
-        One series for each target series.
-    fields
-        Time steps of each field of a batch, counted from the window's start. Several ranges are joined.
-    """
+class FieldSpec(NamedTuple):
+    """Values of one kind, one series for each target series, and the fields that come from them."""
 
     series: Sequence[TimeSeries]
-    fields: Mapping[str, Sequence[range]]
-
-    @property
-    def steps(self) -> range:
-        """All time steps from the first to the last that a window needs."""
-        parts = [part for field in self.fields.values() for part in field]
-        return range(min(part.start for part in parts), max(part.stop for part in parts))
+    fields: Fields
 
 
 class Starts(NamedTuple):
-    """Time steps of each target series at which its oldest and its newest window start, `(N,)` both."""
+    """Time steps of a target series at which its oldest and its newest window start."""
 
-    oldest: np.ndarray
-    newest: np.ndarray
-
-
-class Alignment(NamedTuple):
-    """How the series of a kind lie beside their target series.
-
-    Attributes
-    ----------
-    offsets
-        Position in each series of its target's first time step, `(N,)`; negative if the series starts later.
-    reaches
-        Whether each series has values for all windows of its target, `(N,)`.
-    """
-
-    offsets: np.ndarray
-    reaches: np.ndarray
+    oldest: int
+    newest: int
 
 
 class Gatherer:
@@ -68,28 +54,32 @@ class Gatherer:
     Parameters
     ----------
     kinds
-        The kinds of values, joined.
+        The kinds of values.
     static_covariates
         Static covariates of all series, `(N, C or 1, S)`, if there are any.
     """
 
-    def __init__(self, kinds: Sequence["JoinedKind"], static_covariates: torch.Tensor | None) -> None:
+    def __init__(
+        self, kinds: Sequence["StackedSeries | SeparateSeries"], static_covariates: torch.Tensor | None
+    ) -> None:
         self._kinds = kinds
         self._static_covariates = static_covariates
 
     @property
-    def n_bytes(self) -> int:
-        """Memory that the values take."""
-        tensors = [kind.values for kind in self._kinds]
-        if self._static_covariates is not None:
-            tensors.append(self._static_covariates)
+    def n_bytes(self) -> float:
+        """Memory that the tensors take; infinity if some of the values are in none."""
+        tensors = [] if self._static_covariates is None else [self._static_covariates]
+        for kind in self._kinds:
+            if isinstance(kind, SeparateSeries):
+                return float("inf")
+            tensors.append(kind.values)
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def to(self, device: torch.device) -> "Gatherer":
         """Return what gathers the same on another device."""
         static_covariates = self._static_covariates
         return Gatherer(
-            [JoinedKind(kind.values.to(device), kind.first_rows, kind.kind) for kind in self._kinds],
+            [kind.to(device) for kind in self._kinds],
             None if static_covariates is None else static_covariates.to(device),
         )
 
@@ -104,7 +94,7 @@ class Gatherer:
         return fields
 
 
-class JoinedKind:
+class StackedSeries:
     """The values of one kind in one tensor, with a view of it for each field of a batch.
 
     Parameters
@@ -113,36 +103,82 @@ class JoinedKind:
         Values of the distinct series, one after another, `(T, C)`.
     first_rows
         Row of `values` that belongs to the first step of each target series, `(N,)`; it need not be one of its own.
-    kind
+    fields
         The fields; all of their windows must lie in their series.
     """
 
-    def __init__(self, values: torch.Tensor, first_rows: np.ndarray, kind: Kind) -> None:
-        self.values, self.first_rows, self.kind = values, first_rows, kind
-        first_step = kind.steps.start
+    def __init__(self, values: torch.Tensor, first_rows: np.ndarray, fields: Fields) -> None:
+        self.values, self._first_rows, self._fields = values, first_rows, fields
+        first_step = min(part.start for parts in fields.values() for part in parts)
         self._rows_of_first_steps = first_rows + first_step
         self._views = {
             name: [_windows(values[part.start - first_step :], len(part)) for part in parts]
-            for name, parts in kind.fields.items()
+            for name, parts in fields.items()
         }
+
+    def to(self, device: torch.device) -> "StackedSeries":
+        """Return the same on another device."""
+        return StackedSeries(self.values.to(device), self._first_rows, self._fields)
 
     def gather_into(self, fields: dict[str, torch.Tensor], series: np.ndarray, starts: np.ndarray) -> None:
         """Add the fields of this kind, each `(B, W, C)`."""
         rows = torch.from_numpy(self._rows_of_first_steps[series] + starts).to(self.values.device)
         for name, views in self._views.items():
-            parts = [view.index_select(0, rows) for view in views]
-            fields[name] = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            fields[name] = _concatenate([view.index_select(0, rows) for view in views])
+
+
+class SeparateSeries:
+    """The values of one kind where the series have them.
+
+    Parameters
+    ----------
+    arrays
+        Values of each series, `(time, C, 1)`.
+    offsets
+        Position in each of its target's first time step, `(N,)`.
+    fields
+        The fields; all of their windows must lie in their series.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray], offsets: np.ndarray, fields: Fields) -> None:
+        self._arrays, self._offsets, self._fields = arrays, offsets, fields
+
+    def to(self, device: torch.device) -> "SeparateSeries":
+        """Return the same: the values stay."""
+        return self
+
+    def gather_into(self, fields: dict[str, torch.Tensor], series: np.ndarray, starts: np.ndarray) -> None:
+        """Add the fields of this kind, each `(B, W, C)`."""
+        windows = list(zip(series.tolist(), (self._offsets[series] + starts).tolist(), strict=True))
+        for name, parts in self._fields.items():
+            fields[name] = _concatenate(
+                [
+                    torch.from_numpy(
+                        np.stack(
+                            [self._arrays[index][row + part.start : row + part.stop, :, 0] for index, row in windows]
+                        )
+                    )
+                    for part in parts
+                ]
+            )
 
 
 class BatchedWindows(ABC):
     """Mixin, to stand before a data set of Darts: whole batches in place of lists of samples.
 
     Samples are still taken one by one, and from Darts' data set, where the values of the series don't fit into one
-    tensor, where they are drawn anew for each sample (stochastic series), and where Darts would refuse a window.
+    tensor, where they are drawn anew for each sample (stochastic series), where Darts would refuse a window, and where
+    series are read anew at each access and their windows need more than :data:`MOST_BYTES_TO_COPY`.
     """
 
     hand_over_batches: bool = False
     """Whether a data loader is given whole batches. To be set only together with a collate function that takes them."""
+
+    value_types: dict[np.dtype[Any], str]
+    """Types of the values of targets and covariates, each with the name of the first series of it."""
+
+    is_stochastic: bool
+    """Whether values of a series are drawn anew for each sample."""
 
     series: Sequence[TimeSeries]
     uses_static_covariates_covariates: bool
@@ -170,113 +206,183 @@ class BatchedWindows(ABC):
         bool
             Whether batches are gathered on the device.
         """
-        if self._gatherer is None or self._gatherer.n_bytes > most_bytes:
+        if self._gatherer is None or self._gatherer.n_bytes == float("inf") or self._gatherer.n_bytes > most_bytes:
             return False
         self._gatherer = self._gatherer.to(device)
         return True
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_gatherer": None}  # its values are those of the series, which go along anyway
+        # its values are those of the series, which go along anyway
+        return self.__dict__ | {"_gatherer": None, "_gathers": self._gatherer is not None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        gathers = state.pop("_gathers")
         self.__dict__.update(state)
-        self._gatherer = self._make_gatherer()
+        if gathers:
+            self._read()
 
     @abstractmethod
-    def _kinds(self) -> dict[str, Kind]:
-        """Return the kinds of values, by name; the targets are one."""
+    def _field_specs(self) -> dict[str, FieldSpec]:
+        """Return the kinds of values by the name of their argument; the targets are the first."""
 
     @abstractmethod
-    def _starts(self) -> Starts:
-        """Return where windows start; before its first step if a series is too short for one."""
+    def _starts(self, index: int, length: int) -> Starts:
+        """Return where windows of a series of that length start; before its first step if it is too short for one."""
 
     @abstractmethod
     def _gather_batch(self, gatherer: Gatherer, indices: np.ndarray) -> Any:
         """Return the batch of the samples with these indices, `(B,)`."""
 
-    def _prepare(self) -> None:
-        """Find the values of all windows. To be called at the end of the constructor."""
-        starts = self._starts()
-        self._alignments = {name: _align(kind, self.series, starts) for name, kind in self._kinds().items()}
-        self._all_reach = all(alignment.reaches.all() for alignment in self._alignments.values())
-        self._gatherer = self._make_gatherer()
+    def _read(self, checks: SeriesChecks | None = None) -> None:
+        """Read every series once, and keep what batches are gathered from; to be called by the constructor."""
+        specs, prefix, n_series = self._field_specs(), "" if checks is None else checks.prefix, len(self.series)
+        parts = {name: [part for field in spec.fields.values() for part in field] for name, spec in specs.items()}
+        kept = {name: _KeptValues(spec) for name, spec in specs.items()}
+        static_covariates: list[np.ndarray | None] = []
+        self._lengths = np.zeros(n_series, dtype=np.int64)
+        self._offsets = {name: np.zeros(n_series, dtype=np.int64) for name in specs}
+        self._reaches = {name: np.ones(n_series, dtype=bool) for name in specs}
+        self._widths: dict[str, int] = {}
+        self.value_types, self.is_stochastic = {}, False
+        for index in range(n_series):
+            target = read_series(f"{prefix}series", self.series, index)
+            self._lengths[index] = len(target)
+            starts = self._starts(index, len(target))
+            for name, spec in specs.items():
+                series = target if name == "series" else read_series(prefix + name, spec.series, index)
+                aligned = AlignedSeries(
+                    prefix,
+                    name,
+                    index if n_series > 1 else None,
+                    series,
+                    target,
+                    find_offset(series, target),
+                    [Span(starts.oldest + part.start, starts.newest + part.stop) for part in parts[name]],
+                )
+                if checks is not None:
+                    checks.check(aligned)
+                if name != "sample_weight" and series.dtype not in self.value_types:
+                    self.value_types[series.dtype] = aligned.name
+                self.is_stochastic = self.is_stochastic or not series.is_deterministic
+                self._widths.setdefault(name, series.n_components)
+                self._offsets[name][index] = aligned.offset or 0
+                self._reaches[name][index] = aligned.reaches
+                kept[name].add(aligned)
+            if self.uses_static_covariates_covariates:
+                static_covariates.append(target.static_covariates_values(copy=False))
+        self._all_reach = all(reaches.all() for reaches in self._reaches.values())
+        self._gatherer = self._make_gatherer(list(kept.values()), static_covariates)
 
-    def _make_gatherer(self) -> Gatherer | None:
+    def _make_gatherer(
+        self, kept: Sequence["_KeptValues"], static_covariates: Sequence[np.ndarray | None]
+    ) -> Gatherer | None:
         """Return what gathers batches, or ``None`` where samples have to be taken one by one."""
-        if not self._all_reach:
+        kinds = []
+        for values in kept:
+            kind = values.put_together()
+            if kind is None:
+                return None
+            kinds.append(kind)
+        if not static_covariates:
+            return Gatherer(kinds, None)
+        stacked = _stack(static_covariates)
+        return None if stacked is None else Gatherer(kinds, stacked)
+
+
+def value_types_of(data_set: Any) -> dict[np.dtype[Any], str]:
+    """Return the types of a data set's targets and covariates, each with the name of the first series of it."""
+    if isinstance(data_set, BatchedWindows):
+        return data_set.value_types
+    types: dict[np.dtype[Any], str] = {}
+    for name in ("series", "past_covariates", "future_covariates"):
+        listed = getattr(data_set, name, None) or []
+        for index, series in enumerate(listed):
+            types.setdefault(series.dtype, name_of(name, index if len(listed) > 1 else None))
+    return types
+
+
+def is_stochastic(data_set: Any) -> bool:
+    """Return whether values of a series are drawn anew for each sample of a data set."""
+    if isinstance(data_set, BatchedWindows):
+        return data_set.is_stochastic
+    names = ("series", "past_covariates", "future_covariates", "sample_weight")
+    return any(not series.is_deterministic for name in names for series in getattr(data_set, name, None) or [])
+
+
+class _KeptValues:
+    """What windows need of the values of one kind, kept series by series.
+
+    A series that is held in a list keeps its array alive; of others, the needed part is copied.
+    """
+
+    def __init__(self, spec: FieldSpec) -> None:
+        self._fields = spec.fields
+        self._copies = not is_held(spec.series)
+        self._n_bytes_of_copies = 0
+        self._arrays: list[np.ndarray] = []
+        self._spans: list[Span] = []  # which part of each is needed
+        self._offsets: list[int] = []
+        self._fits = all(part for parts in spec.fields.values() for part in parts)
+
+    def add(self, aligned: AlignedSeries) -> None:
+        """Take the values of the next series."""
+        if not self._fits:
+            return
+        array = aligned.series.all_values(copy=False)
+        first = self._arrays[0] if self._arrays else array
+        self._fits = (
+            aligned.reaches
+            and array.dtype in _TENSOR_DTYPES
+            and array.dtype == first.dtype
+            and array.shape[1:] == (first.shape[1], 1)
+        )
+        if self._fits:
+            span, offset = aligned.whole_span.shifted(aligned.offset or 0), aligned.offset or 0
+            if self._copies:
+                array, offset, span = (
+                    array[span.start : span.stop].copy(),
+                    offset - span.start,
+                    span.shifted(-span.start),
+                )
+                self._n_bytes_of_copies += array.nbytes
+                self._fits = self._n_bytes_of_copies <= MOST_BYTES_TO_COPY
+            self._arrays.append(array)
+            self._spans.append(span)
+            self._offsets.append(offset)
+        if not self._fits:
+            self._arrays.clear()
+
+    def put_together(self) -> StackedSeries | SeparateSeries | None:
+        """Return the values, in one tensor if they are few enough, or ``None`` if they don't fit into any."""
+        if not self._fits:
             return None
-        joined = []
-        for name, kind in self._kinds().items():
-            values = _join(kind, self._alignments[name].offsets)
-            if values is None:
-                return None
-            joined.append(values)
-        static_covariates = None
-        if self.uses_static_covariates_covariates:
-            static_covariates = _stack_static_covariates(self.series)
-            if static_covariates is None:
-                return None
-        return Gatherer(joined, static_covariates)
-
-
-def _align(kind: Kind, targets: Sequence[TimeSeries], starts: Starts) -> Alignment:
-    offsets = [_offset(target, series) for target, series in zip(targets, kind.series, strict=True)]
-    matches = np.array([offset is not None for offset in offsets])
-    positions = np.array([offset or 0 for offset in offsets], dtype=np.int64)
-    lengths = np.array([len(series) for series in kind.series])
-    steps = kind.steps
-    return Alignment(
-        positions,
-        matches & (positions + starts.oldest + steps.start >= 0) & (positions + starts.newest + steps.stop <= lengths),
-    )
-
-
-def _offset(target: TimeSeries, series: TimeSeries) -> int | None:
-    """Return the position in `series` of the target's first time; ``None`` if their time axes don't meet."""
-    if series is target:
-        return 0
-    if series.freq != target.freq:
-        return None
-    start, other_start = target.start_time(), series.start_time()
-    if start == other_start:
-        return 0
-    if start > other_start:
-        return _position(series, start)
-    position = _position(target, other_start)
-    return None if position is None else -position
-
-
-def _position(series: TimeSeries, time: Any) -> int | None:
-    times = series.time_index
-    position = int(times.searchsorted(time))
-    return position if position < len(times) and times[position] == time else None
-
-
-def _join(kind: Kind, offsets: np.ndarray) -> JoinedKind | None:
-    """Put the values of all series into one tensor, with no copy of a single one; ``None`` if they don't fit."""
-    arrays = [series.all_values(copy=False) for series in kind.series]  # each (T, C, samples)
-    dtype, n_components = arrays[0].dtype, arrays[0].shape[1]
-    if (
-        dtype not in _TENSOR_DTYPES
-        or any(array.dtype != dtype or array.shape[1:] != (n_components, 1) for array in arrays)
-        or not all(part for parts in kind.fields.values() for part in parts)
-    ):
-        return None
-    # covariates are often the same for all series: values that lie at the same place are taken once
-    row_of: dict[Any, int] = {}
-    first_rows, distinct, n_rows = np.empty(len(arrays), dtype=np.int64), [], 0
-    for index, array in enumerate(arrays):
-        memory = (array.__array_interface__["data"][0], array.shape, array.strides)
-        if memory not in row_of:
-            row_of[memory] = n_rows
-            n_rows += len(array)
-            distinct.append(array[:, :, 0])
-        first_rows[index] = row_of[memory]
-    if len(distinct) == 1:
-        (values,) = distinct
-    else:  # one row after another, however the series' own values lie
-        values = np.concatenate(distinct, out=np.empty((n_rows, n_components), dtype))
-    return JoinedKind(_as_tensor(values), first_rows + offsets, kind)
+        # covariates are often the same for all series: values that lie at the same place are taken once. All arrays are
+        # alive, so none can have taken another's place
+        keys = [(array.__array_interface__["data"][0], array.shape, array.strides) for array in self._arrays]
+        arrays = dict(zip(keys, self._arrays, strict=True))
+        spans: dict[Any, Span] = {}
+        for key, span in zip(keys, self._spans, strict=True):
+            spans[key] = span.joined(spans.get(key, span))
+        n_rows, first_rows = 0, {}
+        for key, (start, stop) in spans.items():
+            first_rows[key] = n_rows - start
+            n_rows += stop - start
+        offsets = np.array(self._offsets, dtype=np.int64)
+        n_components, dtype = self._arrays[0].shape[1], self._arrays[0].dtype
+        if len(arrays) > 1 and n_rows * n_components * dtype.itemsize > MOST_BYTES_TO_COPY:
+            return SeparateSeries(self._arrays, offsets, self._fields)
+        self._arrays.clear()
+        if len(arrays) == 1:
+            ((start, stop),) = spans.values()
+            values = arrays[keys[0]][start:stop, :, 0]
+        else:  # one row after another, however the series' own values lie
+            values = np.empty((n_rows, n_components), dtype)
+            for key, (start, stop) in spans.items():
+                row = first_rows[key]
+                values[row + start : row + stop] = arrays.pop(key)[start:stop, :, 0]
+        return StackedSeries(
+            _as_tensor(values), offsets + np.array([first_rows[key] for key in keys], dtype=np.int64), self._fields
+        )
 
 
 def _as_tensor(values: np.ndarray) -> torch.Tensor:
@@ -298,12 +404,17 @@ def _windows(values: torch.Tensor, length: int) -> torch.Tensor:
     return values.unfold(0, length, 1).transpose(1, 2)
 
 
-def _stack_static_covariates(targets: Sequence[TimeSeries]) -> torch.Tensor | None:
+def _concatenate(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _stack(static_covariates: Sequence[np.ndarray | None]) -> torch.Tensor | None:
     """Return the static covariates of all series, `(N, C or 1, S)`; ``None`` if they differ in shape or type."""
-    arrays = [target.static_covariates_values(copy=False) for target in targets]
-    shape, dtype = arrays[0].shape, arrays[0].dtype
-    if dtype not in _TENSOR_DTYPES or any(
-        array is None or array.shape != shape or array.dtype != dtype for array in arrays
+    first = static_covariates[0]
+    if (
+        first is None
+        or first.dtype not in _TENSOR_DTYPES
+        or any(array is None or array.shape != first.shape or array.dtype != first.dtype for array in static_covariates)
     ):
         return None
-    return torch.from_numpy(np.stack(arrays))
+    return torch.from_numpy(np.stack(static_covariates))  # type: ignore[arg-type]

@@ -14,7 +14,8 @@ from darts.utils.data.torch_datasets.utils import (
     _batch_collate_fn_predict,
 )
 
-from seq_plugins.windows.gathering import BatchedWindows, Gatherer, Kind, Starts
+from seq_plugins.windows.checks import SeriesChecks
+from seq_plugins.windows.gathering import BatchedWindows, FieldSpec, Gatherer, Starts
 
 # B: batch, N: target series
 
@@ -23,7 +24,7 @@ class WindowsInferenceDataset(BatchedWindows, SequentialTorchInferenceDataset):
     """Darts' data set to forecast from, which also hands over whole batches.
 
     Samples and their order are those of :class:`darts.utils.data.SequentialTorchInferenceDataset`, whose arguments
-    these are too.
+    these are too, `checks` aside.
 
     Parameters
     ----------
@@ -48,6 +49,13 @@ class WindowsInferenceDataset(BatchedWindows, SequentialTorchInferenceDataset):
         Number of time steps between input and output.
     use_static_covariates
         Whether samples hold the static covariates of their series.
+    checks
+        Checks of the series, if they are not checked yet.
+
+    Raises
+    ------
+    ValueError
+        If a check fails.
     """
 
     def __init__(
@@ -62,6 +70,7 @@ class WindowsInferenceDataset(BatchedWindows, SequentialTorchInferenceDataset):
         output_chunk_length: int = 1,
         output_chunk_shift: int = 0,
         use_static_covariates: bool = True,
+        checks: SeriesChecks | None = None,
     ) -> None:
         super().__init__(
             series=series,
@@ -75,38 +84,33 @@ class WindowsInferenceDataset(BatchedWindows, SequentialTorchInferenceDataset):
             output_chunk_shift=output_chunk_shift,
             use_static_covariates=use_static_covariates,
         )
-        self._ends = self._input_ends()
         self._stops = np.arange(1, len(self.series) + 1) if self.bounds is None else self.cum_lengths
-        self._prepare()
+        self._read(checks)
 
-    def _input_ends(self) -> np.ndarray:
-        """Return where the first and the last input of each series end, exclusive, `(N, 2)`."""
-        if self.bounds is None:
-            return np.array([[len(target)] * 2 for target in self.series], dtype=np.int64)
-        return np.asarray(self.bounds, dtype=np.int64)
-
-    def _kinds(self) -> dict[str, Kind]:
+    def _field_specs(self) -> dict[str, FieldSpec]:
         length, shift, horizon = self.input_chunk_length, self.output_chunk_shift, self.output_chunk_length
         inputs = range(length)
-        kinds = {"series": Kind(self.series, {"past_target": [inputs]})}
+        specs = {"series": FieldSpec(self.series, {"past_target": [inputs]})}
         if self.past_covariates is not None:
             fields = {"past_covariates": [inputs]}
             if self.n > horizon:
                 fields["future_past_covariates"] = [range(length, length + self.n - horizon)]
-            kinds["past_covariates"] = Kind(self.past_covariates, fields)
+            specs["past_covariates"] = FieldSpec(self.past_covariates, fields)
         if self.future_covariates is not None:
             outputs = range(length + shift, length + shift + max(self.n, horizon))
             fields = {"historic_future_covariates": [inputs], "future_covariates": [outputs]}
-            kinds["future_covariates"] = Kind(self.future_covariates, fields)
-        return kinds
+            specs["future_covariates"] = FieldSpec(self.future_covariates, fields)
+        return specs
 
-    def _starts(self) -> Starts:
-        return Starts(*(self._ends.T - self.input_chunk_length))
+    def _starts(self, index: int, length: int) -> Starts:
+        ends = (length, length) if self.bounds is None else self.bounds[index].tolist()
+        return Starts(*(end - self.input_chunk_length for end in ends))
 
     def _gather_batch(self, gatherer: Gatherer, indices: np.ndarray) -> TorchInferenceBatch:
         series = np.searchsorted(self._stops, indices, side="right")
         # counted from the last window of each series
-        ends = self._ends[series, 1] - (self._stops[series] - 1 - indices) * self.stride
+        last_ends = self._lengths if self.bounds is None else self.bounds[:, 1]
+        ends = last_ends[series] - (self._stops[series] - 1 - indices) * self.stride
         schemas, times = self._describe_forecasts(series, ends + self.output_chunk_shift)
         fields = gatherer.gather(series, ends - self.input_chunk_length)
         return TorchInferenceBatch(**fields, series_schema=schemas, pred_time=times)
@@ -119,7 +123,7 @@ class WindowsInferenceDataset(BatchedWindows, SequentialTorchInferenceDataset):
         times: list[Any] = []
         edges = [0, *(np.flatnonzero(np.diff(series)) + 1).tolist(), len(series)]
         for start, stop in pairwise(edges):  # windows of one series
-            target = self.series[series[start]]
+            target = self.series[int(series[start])]
             schema = target.schema(copy=False)
             # historical forecasts change the schema of a series' first window: no two windows share one
             schemas += [schema.copy() for _ in range(stop - start)]

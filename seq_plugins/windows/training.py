@@ -1,5 +1,7 @@
 """Training windows: Darts' samples, whole batches at a time."""
 
+from typing import Any
+
 import numpy as np
 from darts.typing import TimeSeriesLike
 from darts.utils.data import SequentialTorchTrainingDataset
@@ -8,8 +10,10 @@ from darts.utils.data.torch_datasets.utils import (
     TorchTrainingSample,
     _batch_collate_fn_train,
 )
+from darts.utils.ts_utils import series2seq
 
-from seq_plugins.windows.gathering import BatchedWindows, Gatherer, Kind, Starts
+from seq_plugins.windows.checks import SeriesChecks
+from seq_plugins.windows.gathering import BatchedWindows, FieldSpec, Gatherer, Starts
 
 # B: batch, N: target series, C: target components, L: input chunk length, H: output chunk length
 
@@ -18,7 +22,7 @@ class WindowsTrainingDataset(BatchedWindows, SequentialTorchTrainingDataset):
     """Darts' training data set, which also hands over whole batches and the sample weights of whole windows.
 
     Samples and their order are those of :class:`darts.utils.data.SequentialTorchTrainingDataset`, whose arguments these
-    are too, `window_weights` aside.
+    are too, the last two aside.
 
     Parameters
     ----------
@@ -46,11 +50,14 @@ class WindowsTrainingDataset(BatchedWindows, SequentialTorchTrainingDataset):
         Whether the weights of a sample are those of all its time steps, `(L + H, C or 1)`, and not of the output only,
         `(H, C or 1)`. A weight belongs to the time of its target, and a loss on every step of the input has targets in
         the input too.
+    checks
+        Checks of the series, if they are not checked yet.
 
     Raises
     ------
     ValueError
-        If `window_weights` is set and a weight series does not cover the windows of its target series.
+        If `window_weights` is set and a weight series does not cover the windows of its target series, or if a check
+        fails.
     """
 
     def __init__(
@@ -66,25 +73,31 @@ class WindowsTrainingDataset(BatchedWindows, SequentialTorchTrainingDataset):
         use_static_covariates: bool = True,
         sample_weight: TimeSeriesLike | str | None = None,
         window_weights: bool = False,
+        checks: SeriesChecks | None = None,
     ) -> None:
-        super().__init__(
-            series=series,
-            past_covariates=past_covariates,
-            future_covariates=future_covariates,
-            input_chunk_length=input_chunk_length,
-            output_chunk_length=output_chunk_length,
-            output_chunk_shift=output_chunk_shift,
-            stride=stride,
-            max_samples_per_ts=max_samples_per_ts,
-            use_static_covariates=use_static_covariates,
-            sample_weight=sample_weight,
-        )
+        try:
+            super().__init__(
+                series=series,
+                past_covariates=past_covariates,
+                future_covariates=future_covariates,
+                input_chunk_length=input_chunk_length,
+                output_chunk_length=output_chunk_length,
+                output_chunk_shift=output_chunk_shift,
+                stride=stride,
+                max_samples_per_ts=max_samples_per_ts,
+                use_static_covariates=use_static_covariates,
+                sample_weight=sample_weight,
+            )
+        except ValueError:
+            if checks is not None:  # they say more about series of which none is long enough
+                checks.check_lengths(series2seq(series))
+            raise
         self._has_window_weights = window_weights and self.sample_weight is not None
         self._window_length = self.shift + self.output_chunk_length
-        self._lengths = np.array([len(target) for target in self.series], dtype=np.int64)
-        # the smallest length of which a window can be cut is shorter than a window if the input's length varies
-        self._n_windows = np.maximum(-(-(self._lengths - self.size_of_both_chunks + 1) // self.stride), 1)
-        self._prepare()
+        self._read(checks)
+        self._n_windows = self._count_windows(self._lengths)
+        if self._widths.get("sample_weight", 1) not in (1, self._widths["series"]):
+            self._gatherer = None  # Darts refuses such weights
         if self._has_window_weights:
             self._check_window_weights()
 
@@ -92,37 +105,36 @@ class WindowsTrainingDataset(BatchedWindows, SequentialTorchTrainingDataset):
         sample: TorchTrainingSample = super().__getitem__(index)
         if self._has_window_weights:
             (series_index,), (start,) = self._locate(np.array([index]))
-            start += self._alignments["sample_weight"].offsets[series_index]
+            start += self._offsets["sample_weight"][series_index]
             values = self.sample_weight[series_index].random_component_values(copy=False)
             window = values[start : start + self._window_length]
             sample.sample_weight = np.concatenate([window[: self.input_chunk_length], window[self.shift :]])
         return sample
 
-    def _kinds(self) -> dict[str, Kind]:
+    def _field_specs(self) -> dict[str, FieldSpec]:
         inputs, outputs = range(self.input_chunk_length), range(self.shift, self._window_length)
-        kinds = {"series": Kind(self.series, {"past_target": [inputs], "future_target": [outputs]})}
+        specs = {"series": FieldSpec(self.series, {"past_target": [inputs], "future_target": [outputs]})}
         if self.past_covariates is not None:
-            kinds["past_covariates"] = Kind(self.past_covariates, {"past_covariates": [inputs]})
+            specs["past_covariates"] = FieldSpec(self.past_covariates, {"past_covariates": [inputs]})
         if self.future_covariates is not None:
             fields = {"historic_future_covariates": [inputs], "future_covariates": [outputs]}
-            kinds["future_covariates"] = Kind(self.future_covariates, fields)
+            specs["future_covariates"] = FieldSpec(self.future_covariates, fields)
         if self.sample_weight is not None:
             steps = [outputs]
             if self._has_window_weights:
                 steps = [inputs, outputs] if outputs.start > inputs.stop else [range(outputs.stop)]
-            kinds["sample_weight"] = Kind(self.sample_weight, {"sample_weight": steps})
-        return kinds
+            specs["sample_weight"] = FieldSpec(self.sample_weight, {"sample_weight": steps})
+        return specs
 
-    def _starts(self) -> Starts:
-        newest = self._lengths - self._window_length
-        return Starts(newest - (np.minimum(self._n_windows, self.max_samples_per_ts) - 1) * self.stride, newest)
+    def _starts(self, index: int, length: int) -> Starts:
+        newest = length - self._window_length
+        n_windows = max(min(self._count_windows(length), self.max_samples_per_ts), 1)
+        return Starts(newest - (n_windows - 1) * self.stride, newest)
 
-    def _make_gatherer(self) -> Gatherer | None:
-        if self.sample_weight is not None:
-            n_components = self.sample_weight[0].n_components
-            if n_components not in (1, self.series[0].n_components):
-                return None  # Darts refuses such weights
-        return super()._make_gatherer()
+    def _count_windows(self, lengths: Any) -> Any:
+        """Return how many windows can be cut from series of these lengths, at least 1."""
+        # the smallest length of which a window can be cut is shorter than a window if the input's length varies
+        return np.maximum(-(-(lengths - self.size_of_both_chunks + 1) // self.stride), 1)
 
     def _locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the series of each sample, and where in it the window starts, counted from its end: `(B,)` both."""
@@ -134,9 +146,9 @@ class WindowsTrainingDataset(BatchedWindows, SequentialTorchTrainingDataset):
         return TorchTrainingBatch(**gatherer.gather(*self._locate(indices)))
 
     def _check_window_weights(self) -> None:
-        oldest = self._starts().oldest
-        for index in np.flatnonzero(~self._alignments["sample_weight"].reaches).tolist():
-            target, weight, first = self.series[index], self.sample_weight[index], oldest[index]
+        for index in np.flatnonzero(~self._reaches["sample_weight"]).tolist():
+            target, weight = self.series[index], self.sample_weight[index]
+            first = self._starts(index, len(target)).oldest
             if first < 0 or weight.freq != target.freq:
                 continue  # Darts refuses such series itself
             first_time = target.time_index[first]

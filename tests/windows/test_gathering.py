@@ -56,11 +56,13 @@ def test_values_of_a_single_series_are_not_copied() -> None:
 def test_values_of_many_series_are_copied_once(n_series: int, n_covariates: int, n_copies: int) -> None:
     targets = [make_series(20_000, seed=seed) for seed in range(n_series)]
     covariates = [make_series(20_000, seed=seed) for seed in range(n_covariates)] * (n_series // n_covariates)
+    arguments: dict[str, Any] = {"series": targets, "past_covariates": covariates, "input_chunk_length": 100}
+    bounds = np.array([[100, 20_000]] * n_series)
     tracemalloc.start()
     try:
         datasets = [
-            WindowsTrainingDataset(series=targets, past_covariates=covariates, input_chunk_length=100),
-            WindowsInferenceDataset(series=targets, past_covariates=covariates, input_chunk_length=100),
+            WindowsTrainingDataset(**arguments),
+            WindowsInferenceDataset(bounds=bounds, stride=1, **arguments),
         ]
         peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -80,7 +80,7 @@ def test_values_moved_to_a_device_are_gathered_there() -> None:
 
 def test_values_that_leave_too_little_memory_stay_where_they_are() -> None:
     data_set = _data_set()
-    n_bytes = 4 * (20 + 30 + 40) + 4 * 2 * 2  # both series, the covariates once, and the static covariates
+    n_bytes = 4 * (20 + 30 + 30) + 4 * 2 * 2  # both series, what they need of the one covariates, and the static ones
     assert not data_set.gather_on(torch.device("meta"), most_bytes=n_bytes - 1)
     data_set.hand_over_batches = True
     np.testing.assert_array_equal(data_set.__getitems__([0]).past_target[0], data_set[0].past_target)
