@@ -49,6 +49,13 @@ def _off_by_a_day() -> None:
     _fit(make_series(freq="2D"), past_covariates=TimeSeries.from_times_and_values(off, np.ones((60, 1), "float32")))
 
 
+def _encode_nan() -> None:
+    def every_tenth_missing(times: pd.DatetimeIndex) -> np.ndarray:
+        return np.where(times.day % 10 == 0, np.nan, 1.0)
+
+    make_model(MODEL, add_encoders={"custom": {"past": [every_tenth_missing]}}).fit(make_series())
+
+
 def _predict_without_known_future() -> None:
     model = make_model(MODEL).fit(make_series(), future_covariates=make_series(60))
     model.predict(OUTPUT, make_series(), future_covariates=make_series(41))
@@ -102,6 +109,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "too short": lambda: _fit(make_series(INPUT)),
     "NaN": lambda: _fit(_with_value(np.nan)),
     "infinity": lambda: _fit(_with_value(np.inf)),
+    "NaN made by an encoder": _encode_nan,
     "nothing but NaN": lambda: make_model(MODEL, missing="mask").fit(make_series() * np.nan),
     "static NaN": lambda: _fit(_described(np.nan)),
     "type": lambda: _fit(past_covariates=make_series(dtype=np.float64)),

@@ -528,6 +528,11 @@ class SequenceModel(SavableModel, ABC):
             _prefixes_of_fit.reset(prefixes)
         return given, parameters
 
+    @property
+    def _encoded(self) -> list[str]:
+        """Names of the covariates' components that `add_encoders` makes."""
+        return [] if self.encoders is None else [name for names in self.encoders.components for name in names]
+
     def _check_types_to_train_on(self, parameters: dict[str, Any]) -> None:
         trainer = parameters["trainer"]
         precision = self.trainer_params.get("precision") if trainer is None else trainer.precision
@@ -634,7 +639,11 @@ class SequenceModel(SavableModel, ABC):
             # the loss of a validation set is on the last step
             window_weights=self._has_loss_on_every_step and not prefix,
             checks=SeriesChecks(
-                self.considers_static_covariates, self._masks_missing_values, self._chunk_lengths, prefix
+                self.considers_static_covariates,
+                self._masks_missing_values,
+                self._chunk_lengths,
+                prefix,
+                self._encoded,
             ),
         )
 
@@ -659,7 +668,7 @@ class SequenceModel(SavableModel, ABC):
             output_chunk_length=self.output_chunk_length,
             output_chunk_shift=self.output_chunk_shift,
             use_static_covariates=self.uses_static_covariates,
-            checks=SeriesChecks(self.uses_static_covariates, self._masks_missing_values),
+            checks=SeriesChecks(self.uses_static_covariates, self._masks_missing_values, encoded=self._encoded),
         )
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:

@@ -1,6 +1,6 @@
 """Checks of series as they are read, so that bad input fails at the door and not in mid-training."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,6 +16,9 @@ _REMEDY_FOR_NAN = (
 )
 _REMEDY_FOR_NAN_IN_WEIGHTS = "Give a weight everywhere; one of 0 leaves a target out"
 _REMEDY_FOR_INFINITY = "Put a number in the place of each"
+_REMEDY_FOR_ENCODINGS = (
+    "`add_encoders` made it: change that encoder, or its transformer, so that it gives a number at every time step"
+)
 
 
 class ChunkLengths(NamedTuple):
@@ -46,12 +49,15 @@ class SeriesChecks:
         not there are Darts' to refuse.
     prefix
         What stands before the arguments' names in errors, such as ``"val_"``.
+    encoded
+        Names of the covariates' components that `add_encoders` made, for the error.
     """
 
     use_static_covariates: bool = True
     allow_missing: bool = False
     training_window: ChunkLengths | None = None
     prefix: str = ""
+    encoded: Collection[str] = ()
     _first: dict[str, AlignedSeries] = field(default_factory=dict)
 
     def check(self, aligned: AlignedSeries) -> None:
@@ -77,7 +83,7 @@ class SeriesChecks:
         if aligned.argument == "sample_weight":
             _check_finite(aligned, remedy=_REMEDY_FOR_NAN_IN_WEIGHTS)
         else:
-            _check_finite(aligned, self.allow_missing)
+            _check_finite(aligned, self.allow_missing, encoded=self.encoded)
         if is_target:
             if self.training_window is not None and self.allow_missing:
                 _check_any_target(aligned)
@@ -126,7 +132,12 @@ def check_one_type(value_types: Mapping[np.dtype[Any], str]) -> None:
         )
 
 
-def _check_finite(aligned: AlignedSeries, allow_missing: bool = False, remedy: str = _REMEDY_FOR_NAN) -> None:
+def _check_finite(
+    aligned: AlignedSeries,
+    allow_missing: bool = False,
+    remedy: str = _REMEDY_FOR_NAN,
+    encoded: Collection[str] = (),
+) -> None:
     """Check what is needed of the series, and what of it lies in the series."""
     if aligned.offset is None:
         return
@@ -139,10 +150,14 @@ def _check_finite(aligned: AlignedSeries, allow_missing: bool = False, remedy: s
         if bad.any():
             step, component, sample = np.argwhere(bad)[0]
             is_nan = np.isnan(values[start + step, component, sample])
+            if series.components[component] in encoded:
+                remedy = _REMEDY_FOR_ENCODINGS
+            elif not is_nan:
+                remedy = _REMEDY_FOR_INFINITY
             raise ValueError(
                 f"`{aligned.name}` holds {'NaN' if is_nan else 'an infinite value'} at "
                 f"{series.time_index[start + step]} in component '{series.components[component]}' "
-                f"({int(bad.sum())} such values in all). {remedy if is_nan else _REMEDY_FOR_INFINITY}."
+                f"({int(bad.sum())} such values in all). {remedy}."
             )
 
 
