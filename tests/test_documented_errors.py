@@ -114,6 +114,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "static NaN": lambda: _fit(_described(np.nan)),
     "type": lambda: _fit(past_covariates=make_series(dtype=np.float64)),
     "no series": lambda: _fit([1.0]),
+    "number of series": lambda: _fit([make_series()] * 2, past_covariates=make_series()),
     "components": lambda: _fit([make_series(), make_series(components=2)]),
     "static shapes": lambda: _fit([_described(1.0), make_series()]),
     "reach": lambda: _fit(past_covariates=make_series(20)),

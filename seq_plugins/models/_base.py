@@ -60,6 +60,7 @@ from seq_plugins.windows import (
     SeriesChecks,
     WindowsInferenceDataset,
     WindowsTrainingDataset,
+    check_number_of_series,
     check_one_type,
     check_series_input,
     load_whole_batches,
@@ -515,10 +516,15 @@ class SequenceModel(SavableModel, ABC):
         named = {"series": series, "past_covariates": past_covariates, "future_covariates": future_covariates}
         arguments = kwargs | named
         for prefix in ("", "val_"):
-            for name in ("series", "past_covariates", "future_covariates", "sample_weight"):
-                value = arguments.get(prefix + name)
-                if value is not None and not (name == "sample_weight" and isinstance(value, str)):
-                    check_series_input(prefix + name, value)
+            targets = arguments.get(f"{prefix}series")
+            if targets is None:
+                continue
+            check_series_input(f"{prefix}series", targets)
+            for name in (f"{prefix}past_covariates", f"{prefix}future_covariates", f"{prefix}sample_weight"):
+                value = arguments.get(name)
+                if value is not None and not (name.endswith("sample_weight") and isinstance(value, str)):
+                    check_series_input(name, value)
+                    check_number_of_series(name, value, f"{prefix}series", targets)
         prefixes = _prefixes_of_fit.set(iter(("", "val_")))
         try:
             with self._restored_after(Exception):

@@ -4,7 +4,7 @@ from seq_plugins.windows.checks import ChunkLengths, SeriesChecks, check_one_typ
 from seq_plugins.windows.gathering import is_stochastic, value_types_of
 from seq_plugins.windows.inference import WindowsInferenceDataset, collate_inference
 from seq_plugins.windows.loading import load_whole_batches
-from seq_plugins.windows.sequences import check_series_input
+from seq_plugins.windows.sequences import check_number_of_series, check_series_input
 from seq_plugins.windows.training import WindowsTrainingDataset, collate_training
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "SeriesChecks",
     "WindowsInferenceDataset",
     "WindowsTrainingDataset",
+    "check_number_of_series",
     "check_one_type",
     "check_series_input",
     "collate_inference",

@@ -33,6 +33,33 @@ def check_series_input(name: str, given: Any) -> None:
         raise ValueError(_describe_wrong_type(name, given))
 
 
+def check_number_of_series(name: str, given: SeriesInput, target_name: str, targets: SeriesInput) -> None:
+    """Check that there are as many series as targets.
+
+    Parameters
+    ----------
+    name
+        Name of the argument, for the error.
+    given
+        Covariates or weights.
+    target_name
+        Name of the argument of the target series.
+    targets
+        The target series.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer.
+    """
+    number, expected = (1 if isinstance(series, TimeSeries) else len(series) for series in (given, targets))
+    if number != expected:
+        raise ValueError(
+            f"`{name}` holds {number} series, expected {expected}, one for each of `{target_name}`, in the same order. "
+            "Give a list as long; the same series may stand in it several times."
+        )
+
+
 def read_series(name: str, series: Sequence[TimeSeries], index: int) -> TimeSeries:
     """Return the series at a position.
 

@@ -193,6 +193,24 @@ def test_series_that_differ_in_components_or_static_covariates_are_told(model_na
     make_model(model_name, use_static_covariates=False).fit([described, make_series()])
 
 
+@pytest.mark.parametrize("prefix", ["", "val_"])
+@pytest.mark.parametrize("n_given", [1, 3])
+@pytest.mark.parametrize("argument", ["past_covariates", "future_covariates", "sample_weight"])
+def test_another_number_of_covariates_or_weights_than_of_series_is_told(
+    model_name: str, argument: str, n_given: int, prefix: str
+) -> None:
+    others = make_series(60, seed=1).map(np.abs)
+    given: dict[str, Any] = {argument: [others] * 2, "val_series": [make_series()] * 2, f"val_{argument}": [others] * 2}
+    expected = f"`{prefix}{argument}` holds {n_given} series, expected 2, one for each of `{prefix}series`"
+    # with encoders, too, of which Darts makes as many as there are targets
+    for encoders in (None, {"cyclic": {"past": ["month"], "future": ["month"]}}):
+        model = make_model(model_name, add_encoders=encoders)
+        with pytest.raises(ValueError, match=expected):
+            model.fit([make_series()] * 2, **given | {f"{prefix}{argument}": [others] * n_given})
+    with pytest.raises(ValueError, match=f"`{argument}` holds 2 series, expected 1"):
+        model.fit(make_series(), **{argument: [others] * 2})
+
+
 def test_values_of_another_type_are_told(model_name: str) -> None:
     covariates = make_series(seed=1, dtype=np.float64)
     with pytest.raises(ValueError, match="`past_covariates` has values of type float64, expected float32"):
