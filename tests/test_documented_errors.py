@@ -107,6 +107,8 @@ def _load_data_from_an_empty_folder() -> None:
 
 CASES: dict[str, Callable[[], Any]] = {
     "too short": lambda: _fit(make_series(INPUT)),
+    "no history": lambda: make_model("SimpleRNNModel", missing="mask").fit(make_series()).predict(3, make_series()[:0]),
+    "too short for a backtest": lambda: make_model("SimpleRNNModel").backtest(make_series(INPUT)),
     "NaN": lambda: _fit(_with_value(np.nan)),
     "infinity": lambda: _fit(_with_value(np.inf)),
     "NaN made by an encoder": _encode_nan,

@@ -490,8 +490,15 @@ class SequenceModel(SavableModel, ABC):
         return True
 
     @property
+    def min_input_chunk_length(self) -> int:
+        """Number of past time steps that a forecast needs: 1 where the oldest of a window may be missing."""
+        return 1 if self._masks_missing_values else self.input_chunk_length
+
+    @property
     def _chunk_lengths(self) -> ChunkLengths:
-        return ChunkLengths(self.input_chunk_length, self.output_chunk_shift, self.output_chunk_length)
+        return ChunkLengths(
+            self.input_chunk_length, self.output_chunk_shift, self.output_chunk_length, self.min_input_chunk_length
+        )
 
     @property
     def _masks_missing_values(self) -> bool:
@@ -533,6 +540,11 @@ class SequenceModel(SavableModel, ABC):
         finally:
             _prefixes_of_fit.reset(prefixes)
         return given, parameters
+
+    def _checks(self, **arguments: Any) -> SeriesChecks:
+        return SeriesChecks(
+            self._chunk_lengths, allow_missing=self._masks_missing_values, encoded=self._encoded, **arguments
+        )
 
     @property
     def _encoded(self) -> list[str]:
@@ -610,6 +622,20 @@ class SequenceModel(SavableModel, ABC):
             self.fast_prediction = fast_prediction
         return batch_size
 
+    def historical_forecasts(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().historical_forecasts(*args, **kwargs)
+        except ValueError as error:
+            if str(error).startswith("Cannot build any dataset") and not self._masks_missing_values:
+                raise ValueError(
+                    f'{error} Give longer series, or make the model with `missing="mask"`, which takes the oldest '
+                    "steps of a short history for missing."
+                ) from error
+            raise
+
+    # a decorator would hide from mypy that it is a method
+    functools.update_wrapper(historical_forecasts, SavableModel.historical_forecasts)
+
     def _predict(self, trainer: Any, *args: Any, values_only: bool = False, **kwargs: Any) -> Any:
         if values_only or not isinstance(trainer, PlainPredictor):
             return super()._predict(trainer, *args, values_only=values_only, **kwargs)
@@ -635,7 +661,7 @@ class SequenceModel(SavableModel, ABC):
             series=series,
             past_covariates=past_covariates,
             future_covariates=future_covariates,
-            input_chunk_length=self.input_chunk_length,
+            input_chunk_length=(self.min_input_chunk_length, self.input_chunk_length),
             output_chunk_length=self.output_chunk_length,
             output_chunk_shift=self.output_chunk_shift,
             stride=stride,
@@ -644,13 +670,7 @@ class SequenceModel(SavableModel, ABC):
             sample_weight=sample_weight,
             # the loss of a validation set is on the last step
             window_weights=self._has_loss_on_every_step and not prefix,
-            checks=SeriesChecks(
-                self.considers_static_covariates,
-                self._masks_missing_values,
-                self._chunk_lengths,
-                prefix,
-                self._encoded,
-            ),
+            checks=self._checks(prefix=prefix, use_static_covariates=self.considers_static_covariates),
         )
 
     def _build_inference_dataset(
@@ -670,11 +690,11 @@ class SequenceModel(SavableModel, ABC):
             n=n,
             stride=stride,
             bounds=bounds,
-            input_chunk_length=self.input_chunk_length,
+            input_chunk_length=(self.min_input_chunk_length, self.input_chunk_length),
             output_chunk_length=self.output_chunk_length,
             output_chunk_shift=self.output_chunk_shift,
             use_static_covariates=self.uses_static_covariates,
-            checks=SeriesChecks(self.uses_static_covariates, self._masks_missing_values, encoded=self._encoded),
+            checks=self._checks(in_training=False, use_static_covariates=self.uses_static_covariates),
         )
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:

@@ -54,6 +54,8 @@ SHARED_PARAMETERS = {
             `torch_metrics` are of the time steps at which all components are there, and
             `use_reversible_instance_norm` takes its statistics from the values that are there. Where forecasts are to
             be made from series with missing values, train on such: a flag that was never set has learnt nothing.
+            Series may be shorter than a window, whose oldest steps are missing values then: one time step is enough to
+            forecast from, and ``1 + output_chunk_shift + output_chunk_length`` to train on.
             Infinite values, NaN in static covariates or sample weights, and series without any target are refused all
             the same.
         **kwargs

@@ -44,6 +44,8 @@ class AlignedSeries(NamedTuple):
     needed
         Parts that windows need, in positions of the target, one for each field of a window, in
         their order.
+    n_steps_before
+        Number of steps before the target's first one at which its oldest window begins, if it may.
     """
 
     prefix: str
@@ -53,6 +55,7 @@ class AlignedSeries(NamedTuple):
     target: TimeSeries
     offset: int | None
     needed: Sequence[Span]
+    n_steps_before: int = 0
 
     @property
     def name(self) -> str:

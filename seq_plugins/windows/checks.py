@@ -15,6 +15,9 @@ _REMEDY_FOR_NAN = (
     '`missing="mask"`, which trains on what is there'
 )
 _REMEDY_FOR_NAN_IN_WEIGHTS = "Give a weight everywhere; one of 0 leaves a target out"
+_REMEDY_FOR_SHORT_HISTORIES = (
+    'make the model with `missing="mask"`, which takes the oldest steps of a short history for missing'
+)
 _REMEDY_FOR_INFINITY = "Put a number in the place of each"
 _REMEDY_FOR_ENCODINGS = (
     "`add_encoders` made it: change that encoder, or its transformer, so that it gives a number at every time step"
@@ -22,16 +25,17 @@ _REMEDY_FOR_ENCODINGS = (
 
 
 class ChunkLengths(NamedTuple):
-    """Lengths of a window's parts, in time steps."""
+    """Lengths of a window's parts, in time steps; of its input, `min_input` must be there."""
 
     input: int
     shift: int
     output: int
+    min_input: int
 
     @property
-    def total(self) -> int:
-        """Length of a whole window."""
-        return sum(self)
+    def shortest(self) -> int:
+        """Length of the shortest series of which a window can be cut."""
+        return self.min_input + self.shift + self.output
 
 
 @dataclass
@@ -40,22 +44,24 @@ class SeriesChecks:
 
     Attributes
     ----------
+    window
+        Lengths of a window's parts.
+    in_training
+        Whether the windows are to train on. In prediction, covariates that don't reach far enough are Darts' to refuse.
     use_static_covariates
         Whether the static covariates of the target series are used.
     allow_missing
         Whether targets and covariates may be NaN; in training, unless all targets of a series are.
-    training_window
-        Lengths of the windows to train on, all of which must be there. ``None`` in prediction, where windows that are
-        not there are Darts' to refuse.
     prefix
         What stands before the arguments' names in errors, such as ``"val_"``.
     encoded
         Names of the covariates' components that `add_encoders` made, for the error.
     """
 
+    window: ChunkLengths
+    in_training: bool = True
     use_static_covariates: bool = True
     allow_missing: bool = False
-    training_window: ChunkLengths | None = None
     prefix: str = ""
     encoded: Collection[str] = ()
     _first: dict[str, AlignedSeries] = field(default_factory=dict)
@@ -66,32 +72,32 @@ class SeriesChecks:
         Raises
         ------
         ValueError
-            If values that windows need are infinite, or NaN where they may not be. In training, also if a series is too
-            short, covariates or weights do not reach far enough or lie between the target's time steps, all targets of
-            a series are NaN, or series differ in their components or static covariates.
+            If a target series is too short, or values that windows need are infinite, or NaN where they may not be. In
+            training, also if covariates or weights do not reach far enough or lie between the target's time steps, all
+            targets of a series are NaN, or series differ in their components or static covariates.
         """
         is_target = aligned.argument == "series"
-        if self.training_window is not None:
+        if is_target:
+            self._check_length(aligned.name, aligned.series)
+        if self.in_training:
             first = self._first.setdefault(aligned.argument, aligned)
             _check_components(aligned, first)
-            if is_target:
-                if self.use_static_covariates:
-                    _check_static_shape(aligned, first)
-                self._check_length(aligned.name, aligned.series)
-            else:
+            if not is_target:
                 _check_reach(aligned)
+            elif self.use_static_covariates:
+                _check_static_shape(aligned, first)
         if aligned.argument == "sample_weight":
             _check_finite(aligned, remedy=_REMEDY_FOR_NAN_IN_WEIGHTS)
         else:
             _check_finite(aligned, self.allow_missing, encoded=self.encoded)
         if is_target:
-            if self.training_window is not None and self.allow_missing:
+            if self.in_training and self.allow_missing:
                 _check_any_target(aligned)
             if self.use_static_covariates:
                 _check_static_values(aligned)
 
     def check_lengths(self, targets: Sequence[TimeSeries]) -> None:
-        """Check that target series are long enough for one window to train on.
+        """Check that target series are long enough for one window.
 
         Raises
         ------
@@ -102,13 +108,22 @@ class SeriesChecks:
             self._check_length(self.prefix + name_of("series", index if len(targets) > 1 else None), targets[index])
 
     def _check_length(self, name: str, target: TimeSeries) -> None:
-        window = self.training_window
-        if window is not None and len(target) < window.total:
-            raise ValueError(
-                f"`{name}` has {len(target)} time steps, expected at least {window.total}: "
-                f"input_chunk_length={window.input} + output_chunk_shift={window.shift} + "
-                f"output_chunk_length={window.output}. Give a longer series or make the chunks shorter."
-            )
+        window = self.window
+        needed = window.shortest if self.in_training else window.min_input
+        if len(target) >= needed:
+            return
+        parts = "one step of input" if window.min_input < window.input else f"input_chunk_length={window.input}"
+        remedies = ["Give a longer series"]
+        if self.in_training:
+            parts += f" + output_chunk_shift={window.shift} + output_chunk_length={window.output}"
+            remedies.append("make the chunks shorter")
+        if window.min_input == window.input > 1:
+            remedies.append(_REMEDY_FOR_SHORT_HISTORIES)
+        elif not self.in_training:
+            remedies = ["Give one time step with a missing value, the one before the forecast, for no history at all"]
+        raise ValueError(
+            f"`{name}` has {len(target)} time steps, expected at least {needed}: {parts}. {' or '.join(remedies)}."
+        )
 
 
 def check_one_type(value_types: Mapping[np.dtype[Any], str]) -> None:

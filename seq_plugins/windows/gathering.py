@@ -64,6 +64,7 @@ class Gatherer:
     ) -> None:
         self._kinds = kinds
         self._static_covariates = static_covariates
+        self._inputs = [name for kind in kinds for name, (first, *_) in kind.fields.items() if first.start == 0]
 
     @property
     def n_bytes(self) -> float:
@@ -91,6 +92,9 @@ class Gatherer:
         if self._static_covariates is not None:
             rows = torch.from_numpy(series).to(self._static_covariates.device)
             fields["static_covariates"] = self._static_covariates.index_select(0, rows)
+        if starts.min(initial=0) < 0:
+            for name in self._inputs:
+                _hide_steps_before_the_series(fields[name], starts, 0.0 if name == "sample_weight" else torch.nan)
         return fields
 
 
@@ -104,11 +108,12 @@ class StackedSeries:
     first_rows
         Row of `values` that belongs to the first step of each target series, `(N,)`; it need not be one of its own.
     fields
-        The fields; all of their windows must lie in their series.
+        The fields. Their windows must lie in their series, but for steps before the target's first one: in their
+        places anything may be gathered.
     """
 
     def __init__(self, values: torch.Tensor, first_rows: np.ndarray, fields: Fields) -> None:
-        self.values, self._first_rows, self._fields = values, first_rows, fields
+        self.values, self._first_rows, self.fields = values, first_rows, fields
         first_step = min(part.start for parts in fields.values() for part in parts)
         self._rows_of_first_steps = first_rows + first_step
         self._views = {
@@ -118,7 +123,7 @@ class StackedSeries:
 
     def to(self, device: torch.device) -> "StackedSeries":
         """Return the same on another device."""
-        return StackedSeries(self.values.to(device), self._first_rows, self._fields)
+        return StackedSeries(self.values.to(device), self._first_rows, self.fields)
 
     def gather_into(self, fields: dict[str, torch.Tensor], series: np.ndarray, starts: np.ndarray) -> None:
         """Add the fields of this kind, each `(B, W, C)`."""
@@ -137,11 +142,12 @@ class SeparateSeries:
     offsets
         Position in each of its target's first time step, `(N,)`.
     fields
-        The fields; all of their windows must lie in their series.
+        The fields. Their windows must lie in their series, but for steps before the target's first one: in their
+        places anything may be gathered.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray], offsets: np.ndarray, fields: Fields) -> None:
-        self._arrays, self._offsets, self._fields = arrays, offsets, fields
+        self._arrays, self._offsets, self.fields = arrays, offsets, fields
 
     def to(self, device: torch.device) -> "SeparateSeries":
         """Return the same: the values stay."""
@@ -150,12 +156,15 @@ class SeparateSeries:
     def gather_into(self, fields: dict[str, torch.Tensor], series: np.ndarray, starts: np.ndarray) -> None:
         """Add the fields of this kind, each `(B, W, C)`."""
         windows = list(zip(series.tolist(), (self._offsets[series] + starts).tolist(), strict=True))
-        for name, parts in self._fields.items():
+        for name, parts in self.fields.items():
             fields[name] = _concatenate(
                 [
                     torch.from_numpy(
                         np.stack(
-                            [self._arrays[index][row + part.start : row + part.stop, :, 0] for index, row in windows]
+                            [
+                                cut_values(self._arrays[index], row + part.start, row + part.stop)
+                                for index, row in windows
+                            ]
                         )
                     )
                     for part in parts
@@ -182,6 +191,8 @@ class BatchedWindows(ABC):
 
     series: Sequence[TimeSeries]
     uses_static_covariates_covariates: bool
+    input_chunk_length: int
+    min_input_chunk_length: int
     _index_memory: dict[int, Any]
     _gatherer: Gatherer | None
 
@@ -248,6 +259,8 @@ class BatchedWindows(ABC):
             target = read_series(f"{prefix}series", self.series, index)
             self._lengths[index] = len(target)
             starts = self._starts(index, len(target))
+            # windows may begin before their series; of what is there, they need what comes after its start
+            first = 0 if self.min_input_chunk_length < self.input_chunk_length else starts.oldest
             for name, spec in specs.items():
                 series = target if name == "series" else read_series(prefix + name, spec.series, index)
                 aligned = AlignedSeries(
@@ -257,7 +270,8 @@ class BatchedWindows(ABC):
                     series,
                     target,
                     find_offset(series, target),
-                    [Span(starts.oldest + part.start, starts.newest + part.stop) for part in parts[name]],
+                    [Span(max(starts.oldest + part.start, first), starts.newest + part.stop) for part in parts[name]],
+                    max(first - starts.oldest, 0),
                 )
                 if checks is not None:
                     checks.check(aligned)
@@ -323,6 +337,7 @@ class _KeptValues:
         self._spans: list[Span] = []  # which part of each is needed
         self._offsets: list[int] = []
         self._fits = all(part for parts in spec.fields.values() for part in parts)
+        self._n_rows_before = 0
 
     def add(self, aligned: AlignedSeries) -> None:
         """Take the values of the next series."""
@@ -348,6 +363,7 @@ class _KeptValues:
                 self._fits = self._n_bytes_of_copies <= MOST_BYTES_TO_COPY
             self._arrays.append(array)
             self._spans.append(span)
+            self._n_rows_before = max(self._n_rows_before, aligned.n_steps_before)
             self._offsets.append(offset)
         if not self._fits:
             self._arrays.clear()
@@ -363,20 +379,23 @@ class _KeptValues:
         spans: dict[Any, Span] = {}
         for key, span in zip(keys, self._spans, strict=True):
             spans[key] = span.joined(spans.get(key, span))
-        n_rows, first_rows = 0, {}
+        # a window of the first series may begin before it, and then needs rows to begin at
+        n_rows, first_rows = self._n_rows_before, {}
         for key, (start, stop) in spans.items():
             first_rows[key] = n_rows - start
             n_rows += stop - start
         offsets = np.array(self._offsets, dtype=np.int64)
         n_components, dtype = self._arrays[0].shape[1], self._arrays[0].dtype
-        if len(arrays) > 1 and n_rows * n_components * dtype.itemsize > MOST_BYTES_TO_COPY:
+        is_copied = len(arrays) > 1 or self._n_rows_before > 0
+        if is_copied and n_rows * n_components * dtype.itemsize > MOST_BYTES_TO_COPY:
             return SeparateSeries(self._arrays, offsets, self._fields)
         self._arrays.clear()
-        if len(arrays) == 1:
+        if not is_copied:
             ((start, stop),) = spans.values()
             values = arrays[keys[0]][start:stop, :, 0]
         else:  # one row after another, however the series' own values lie
             values = np.empty((n_rows, n_components), dtype)
+            values[: self._n_rows_before] = np.nan
             for key, (start, stop) in spans.items():
                 row = first_rows[key]
                 values[row + start : row + stop] = arrays.pop(key)[start:stop, :, 0]
@@ -397,6 +416,33 @@ def _as_tensor(values: np.ndarray) -> torch.Tensor:
         else:
             return tensor
     return torch.from_numpy(values)
+
+
+def cut_values(array: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Return the steps of an array, `(W, C)`, with NaN for those before its first one."""
+    values: np.ndarray = array[max(start, 0) : stop, :, 0]
+    if start >= 0:
+        return values
+    return np.concatenate([np.full((-start, values.shape[1]), np.nan, values.dtype), values])
+
+
+def _hide_steps_before_the_series(values: torch.Tensor, starts: np.ndarray, value: float) -> None:
+    """Put `value` in place of the inputs `(B, W, C)` at the steps before the target series, in place.
+
+    As in Darts, covariates are missing there, too, even if they are known.
+
+    Parameters
+    ----------
+    values
+        Inputs of a batch.
+    starts
+        Time steps of the target series at which the windows start, negative if before it, `(B,)`.
+    value
+        What stands for a step that is not there.
+    """
+    n_hidden = torch.from_numpy(-starts).to(values.device)
+    hidden = torch.arange(values.shape[1], device=values.device) < n_hidden[:, None]  # -> (B, W)
+    values.masked_fill_(hidden[:, :, None], value)
 
 
 def _windows(values: torch.Tensor, length: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ from darts.utils.data.torch_datasets.utils import (
 from darts.utils.ts_utils import series2seq
 
 from seq_plugins.windows.checks import SeriesChecks
-from seq_plugins.windows.gathering import BatchedWindows, FieldSpec, Gatherer, Starts
+from seq_plugins.windows.gathering import BatchedWindows, FieldSpec, Gatherer, Starts, cut_values
 
 # B: batch, N: target series, C: target components, L: input chunk length, H: output chunk length
 
@@ -105,9 +105,10 @@ class WindowsTrainingDataset(BatchedWindows, SequentialTorchTrainingDataset):
         sample: TorchTrainingSample = super().__getitem__(index)
         if self._has_window_weights:
             (series_index,), (start,) = self._locate(np.array([index]))
-            start += self._offsets["sample_weight"][series_index]
-            values = self.sample_weight[series_index].random_component_values(copy=False)
-            window = values[start : start + self._window_length]
+            first = start + self._offsets["sample_weight"][series_index]
+            values = self.sample_weight[series_index].all_values(copy=False)
+            window = cut_values(values, first, first + self._window_length).copy()
+            window[: max(-start, 0)] = 0  # of steps that are not there
             sample.sample_weight = np.concatenate([window[: self.input_chunk_length], window[self.shift :]])
         return sample
 
@@ -149,6 +150,8 @@ class WindowsTrainingDataset(BatchedWindows, SequentialTorchTrainingDataset):
         for index in np.flatnonzero(~self._reaches["sample_weight"]).tolist():
             target, weight = self.series[index], self.sample_weight[index]
             first = self._starts(index, len(target)).oldest
+            if self.min_input_chunk_length < self.input_chunk_length:
+                first = max(first, 0)
             if first < 0 or weight.freq != target.freq:
                 continue  # Darts refuses such series itself
             first_time = target.time_index[first]

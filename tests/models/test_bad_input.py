@@ -86,7 +86,7 @@ def test_a_series_that_is_too_short_is_told_how_long_it_must_be(model_name: str,
     model = make_model(model_name, output_chunk_shift=shift)
     needed = INPUT + shift + OUTPUT
     expected = rf"has {needed - 1} time steps, expected at least {needed}: .*output_chunk_shift={shift}"
-    with pytest.raises(ValueError, match="`series` " + expected):
+    with pytest.raises(ValueError, match="`series` " + expected + '.*or make the model with `missing="mask"`'):
         model.fit(make_series(needed - 1))
     with pytest.raises(ValueError, match=r"`series\[1\]` " + expected):
         model.fit([make_series(), make_series(needed - 1)])

@@ -69,14 +69,16 @@ def make_masking_model(name: str, **arguments: Any) -> SequenceModel:
     return make_model(name, missing="mask", **arguments)
 
 
-def training_batch(model: SequenceModel, weight: TimeSeries | None = None, **given: TimeSeries) -> TorchTrainingBatch:
-    """Return all training samples of a model as one batch."""
+def training_batch(
+    model: SequenceModel, weight: TimeSeries | None = None, max_samples: int | None = None, **given: TimeSeries
+) -> TorchTrainingBatch:
+    """Return all training samples of a model, or the newest ones, as one batch."""
     dataset = model._build_train_dataset(
         [given["series"]],
         [given["past_covariates"]] if "past_covariates" in given else None,
         [given["future_covariates"]] if "future_covariates" in given else None,
         None if weight is None else [weight],
-        None,
+        max_samples,
     )
     return _batch_collate_fn_train([dataset[index] for index in range(len(dataset))])
 
@@ -133,8 +135,8 @@ def test_nan_in_weights_and_static_covariates_is_refused_all_the_same(model_name
 
 
 def test_a_series_without_any_target_is_refused(model_name: str) -> None:
-    known, unknown = make_series(), with_gap(make_series(), INPUT)
-    told = r"holds nothing but NaN from 2020-01-13 .* to 2020-02-09 .*Give a series with values there, or leave it out"
+    known, unknown = make_series(), with_gap(make_series(), 1)
+    told = r"holds nothing but NaN from 2020-01-02 .* to 2020-02-09 .*Give a series with values there, or leave it out"
     with pytest.raises(ValueError, match="`series` " + told):
         make_masking_model(model_name).fit(unknown)
     with pytest.raises(ValueError, match=r"`series\[1\]` " + told):
@@ -145,8 +147,9 @@ def test_a_series_without_any_target_is_refused(model_name: str) -> None:
 
 
 def test_lengths_and_reach_are_checked_all_the_same(model_name: str) -> None:
-    with pytest.raises(ValueError, match="`series` has 15 time steps, expected at least 16"):
-        make_masking_model(model_name).fit(with_holes(make_series(15)))
+    expected = rf"`series` has {OUTPUT} time steps, expected at least {OUTPUT + 1}: one step of input"
+    with pytest.raises(ValueError, match=expected):
+        make_masking_model(model_name).fit(make_series(OUTPUT))
     with pytest.raises(ValueError, match="`past_covariates` reaches from"):
         make_masking_model(model_name).fit(make_series(), past_covariates=with_holes(make_series(30)))
 
@@ -314,7 +317,9 @@ def test_where_nothing_is_missing_the_loss_is_that_of_a_model_that_does_not_mask
     series = make_series(components=2)
     weight = make_series(components=2, seed=3).map(np.abs) if weighted else None
     model = make_masking_model(model_name, likelihood=likelihood).fit(series)
-    module, batch = model.model, training_batch(model, weight, series=series)
+    # without those that begin before the series
+    module, batch = model.model, training_batch(model, weight, len(series) - INPUT - OUTPUT + 1, series=series)
+    assert not batch.past_target.isnan().any()
     output = module(batch.to_module_input(ModuleStage.TRAIN))
     criterion = torch.nn.MSELoss(reduction="none" if weighted else "mean")
     losses = []

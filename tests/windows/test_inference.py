@@ -24,7 +24,8 @@ def inference_arguments(draw: st.DrawFn) -> dict[str, Any]:
     """Draw arguments of a data set: few windows, every combination of what may be in them."""
     length, horizon, shift = draw(st.integers(1, 6)), draw(st.integers(1, 4)), draw(st.integers(0, 3))
     n = draw(st.integers(1, horizon if shift else 3 * horizon))
-    lengths = [length + more for more in draw(st.lists(st.integers(0, 9), min_size=1, max_size=3))]
+    min_length = draw(st.just(length) | st.integers(1, length))  # shorter inputs begin with NaN
+    lengths = [min_length + more for more in draw(st.lists(st.integers(0, 9), min_size=1, max_size=3))]
     freq: str | int = draw(st.sampled_from(["D", "h", "MS", "B"]) | st.sampled_from([1, 2]))
     stochastic = draw(st.sampled_from([None, None, None, "series", "past_covariates"]))
     dtypes, components, start = st.sampled_from([np.float32, np.float64]), st.integers(1, 2), 5
@@ -32,7 +33,7 @@ def inference_arguments(draw: st.DrawFn) -> dict[str, Any]:
     stride, bounds, stops = 0, None, lengths
     if draw(st.booleans()):
         stride = draw(st.integers(1, 3))
-        pairs = [sorted(draw(st.tuples(*[st.integers(length, whole)] * 2))) for whole in lengths]
+        pairs = [sorted(draw(st.tuples(*[st.integers(min_length, whole)] * 2))) for whole in lengths]
         bounds, stops = np.array(pairs), [stop for _, stop in pairs]
 
     samples = 3 if stochastic == "series" else 1
@@ -62,7 +63,7 @@ def inference_arguments(draw: st.DrawFn) -> dict[str, Any]:
         "n": n,
         "stride": stride,
         "bounds": bounds,
-        "input_chunk_length": length,
+        "input_chunk_length": (min_length, length),
         "output_chunk_length": horizon,
         "output_chunk_shift": shift,
         "use_static_covariates": draw(st.booleans()),

@@ -26,7 +26,8 @@ from tests.windows.data_sets import assert_equal_batches, batches_of, error_of, 
 def training_arguments(draw: st.DrawFn) -> dict[str, Any]:
     """Draw arguments of a data set: few windows, every combination of what may be in them."""
     input_length, output_length, shift = draw(st.integers(1, 6)), draw(st.integers(1, 4)), draw(st.integers(0, 3))
-    total = input_length + shift + output_length
+    min_length = draw(st.just(input_length) | st.integers(1, input_length))  # shorter inputs begin with NaN
+    total = min_length + shift + output_length
     lengths = [total + more for more in draw(st.lists(st.integers(0, 9), min_size=1, max_size=3))]
     freq: str | int = draw(st.sampled_from(["D", "h", "MS", "B"]) | st.sampled_from([1, 2]))
     stochastic = draw(st.sampled_from([None, None, None, "series", "past_covariates", "sample_weight"]))
@@ -53,13 +54,13 @@ def training_arguments(draw: st.DrawFn) -> dict[str, Any]:
     past = draw_series("past_covariates", start, input_stops, draw(components), draw(dtypes))
     future = draw_series("future_covariates", start, stops, draw(components), draw(dtypes))
     weight_components = draw(st.sampled_from([1, n_components]))
-    weight_start = start + input_length + shift
+    weight_start = start + min_length + shift
     weights = draw_series("sample_weight", weight_start, stops, weight_components, draw(dtypes))
     return {
         "series": series,
         "past_covariates": draw(st.sampled_from([None, past])),
         "future_covariates": draw(st.sampled_from([None, future])),
-        "input_chunk_length": input_length,
+        "input_chunk_length": (min_length, input_length),
         "output_chunk_length": output_length,
         "output_chunk_shift": shift,
         "stride": draw(st.integers(1, 3)),
@@ -326,3 +327,19 @@ def test_an_input_of_varying_length_is_padded_as_in_darts() -> None:
         batches_of(ours, collate_training), batches_of(theirs, _batch_collate_fn_train), strict=True
     ):
         assert_equal_batches(batch, expected)
+
+
+def test_a_window_that_begins_before_its_series_has_no_weight_there() -> None:
+    target, weight = make_series(6, start=3), make_series(9, seed=1)
+    dataset = WindowsTrainingDataset(
+        series=target, input_chunk_length=(1, 5), output_chunk_length=2, sample_weight=weight, window_weights=True
+    )
+    assert len(dataset) == 4
+    for index, n_there in enumerate([4, 3, 2, 1]):  # the newest window first
+        sample = dataset[index]
+        assert np.isnan(sample.past_target[: 5 - n_there]).all()
+        assert (sample.sample_weight[: 5 - n_there] == 0).all()
+        np.testing.assert_array_equal(sample.sample_weight[5 - n_there :], weight.values()[3 : 5 + n_there])
+    samples = dataset.__getitems__(range(4))
+    dataset.hand_over_batches = True
+    assert_equal_batches(dataset.__getitems__(range(4)), collate_training(samples))
