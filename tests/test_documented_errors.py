@@ -132,6 +132,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "no step left": lambda: _make(kernel_size=INPUT + 1),
     "season": lambda: _make(season_length=INPUT + 1),
     "season of counts": lambda: _make(season_length=7, likelihood=PoissonLikelihood()),
+    "half precision": lambda: make_model(MODEL, pl_trainer_kwargs={"precision": "16-true"}).fit(make_series()),
     "divergence": _diverge,
     "divergence with a likelihood": _diverge_with_a_likelihood,
     "damaged file": _load_a_damaged_model,

@@ -4,7 +4,6 @@ PyTorch's layers start from other weights and carry a second, redundant bias. Bo
 learns in a given number of epochs, so networks that are described in Keras do not train alike in ``torch.nn``.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal, TypeAlias
 
@@ -13,12 +12,20 @@ import torch
 from torch import nn
 
 from seq_plugins.layers.dropout import VariationalDropout
-from seq_plugins.layers.recurrent_kernels import Cell, Kernel, Weights, choose_kernel, run_compiled, run_in_steps
+from seq_plugins.layers.recurrent_kernels import (
+    Cell,
+    Kernel,
+    Weights,
+    choose_kernel,
+    run_compiled,
+    run_in_steps,
+    run_in_torch,
+)
 
 # B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates
 
 
-class RecurrentLayer(nn.Module, ABC):
+class RecurrentLayer(nn.Module):
     """One recurrent layer, from `(B, L, I)` to the state of every step, `(B, L, D)`. The first state is zero.
 
     Input kernels start Glorot uniform, recurrent kernels orthogonal and biases at zero, as in Keras. Recurrent dropout
@@ -75,23 +82,13 @@ class RecurrentLayer(nn.Module, ABC):
             return run_compiled(self.cell, inputs, mask, weights, last_only)
         if kernel is Kernel.STEPS:
             return run_in_steps(self.cell, inputs, mask, weights, last_only)
-        states = self._run_in_torch(inputs)
+        states = run_in_torch(self.cell, inputs, weights, self.training)
         return states[:, -1:] if last_only else states
 
     @property
     def weights(self) -> Weights:
         """The weights by their names in the equations."""
         return Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-
-    def _run_in_torch(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the states `(B, L, D)` of `inputs` `(B, L, I)` through PyTorch's kernel."""
-        first_state = inputs.new_zeros(1, inputs.shape[0], self.hidden_dim)
-        bias_hh = torch.zeros_like(self.bias_ih) if self.bias_hh is None else self.bias_hh
-        return self._call_torch(inputs, first_state, [self.weight_ih, self.weight_hh, self.bias_ih, bias_hh])
-
-    @abstractmethod
-    def _call_torch(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
-        """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, starting from `first_state` `(1, B, D)`."""
 
     def load_keras_weights(self, kernel: np.ndarray, recurrent_kernel: np.ndarray, bias: np.ndarray) -> None:
         """Take over the weights that ``get_weights()`` gives for the layer of the same name in Keras.
@@ -141,15 +138,18 @@ def _simple_rnn_step(
     return torch.tanh(projected + recurrent), cell
 
 
+def _torch_simple_rnn(
+    inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor], is_training: bool
+) -> torch.Tensor:
+    states, _ = torch.rnn_tanh(inputs, first_state, weights, True, 1, 0.0, is_training, False, True)
+    return states
+
+
 class SimpleRNN(RecurrentLayer):
     """Keras' ``SimpleRNN``: ``h = tanh(W x + U h + b)``."""
 
-    cell = Cell("simple_rnn", n_gates=1, n_values=0, step=_simple_rnn_step)
+    cell = Cell("simple_rnn", n_gates=1, n_values=0, step=_simple_rnn_step, torch_layer=_torch_simple_rnn)
     keras_gates = (0,)
-
-    def _call_torch(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
-        states, _ = torch.rnn_tanh(inputs, first_state, weights, True, 1, 0.0, self.training, False, True)
-        return states
 
 
 def _lstm_step(
@@ -158,6 +158,13 @@ def _lstm_step(
     input_gate, forget_gate, candidate, output_gate = (projected + recurrent).chunk(4, dim=-1)
     cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
     return torch.sigmoid(output_gate) * torch.tanh(cell), cell
+
+
+def _torch_lstm(
+    inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor], is_training: bool
+) -> torch.Tensor:
+    states, _, _ = torch.lstm(inputs, [first_state, first_state], weights, True, 1, 0.0, is_training, False, True)
+    return states
 
 
 class LSTM(RecurrentLayer):
@@ -169,16 +176,12 @@ class LSTM(RecurrentLayer):
            https://doi.org/10.1162/neco.1997.9.8.1735
     """
 
-    cell = Cell("lstm", n_gates=4, n_values=5, step=_lstm_step)
+    cell = Cell("lstm", n_gates=4, n_values=5, step=_lstm_step, torch_layer=_torch_lstm)
     keras_gates = (0, 1, 2, 3)
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
         nn.init.ones_(self.bias_ih[self.hidden_dim : 2 * self.hidden_dim])
-
-    def _call_torch(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
-        states, _, _ = torch.lstm(inputs, [first_state, first_state], weights, True, 1, 0.0, self.training, False, True)
-        return states
 
 
 def _gru_step(
@@ -192,6 +195,13 @@ def _gru_step(
     return update * state + (1 - update) * candidate, cell
 
 
+def _torch_gru(
+    inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor], is_training: bool
+) -> torch.Tensor:
+    states, _ = torch.gru(inputs, first_state, weights, True, 1, 0.0, is_training, False, True)
+    return states
+
+
 class GRU(RecurrentLayer):
     """Keras' ``GRU`` [1]_ as it is by default, with the reset gate applied after the matrix product.
 
@@ -201,13 +211,9 @@ class GRU(RecurrentLayer):
            Translation", 2014, https://arxiv.org/abs/1406.1078
     """
 
-    cell = Cell("gru", n_gates=3, n_values=4, step=_gru_step)
+    cell = Cell("gru", n_gates=3, n_values=4, step=_gru_step, torch_layer=_torch_gru)
     keras_gates = (1, 0, 2)  # reset, update, candidate here; update, reset, candidate in Keras
     has_recurrent_bias = True
-
-    def _call_torch(self, inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
-        states, _ = torch.gru(inputs, first_state, weights, True, 1, 0.0, self.training, False, True)
-        return states
 
 
 CellName: TypeAlias = Literal["RNN", "LSTM", "GRU"]

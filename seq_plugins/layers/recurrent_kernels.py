@@ -32,6 +32,8 @@ SWITCH = "SEQ_PLUGINS_RECURRENT_KERNEL"
 Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """From a step's two projections `(B, G * D)`, state and cell `(B, D)` to the next state and cell."""
 
+TorchLayer = Callable[[torch.Tensor, torch.Tensor, list[torch.Tensor], bool], torch.Tensor]
+"""From inputs `(B, L, I)`, first state `(1, B, D)`, weights and whether it is training to the states `(B, L, D)`."""
 
 MAX_PRODUCT = 2**18
 """Multiplications in a matrix product that OpenBLAS, SciPy's, does without threads of its own."""
@@ -46,12 +48,13 @@ class Kernel(StrEnum):
 
 
 class Cell(NamedTuple):
-    """What the compiled kernel has to know of a layer."""
+    """What the kernels have to know of a layer."""
 
     name: str  # of its loops
     n_gates: int
     n_values: int  # numbers of a unit at a step, besides its state, without which there is no way back
     step: Step
+    torch_layer: TorchLayer
 
 
 class Weights(NamedTuple):
@@ -91,7 +94,12 @@ def choose_kernel(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, w
     if _is_recorded():
         return fallback  # without a word, since a log cannot be recorded either
     objection = _find_objection(cell, inputs, mask, weights)
-    kernel = fallback if objection else Kernel.COMPILED
+    if objection is None:
+        kernel = Kernel.COMPILED
+    elif fallback is Kernel.TORCH and not _torch_has_kernel(cell, inputs):
+        kernel = Kernel.STEPS
+    else:
+        kernel = fallback
     if logger.isEnabledFor(logging.DEBUG):
         _log_choice(cell.name, weights.weight_hh.shape[1], inputs.dtype, inputs.device.type, kernel, objection)
     return kernel
@@ -178,12 +186,56 @@ def _wins(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: 
     return width <= 160
 
 
+def _torch_has_kernel(cell: Cell, inputs: torch.Tensor) -> bool:
+    """Find out whether PyTorch's recurrent layer runs: in low precision, it does not on every processor."""
+    autocast_type = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+    if autocast_type is None and inputs.dtype in (torch.float32, torch.float64):
+        return True
+    if not inputs.is_cpu or type(inputs) is not torch.Tensor or _are_functions_transformed():
+        return True  # there is nothing to try
+    return _torch_runs(cell, inputs.dtype, autocast_type)
+
+
+@cache  # once in a process
+def _torch_runs(cell: Cell, dtype: torch.dtype, autocast_type: torch.dtype | None) -> bool:
+    """Try PyTorch's recurrent layer on this CPU, with a gradient and without: only its library for it can tell."""
+    # gradients can be had within a prediction, too, and nothing of this is kept for the layers around
+    with (
+        torch.inference_mode(False),
+        torch.autocast("cpu", autocast_type, enabled=autocast_type is not None, cache_enabled=False),
+    ):
+        n_units = 8
+        inputs = torch.zeros(2, 3, n_units, dtype=dtype)
+        shapes = [(cell.n_gates * n_units, n_units)] * 2 + [(cell.n_gates * n_units,)] * 2
+        weights = [inputs.new_zeros(shape).requires_grad_() for shape in shapes]
+        try:
+            with torch.enable_grad():
+                states = run_in_torch(cell, inputs, Weights(*weights), is_training=True)
+                torch.autograd.grad(states.sum(), weights)
+            with torch.no_grad():
+                run_in_torch(cell, inputs, Weights(*weights), is_training=False)
+        except RuntimeError as error:
+            logger.debug("PyTorch has no kernel for %s in %s here: %s", cell.name, autocast_type or dtype, error)
+            return False
+    return True
+
+
 @cache  # once for each kind of layer
 def _log_choice(
     name: str, hidden_dim: int, dtype: torch.dtype, device: str, kernel: Kernel, objection: str | None
 ) -> None:
     reason = "" if objection is None else f", not the compiled one, because {objection}"
     logger.debug("%s with %d units, %s on %s: the kernel is '%s'%s.", name, hidden_dim, dtype, device, kernel, reason)
+
+
+# --- through PyTorch's layers
+
+
+def run_in_torch(cell: Cell, inputs: torch.Tensor, weights: Weights, is_training: bool) -> torch.Tensor:
+    """Return the states `(B, L, D)` of `inputs` `(B, L, I)` through PyTorch's kernel."""
+    first_state = inputs.new_zeros(1, inputs.shape[0], weights.weight_hh.shape[1])
+    bias_hh = torch.zeros_like(weights.bias_ih) if weights.bias_hh is None else weights.bias_hh
+    return cell.torch_layer(inputs, first_state, [*weights[:3], bias_hh], is_training)
 
 
 # --- step by step

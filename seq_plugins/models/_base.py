@@ -51,7 +51,7 @@ from seq_plugins.models._missing_values import (
     leave_out_incomplete_steps,
     leave_out_missing_targets,
 )
-from seq_plugins.models._precision import check_type, converts_values, required_type
+from seq_plugins.models._precision import check_optimizer, check_type, converts_values, required_type
 from seq_plugins.models._resuming import go_on, training_state
 from seq_plugins.models._savable_model import SavableModel
 from seq_plugins.models._seasonal_skip import SeasonalSkip, check_season_length
@@ -536,7 +536,7 @@ class SequenceModel(SavableModel, ABC):
         try:
             with self._restored_after(Exception):
                 given, parameters = super()._setup_for_fit_from_dataset(**arguments)
-                self._check_types_to_train_on(parameters)
+                self._check_precision(parameters)
         finally:
             _prefixes_of_fit.reset(prefixes)
         return given, parameters
@@ -551,9 +551,14 @@ class SequenceModel(SavableModel, ABC):
         """Names of the covariates' components that `add_encoders` makes."""
         return [] if self.encoders is None else [name for names in self.encoders.components for name in names]
 
-    def _check_types_to_train_on(self, parameters: dict[str, Any]) -> None:
+    def _check_precision(self, parameters: dict[str, Any]) -> None:
         trainer = parameters["trainer"]
         precision = self.trainer_params.get("precision") if trainer is None else trainer.precision
+        check_optimizer(
+            precision,
+            self.pl_module_params.get("optimizer_cls", torch.optim.Adam),
+            self.pl_module_params.get("optimizer_kwargs") or {},
+        )
         expected = required_type(precision, None if self.model is None else self.model.dtype)
         for data_set in (parameters["train_dataset"], parameters["val_dataset"]):
             if data_set is None:

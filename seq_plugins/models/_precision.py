@@ -1,6 +1,6 @@
 """Types of values that fit the precision in which a network computes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,35 @@ def required_type(precision: Any, weights_type: torch.dtype | None = None) -> np
     if weights_type is not None:
         return _NUMPY_TYPES.get(weights_type)
     return None if precision is None else np.dtype(np.float32)
+
+
+def check_optimizer(precision: Any, optimizer_class: Callable[..., torch.optim.Optimizer], arguments: Any) -> None:
+    """Check that the number with which an optimizer avoids divisions by zero is not itself zero in half precision.
+
+    Parameters
+    ----------
+    precision
+        Precision of the trainer, as PyTorch Lightning takes it.
+    optimizer_class
+        What makes the optimizer.
+    arguments
+        Arguments of the optimizer.
+
+    Raises
+    ------
+    ValueError
+        If it is zero, so that weights would be NaN after the first update.
+    """
+    if str(precision) != "16-true":
+        return
+    optimizer = optimizer_class([torch.zeros(1, requires_grad=True)], **arguments)
+    eps = optimizer.defaults.get("eps")
+    if isinstance(eps, float) and not torch.tensor(eps).half():
+        raise ValueError(
+            f"The precision '16-true' takes the `eps` of {type(optimizer).__name__}, {eps:g}, for zero, and weights "
+            "would be NaN after the first update. Train with the precision 'bf16-true' or '32-true', or with "
+            '`optimizer_kwargs={"eps": 1e-4}`.'
+        )
 
 
 def check_type(expected: np.dtype[Any] | None, value_types: Mapping[np.dtype[Any], str]) -> None:

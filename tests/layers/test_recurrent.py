@@ -19,7 +19,7 @@ from seq_plugins.layers import (
     VariationalDropout,
     recurrent,
 )
-from seq_plugins.layers.recurrent_kernels import SWITCH, Cell, Kernel, Weights, run_compiled, run_in_steps
+from seq_plugins.layers.recurrent_kernels import SWITCH, Cell, Kernel, Weights, run_compiled, run_in_steps, run_in_torch
 
 # B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates
 
@@ -185,7 +185,7 @@ def test_all_kernels_agree_in_values_and_gradients(layer_class: type[RecurrentLa
     in_torch, *others = (
         values_and_gradients(states, inputs, list(layer.parameters()))
         for states in (
-            layer._run_in_torch(inputs),
+            run_in_torch(layer.cell, inputs, layer.weights, is_training=True),
             run_in_steps(layer.cell, inputs, None, layer.weights),
             run_in_steps(layer.cell, inputs, mask_of_ones, layer.weights),
             run_compiled(layer.cell, inputs, None, layer.weights),
@@ -215,7 +215,7 @@ def test_a_layer_runs_the_kernel_that_is_chosen(
     monkeypatch.setattr(recurrent, "choose_kernel", choose)
     monkeypatch.setattr(recurrent, "run_compiled", lambda *arguments: ran.append(Kernel.COMPILED))
     monkeypatch.setattr(recurrent, "run_in_steps", lambda *arguments: ran.append(Kernel.STEPS))
-    monkeypatch.setattr(layer, "_run_in_torch", lambda inputs: ran.append(Kernel.TORCH))
+    monkeypatch.setattr(recurrent, "run_in_torch", lambda *arguments: ran.append(Kernel.TORCH))
 
     layer(inputs)
 
