@@ -1,14 +1,15 @@
-"""Functions compiled by numba: announced once, kept on the disk, and done without where numba fails.
+"""Functions compiled by numba: announced once, kept on the disk, and done without where numba fails or keeps nothing.
 
 What is compiled stands in one file for each purpose, because numba's cache on the disk notices changes of a function's
 own file only. Those files import this one, which imports numba; so they are imported when they are first needed.
 """
 
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib import import_module
+from threading import RLock
 from types import FunctionType
 from typing import Any
 
@@ -67,51 +68,85 @@ def _listening_to_compilation(at_start: Callable[[], None]) -> AbstractContextMa
     return context
 
 
+_compiling = RLock()
+
+
+@contextmanager
+def _quiet_numba() -> Iterator[None]:
+    """Keep away the thousands of records that numba sends where all loggers are at debug level.
+
+    A level that the user has given to numba's logger stays.
+    """
+    numbas_logger = logging.getLogger("numba")
+    with _compiling:  # another thread's level would be taken for the user's
+        is_free = numbas_logger.level == logging.NOTSET
+        if is_free:
+            numbas_logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            if is_free:
+                numbas_logger.setLevel(logging.NOTSET)
+
+
 def compile_all(
+    functions: Sequence[Any],
     calls: Iterable[Callable[[], None]],
     subject: str,
     fallback: str,
-    folder: str | None,
     switch: str,
     logger: logging.Logger,
 ) -> bool:
-    """Make the first call of each function, and return whether numba was able to compile them.
+    """Make the first call of each function, and return whether there is machine code of them.
+
+    There is none where numba fails, where ``NUMBA_DISABLE_JIT`` switches it off, and where it finds no folder for the
+    code: to compile in every process takes longer than most trainings.
 
     Parameters
     ----------
+    functions
+        The functions, as `cached_jit` returns them.
     calls
         Calls with the smallest arguments.
     subject
         What is compiled, for the log.
     fallback
-        What runs where numba fails, for the log.
-    folder
-        Where numba keeps the machine code; ``None`` if nowhere.
+        What runs where there is no machine code, for the log.
     switch
         The environment variable that switches compiled code off.
     logger
-        Where the compilation and its failure are told.
+        Where the compilation, or why there is none, is told.
     """
+    if any(isinstance(function, FunctionType) for function in functions):
+        tell_once(logger, logging.INFO, f"{fallback}, since NUMBA_DISABLE_JIT is set.")
+        return False
+    folder = functions[0].stats.cache_path
+    if folder is None:
+        reason = (
+            f"{fallback}, since numba finds no folder that it can write to, and would have to compile in every "
+            "process. Set the environment variable NUMBA_CACHE_DIR to such a folder, or "
+            f"{switch}=torch to keep this quiet."
+        )
+        tell_once(logger, logging.WARNING, reason)
+        return False
+    announcement = f"Compiling {subject} for this processor (some seconds, kept in {folder})."
     try:
-        with _listening_to_compilation(lambda: announce(subject, folder, logger)):
+        with _quiet_numba(), _listening_to_compilation(lambda: tell_once(logger, logging.WARNING, announcement)):
             for call in calls:
                 try:
                     call()
                 except OSError:  # it was compiled, but could not be written to a full disk
                     call()
     except Exception as error:  # whatever numba raises, PyTorch can do the work
-        logger.warning(
-            "%s, since numba failed: %s. Install another numba, or set %s=torch to keep this quiet.",
-            fallback,
-            error,
-            switch,
+        reason = (
+            f"{fallback}, since numba failed: {error}. Install another numba, or set {switch}=torch to keep this quiet."
         )
+        tell_once(logger, logging.WARNING, reason)
         return False
     return True
 
 
 @cache  # once in a process
-def announce(subject: str, folder: str | None, logger: logging.Logger) -> None:
-    """Tell that numba compiles."""
-    kept = "in every process, since numba finds no folder to keep it in" if folder is None else f"kept in {folder}"
-    logger.warning("Compiling %s for this processor (some seconds, %s).", subject, kept)
+def tell_once(logger: logging.Logger, level: int, message: str) -> None:
+    """Tell something that holds for the whole process."""
+    logger.log(level, message)

@@ -139,7 +139,7 @@ def _find_objection(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None,
     if not _wins(cell, inputs, mask, weights):
         return "it is no faster there"
     if load_loops(cell, inputs.dtype) is None:
-        return "numba is missing or fails"
+        return "numba is missing, fails or keeps no machine code"
     return None
 
 
@@ -261,7 +261,7 @@ def run_in_steps(
 
 @cache
 def load_loops(cell: Cell, dtype: torch.dtype) -> Loops | None:
-    """Return the compiled loops of a layer; ``None`` where numba is missing or fails.
+    """Return the compiled loops of a layer; ``None`` where numba is missing, fails or keeps no machine code.
 
     The first call in a process compiles them, or takes them from numba's cache on the disk.
     """
@@ -273,10 +273,10 @@ def load_loops(cell: Cell, dtype: torch.dtype) -> Loops | None:
     type_name = str(dtype).removeprefix("torch.")
     loops = Loops(*(getattr(loops_module, f"{cell.name}_{way}")[type_name] for way in ("forward", "backward")))
     is_compiled = compile_all(
+        loops,
         _first_calls(cell, loops, type_name),
         subject="the recurrent layers",
         fallback="The recurrent layers run on PyTorch's slower kernels",
-        folder=loops.forward.stats.cache_path,
         switch=SWITCH,
         logger=logger,
     )

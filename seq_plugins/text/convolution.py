@@ -6,8 +6,8 @@ only the window that was kept has a gradient. The values and gradients are those
 over vectors padded with zeros: where several windows are equally large, the first one takes the whole gradient.
 
 On a CPU the sums and gradients are machine code (:mod:`seq_plugins.text.convolution_loops`); elsewhere, where numba is
-missing, and where the environment variable ``SEQ_PLUGINS_CONVOLUTION_KERNEL`` is ``torch``, they are PyTorch's
-operations.
+missing or finds no folder for its code, and where the environment variable ``SEQ_PLUGINS_CONVOLUTION_KERNEL`` is
+``torch``, they are PyTorch's operations.
 """
 
 import logging
@@ -178,7 +178,7 @@ def _choose_loops(weight: torch.Tensor) -> Loops | None:
 
 @cache
 def load_loops(dtype: torch.dtype) -> Loops | None:
-    """Return the compiled loops; ``None`` where numba is missing or fails.
+    """Return the compiled loops; ``None`` where numba is missing, fails or keeps no machine code.
 
     The first call in a process compiles them, or takes them from numba's cache on the disk.
     """
@@ -191,10 +191,10 @@ def load_loops(dtype: torch.dtype) -> Loops | None:
     functions = (module.pool_documents, module.add_weight_gradient, module.add_word_gradient)
     loops = Loops(*(function[type_name] for function in functions))
     is_compiled = compile_all(
+        loops,
         _first_calls(loops, type_name),
         subject="the convolution over words",
         fallback="The text classifier runs on PyTorch's slower operations",
-        folder=loops.pool_documents.stats.cache_path,
         switch=SWITCH,
         logger=logger,
     )
