@@ -12,6 +12,7 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from tqdm.auto import tqdm
 
+from seq_plugins._progress import progress_bar
 from seq_plugins.models._fast_training import is_overridden
 
 _MODULE_HOOKS = (
@@ -54,7 +55,9 @@ class PlainPredictor:
                 torch.inference_mode(),
                 precision.predict_step_context(),
                 # not around the batches: it would draw from the random numbers once more
-                tqdm(total=len(batches), desc="Predicting", disable=bar is None or not bar.is_enabled) as progress,
+                progress_bar(
+                    total=len(batches), desc="Predicting", disable=bar is None or not bar.is_enabled, kind=tqdm
+                ) as progress,
             ):
                 predictions = []
                 for index, batch in enumerate(batches):

@@ -12,8 +12,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
-from tqdm import tqdm
 
+from seq_plugins._progress import progress_bar
 from seq_plugins.text._estimator import SharedVectors
 from seq_plugins.text.checks import check_choice, check_labels, check_number, check_sample_weight, check_texts
 from seq_plugins.text.documents import Documents
@@ -280,7 +280,7 @@ class SentimentClassifier(SharedVectors, ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         documents = self.vectorizer_.encode(check_texts(X, "X"))
-        with tqdm(
+        with progress_bar(
             total=len(documents.lengths), desc="predict", unit="text", delay=1, leave=False, disable=not self.verbose
         ) as bar:
             settings = self._settings(torch.device("cpu") if self._trainer is None else self._trainer.settings.device)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
-from tqdm import tqdm
 
+from seq_plugins._progress import progress_bar
 from seq_plugins.text.documents import FIRST_WORD, UNKNOWN, Documents
 from seq_plugins.text.tokenizing import (
     MAX_REMEMBERED,
@@ -125,7 +125,7 @@ class TextEncoder:
         else:
             self._prepare()
             found = map(
-                self._encode_one, tqdm(texts, desc="words", unit="text", delay=1, leave=False, disable=is_quiet)
+                self._encode_one, progress_bar(texts, desc="words", unit="text", delay=1, leave=False, disable=is_quiet)
             )
         first_further = FIRST_WORD + len(self.rows)
         documents = []
@@ -173,7 +173,7 @@ class TextEncoder:
         results = joblib.Parallel(n_jobs=n_processes, return_as="generator")(
             joblib.delayed(_number_tokens)(self.tokenizer, part) for part in parts
         )
-        with tqdm(total=len(texts), desc="words", unit="text", delay=1, leave=False, disable=is_quiet) as bar:
+        with progress_bar(total=len(texts), desc="words", unit="text", delay=1, leave=False, disable=is_quiet) as bar:
             for tokens, numbered in results:
                 ids = np.array(self.ids_of(tokens), np.int32)
                 yield from (ids[numbers] for numbers in numbered)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
+from seq_plugins._progress import progress_bar
 from seq_plugins.text.convolution import Batch, convolve_frozen
 from seq_plugins.text.documents import Documents, WordTable
 from seq_plugins.text.network import SentimentNetwork
@@ -132,7 +133,9 @@ class Trainer:
         best, best_epoch = np.inf, 0
         best_state: dict[str, Any] = {}
         n_batches = -(-len(learned.codes) // self.settings.batch_size)
-        with tqdm(total=n_epochs * n_batches, desc="fit", unit="batch", delay=1, leave=False, disable=is_quiet) as bar:
+        with progress_bar(
+            total=n_epochs * n_batches, desc="fit", unit="batch", delay=1, leave=False, disable=is_quiet
+        ) as bar:
             for epoch in range(1, n_epochs + 1):
                 loss = self._run_epoch(distinct, learned._replace(documents=documents), bar)
                 row = {"epoch": float(epoch), "loss": loss}

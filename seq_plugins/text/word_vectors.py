@@ -22,6 +22,7 @@ from gensim.utils import SaveLoad
 from gensim.utils import open as open_any
 from tqdm import tqdm
 
+from seq_plugins._progress import progress_bar
 from seq_plugins.text.checks import check_number, check_texts
 from seq_plugins.text.tokenizing import Tokenizer, TreebankStretches, check_tokens
 
@@ -170,7 +171,7 @@ def train_word_vectors(
     tokenize: Tokenizer = tokenizer or TreebankStretches()
     checked = check_texts(texts)
     sentences = []
-    for text in tqdm(checked, desc="tokens", unit="text", delay=1, leave=False, disable=not verbose):
+    for text in progress_bar(checked, desc="tokens", unit="text", delay=1, leave=False, disable=not verbose):
         tokens = check_tokens(tokenize(text), tokenizer)
         sentences.append([token.lower() for token in tokens] if lowercase else list(tokens))
     model = Word2Vec(
@@ -189,7 +190,7 @@ def train_word_vectors(
             f"Expected at least one word to occur min_count={min_count} times in the texts, found none. "
             "Give more texts or a smaller min_count."
         )
-    bar = tqdm(total=n_epochs, desc="word vectors", unit="epoch", delay=1, leave=False, disable=not verbose)
+    bar = progress_bar(total=n_epochs, desc="word vectors", unit="epoch", delay=1, leave=False, disable=not verbose)
     with bar, _without_advice():
         model.train(
             sentences,
