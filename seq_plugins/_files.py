@@ -9,6 +9,7 @@ from typing import NoReturn
 from uuid import uuid4
 
 _ERRORS_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+"""Those that may come without the name of a file."""
 
 
 @contextmanager
@@ -28,7 +29,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     FileNotFoundError
         If the folder does not exist.
     OSError
-        If the disk is full, or can't be written to. The error names `path`, which stays as it was.
+        If the disk is full, the folder can't be written to, or there is a folder at `path`. The error names `path`,
+        which stays as it was.
     """
     path = Path(path)
     temporary = temporary_path(path)
@@ -56,8 +58,12 @@ def flush_to_disk(path: Path) -> None:
 
 
 def raise_naming_file(error: OSError, path: Path, temporary: Path) -> NoReturn:
-    """Raise `error` again; one of the disk, in writing `temporary`, with the name of the file that was asked for."""
-    if error.errno not in _ERRORS_OF_THE_DISK or error.filename not in (None, str(temporary)):
+    """Raise `error` again; one in writing `temporary`, or something in it, with the name of what was asked for."""
+    if error.filename is None:
+        is_in_writing = error.errno in _ERRORS_OF_THE_DISK
+    else:
+        is_in_writing = Path(os.fsdecode(error.filename)).is_relative_to(temporary)
+    if not is_in_writing or error.errno is None:
         raise error
-    reason = f"{os.strerror(error.errno)}; the file was not written, and what was there before stays"
+    reason = f"{os.strerror(error.errno)}; it was not written, and what was there before stays"
     raise OSError(error.errno, reason, str(path)) from error

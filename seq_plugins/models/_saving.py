@@ -131,7 +131,8 @@ def whole_pair(path: str | os.PathLike[str]) -> Iterator[TwoFiles]:
     FileNotFoundError
         If the folder does not exist.
     OSError
-        If the disk is full, or can't be written to. The error names the file; both files stay as they were.
+        If the disk is full, the folder can't be written to, or there is a folder in a file's place. The error names the
+        file; both files stay as they were.
     """
     path = Path(path)
     files = TwoFiles(temporary_path(path), temporary_path(_checkpoint_of(path)))
@@ -148,7 +149,10 @@ def whole_pair(path: str | os.PathLike[str]) -> Iterator[TwoFiles]:
         if not files.model.exists():  # another process writes it
             return
         with lock_folder(path.parent, exclusive=True):
-            _take_places(path, files)
+            try:
+                _take_places(path, files)
+            except OSError as error:
+                raise_naming_file(error, path, files.model)
     finally:
         for file in files:
             file.unlink(missing_ok=True)

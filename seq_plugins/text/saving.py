@@ -23,6 +23,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from seq_plugins._files import raise_naming_file
 from seq_plugins.text.network import SentimentNetwork
 from seq_plugins.text.tokenizing import Tokenizer
 from seq_plugins.text.vectorizer import Word2VecVectorizer
@@ -53,6 +54,8 @@ def save_classifier(classifier: Any, folder: Path) -> None:
         If there is something else at `folder`.
     FileNotFoundError
         If the folder around it does not exist.
+    OSError
+        If the folder around it can't be written to. The error names `folder`, which stays as it was.
     TypeError
         If an argument or a label cannot be written as JSON.
     """
@@ -64,8 +67,8 @@ def save_classifier(classifier: Any, folder: Path) -> None:
         )
     model = _to_json(_describe(classifier))  # before anything is written
     temporary = folder.with_name(f"{folder.name}.{uuid4().hex}.part")
-    temporary.mkdir()
     try:
+        temporary.mkdir()
         vectorizer = classifier.vectorizer_
         (temporary / "model.json").write_text(model, encoding="utf-8")
         vocabulary = {"words": vectorizer.vectors_.index_to_key, "unknown_words": vectorizer.unknown_words_}
@@ -90,6 +93,8 @@ def save_classifier(classifier: Any, folder: Path) -> None:
         }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         _put_in_place(temporary, folder)
+    except OSError as error:
+        raise_naming_file(error, folder, temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
