@@ -51,7 +51,11 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "lr_scheduler_kwargs": {"patience": 0, "factor": 0.1, "monitor": "val_loss"},
     },
     "momentum": {"optimizer_cls": torch.optim.SGD, "optimizer_kwargs": {"lr": 0.05, "momentum": 0.9}},
-    "closure": {"optimizer_cls": torch.optim.LBFGS, "optimizer_kwargs": {"lr": 0.1, "max_iter": 3}},
+    # each step goes down: without a line search some networks diverge, and then the last digit decides where to
+    "closure": {
+        "optimizer_cls": torch.optim.LBFGS,
+        "optimizer_kwargs": {"max_iter": 3, "line_search_fn": "strong_wolfe"},
+    },
     "likelihood and metrics": {"likelihood": GaussianLikelihood(), "torch_metrics": torchmetrics.MeanSquaredError()},
     "normalised": {"use_reversible_instance_norm": True},
     "one batch": {"batch_size": 100},
