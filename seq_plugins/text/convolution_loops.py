@@ -5,7 +5,8 @@ classifier stands in this one file, because numba's cache on the disk notices ch
 
 A document is a run of rows: ``rows[starts[n]:starts[n + 1]]`` are the places of its words in the batch's table of
 distinct words. Padding has no rows. Loops over documents or filters go from `first` to before `last`, and what comes
-out for one of them depends neither on the others nor on the number of threads.
+out for one of them depends neither on the others nor on the number of threads. The products of words and kernels, which
+are PyTorch's, may be rounded otherwise in another number of threads.
 """
 
 from typing import TypeAlias
