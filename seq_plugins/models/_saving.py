@@ -6,6 +6,7 @@ its place. Until then the checkpoint waits under a name that says to which model
 before the checkpoint took its place, too, is finished when the model is loaded.
 """
 
+import errno
 import glob
 import hashlib
 import os
@@ -32,6 +33,7 @@ checkpoint_beside: ContextVar[str | None] = ContextVar("checkpoint_beside", defa
 """While a model is written: the digest of the checkpoint beside it, empty if it has none; else ``None``."""
 
 _locked: ContextVar[frozenset[Path]] = ContextVar("locked", default=frozenset())
+_ERRORS_OF_A_FOLDER = (errno.EACCES, errno.EPERM, errno.EROFS)  # both files alike can't be written then
 _START_OF_A_ZIP_FILE = b"PK\x03\x04"
 _ATTRIBUTE_OF_A_FOLDER = 0x10
 _FILES_TO_LOOK_AT = 5
@@ -144,7 +146,9 @@ def whole_pair(path: str | os.PathLike[str]) -> Iterator[TwoFiles]:
                 flush_to_disk(file)
         except OSError as error:
             is_of_checkpoint = error.filename == str(files.checkpoint) or not files.model.exists()
-            place, temporary = (_checkpoint_of(path), files.checkpoint) if is_of_checkpoint else (path, files.model)
+            temporary = files.checkpoint if is_of_checkpoint else files.model
+            is_of_folder = error.errno in _ERRORS_OF_A_FOLDER
+            place = _checkpoint_of(path) if is_of_checkpoint and not is_of_folder else path
             raise_naming_file(error, place, temporary)
         if not files.model.exists():  # another process writes it
             return
