@@ -33,7 +33,6 @@ def test_an_example_prints_what_its_page_says(page: str, capsys: pytest.CaptureF
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # each trial starts a process that imports PyTorch
 def test_the_example_on_a_cluster_prints_what_its_page_says(tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(_blocks(ON_A_CLUSTER, "python"), encoding="utf-8")

@@ -128,20 +128,19 @@ def test_results_are_not_written_over_and_nothing_goes_on_from_nothing(tmp_path:
 
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from benchmarks.results import open_results
 with open_results(Path(sys.argv[1]), {"models": {}}, False):
     print("open", flush=True)
-    time.sleep(120)
+    sys.stdin.read()
 """
 
 
 def test_a_second_run_into_a_folder_is_refused_until_the_first_is_dead(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True, cwd=root
-    ) as first:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "open\n"
         with (
