@@ -28,6 +28,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     ------
     FileNotFoundError
         If the folder does not exist.
+    IsADirectoryError
+        If `path` is a folder.
     OSError
         If the disk is full, the folder can't be written to, or there is a folder at `path`. The error names `path`,
         which stays as it was.
@@ -45,7 +47,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def temporary_path(path: Path) -> Path:
-    """Return a new hidden path in the folder of `path`; a ``FileNotFoundError`` if there is no such folder."""
+    """Return a new hidden path in the folder of `path`; an ``OSError`` if there is none, or `path` is a folder."""
+    if path.is_dir():
+        raise IsADirectoryError(f"Expected the path of a file, but {path} is a folder. Name a file in it.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"The folder of {path} does not exist. Make it first, or name another.")
     return path.with_name(f".{path.name}.{uuid4().hex}.part")

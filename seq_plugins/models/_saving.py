@@ -132,6 +132,8 @@ def whole_pair(path: str | os.PathLike[str]) -> Iterator[TwoFiles]:
     ------
     FileNotFoundError
         If the folder does not exist.
+    IsADirectoryError
+        If one of the paths is that of a folder.
     OSError
         If the disk is full, the folder can't be written to, or there is a folder in a file's place. The error names the
         file; both files stay as they were.

@@ -298,6 +298,19 @@ def test_a_folder_that_does_not_exist_is_told_by_its_own_name(tmp_path: Path) ->
             write(tmp_path / "nowhere" / "model.out")
 
 
+def test_a_folder_is_not_taken_for_a_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    model = make_model("SimpleRNNModel").fit(make_series())
+    for write in (model.save, model.to_onnx):
+        for folder in (tmp_path / "folder", "."):
+            with pytest.raises(IsADirectoryError, match=rf"the path of a file, but {folder} is a folder"):
+                write(folder)
+    (tmp_path / "model.pt.ckpt").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"model\.pt\.ckpt is a folder"):
+        model.save(tmp_path / "model.pt")
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "model.pt.ckpt"}
+
+
 def test_an_export_that_could_not_take_batches_of_any_size_is_refused(tmp_path: Path) -> None:
     model = make_model("SimpleRNNModel").fit(make_series())
     with pytest.raises(ValueError, match="Expected `dynamo` to be left out"):
