@@ -394,7 +394,8 @@ class SequenceModule(PLForecastingModule, ABC):
 
     def _can_fuse_optimizer(self) -> bool:
         return (
-            "fused" in inspect.signature(self.optimizer_cls).parameters
+            callable(self.optimizer_cls)  # what is not one, Darts refuses
+            and "fused" in inspect.signature(self.optimizer_cls).parameters
             and not {"fused", "foreach", "differentiable"} & self.optimizer_kwargs.keys()
             # mixed precision refuses to clip the gradients of a fused optimizer
             and self.trainer.precision in ("32-true", "64-true")

@@ -177,7 +177,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         self,
         model_name: str | None = None,
         work_dir: str | None = None,
-        file_name: str | None = None,
+        file_name: str | os.PathLike[str] | None = None,
         best: bool = True,
         strict: bool = True,
         load_encoders: bool = True,
@@ -187,15 +187,22 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
     ) -> None:
         """Load the weights of a checkpoint, as Darts does; if that fails, the model stays as it was.
 
+        Arguments are those of Darts, and `file_name` may be a path object.
+
         Raises
         ------
         ValueError
-            If a file is damaged, the files are not of the same save, or the weights are those of another network.
+            If arguments exclude each other, a file is damaged, the files are not of the same save, or the weights are
+            those of another network.
         pickle.UnpicklingError
             If the checkpoint would run code that is not known to be harmless; nothing of it is run.
         """
+        if (skip_checks and load_encoders) or "weights_only" in kwargs:  # Darts refuses that, whatever is in the files
+            super().load_weights_from_checkpoint(
+                model_name, work_dir, file_name, best, strict, load_encoders, skip_checks, trusted, **kwargs
+            )
         model_name, work_dir = model_name or self.model_name, work_dir or _default_work_dir()
-        file_name = file_name or _get_checkpoint_fname(work_dir, model_name, best=best)
+        file_name = os.fspath(file_name or _get_checkpoint_fname(work_dir, model_name, best=best))
         checkpoint, model_path = Path(file_name), Path(file_name.removesuffix(".ckpt"))
         if file_name.startswith(("last-", "best-")):
             checkpoint = Path(_get_checkpoint_folder(work_dir, model_name), file_name)

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 import torchmetrics
 from darts import TimeSeries
+from darts.models import BlockRNNModel
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.optim.lr_scheduler import ExponentialLR, OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import SequentialSampler
@@ -39,6 +40,11 @@ def test_each_optimizer_trains(model_name: str, optimizer: type[torch.optim.Opti
     models = [make_model(model_name, n_epochs=n, **arguments).fit(make_series()) for n in (1, 2)]
     assert np.isfinite(values_of(models[1].predict(OUTPUT))).all()
     assert _differ(_weights(models[0]), _weights(models[1]))
+
+
+def test_an_optimizer_that_is_none_is_told_as_darts_tells_it(model_name: str) -> None:
+    with pytest.raises(ValueError, match="Error when building the optimizer"):
+        make_model(model_name, optimizer_cls="Adam").fit(make_series())
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -105,6 +111,29 @@ def test_weights_of_a_checkpoint_are_trained_on_with_another_rate(model_name: st
     assert not _differ(_weights(model), _weights(other))
     other.fit(make_series())
     assert other.epochs_trained == 1
+    assert not _differ(_weights(model), _weights(other))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"skip_checks": True, "load_encoders": True}, "mutually exclusive"),
+        ({"skip_checks": True, "load_encoders": True, "file_name": "nothing.pt.ckpt"}, "mutually exclusive"),
+        ({"weights_only": True, "file_name": "nothing.pt.ckpt"}, "`weights_only` argument is not supported"),
+    ],
+)
+def test_arguments_that_exclude_each_other_are_told_before_a_checkpoint_is_looked_for(
+    model_name: str, arguments: dict[str, Any], expected: str
+) -> None:
+    for model in make_model(model_name), BlockRNNModel(INPUT, OUTPUT):
+        with pytest.raises(ValueError, match=expected):
+            model.load_weights_from_checkpoint(**arguments)
+
+
+def test_the_checkpoint_of_a_saved_model_may_be_named_by_a_path_object(model_name: str, tmp_path: Path) -> None:
+    model, other = make_model(model_name).fit(make_series()), make_model(model_name, random_state=2)
+    model.save(tmp_path / "model.pt")
+    other.load_weights_from_checkpoint(file_name=tmp_path / "model.pt.ckpt")
     assert not _differ(_weights(model), _weights(other))
 
 
