@@ -40,7 +40,13 @@ from seq_plugins.models._constructors import (
 from seq_plugins.models._divergence import LossWatch, all_finite, raise_if_diverged, watches
 from seq_plugins.models._docstrings import fill_in_shared_parameters
 from seq_plugins.models._fast_prediction import PlainPredictor, can_predict_plainly, prediction_batch_size
-from seq_plugins.models._fast_training import sees_batches, use_fast_training
+from seq_plugins.models._fast_training import (
+    FastTrainingEpochLoop,
+    is_enabled,
+    sees_batches,
+    use_fast_training,
+    validates_within_epochs,
+)
 from seq_plugins.models._forecast_series import build_forecasts
 from seq_plugins.models._missing_values import (
     LossInputs,
@@ -106,6 +112,7 @@ class SequenceModule(PLForecastingModule, ABC):
     """
 
     optimizer_kwargs: dict[str, Any]
+    _current_fx_name: str | None
     rin: RINorm | None
 
     sequence_to_sequence: bool = False
@@ -123,7 +130,8 @@ class SequenceModule(PLForecastingModule, ABC):
         self._masks_missing_values = missing == "mask"
         if self._masks_missing_values and self.rin is not None:
             self.rin = RINormOfKnownValues(self.rin.input_dim, self.rin.eps, self.rin.affine)
-        self._logs_every_batch = True
+        self.logs_every_batch = True
+        self._last_train_loss: tuple[torch.Tensor, int] | None = None
         self._validation_losses: list[tuple[torch.Tensor, int | torch.Tensor]] = []
         self.loss_watch: LossWatch | None = None
         self._state_to_resume: dict[str, Any] | None = None
@@ -303,10 +311,13 @@ class SequenceModule(PLForecastingModule, ABC):
         state, self._state_to_resume = self._state_to_resume, None
         if state is not None and trainer.ckpt_path is not None:
             go_on(trainer, state)
-        bar = trainer.progress_bar_callback
-        self._logs_every_batch = (
-            bool(trainer.loggers)
-            or (bar is not None and bar.is_enabled)
+        self.logs_every_batch = (
+            not isinstance(
+                trainer.fit_loop.epoch_loop, FastTrainingEpochLoop
+            )  # which logs the loss where training ends
+            or bool(trainer.loggers)
+            or is_enabled(trainer.progress_bar_callback)
+            or validates_within_epochs(trainer)
             or any(map(sees_batches, trainer.callbacks))
             or any(config.interval == "step" for config in trainer.lr_scheduler_configs)  # one may go by the loss
         )
@@ -323,12 +334,49 @@ class SequenceModule(PLForecastingModule, ABC):
         self._update_metrics(output, batch.future_target, metrics)
         if stage is ModuleStage.VALIDATE:
             self._validation_losses.append((loss.detach(), self._weight_in_validation(batch)))
+            if self._is_last_validation_batch:
+                self._log_validation_loss()
         else:
-            if self.loss_watch is not None:
-                self.loss_watch.see(loss)
-            if self._logs_every_batch or self.trainer.is_last_batch:
-                self.log_train_loss(loss, batch)
+            self.see_train_loss(loss, batch)
+            if self.logs_every_batch or self.trainer.is_last_batch:
+                self.log_train_loss()
         return loss
+
+    shared_train_val_step = _train_val_step
+    """What the fast path stands for; a network with another step is trained with that."""
+
+    def see_train_loss(self, loss: torch.Tensor, batch: TorchTrainingBatch) -> None:
+        """Take the loss of a training batch, before the weights are updated with it."""
+        if self.loss_watch is not None:
+            self.loss_watch.see(loss)
+        self._last_train_loss = loss.detach(), batch.past_target.shape[0]
+
+    def log_train_loss(self) -> None:
+        """Log the loss of the last training batch, if there was one."""
+        if self._last_train_loss is None:
+            return
+        loss, n_samples = self._last_train_loss
+        hook, self._current_fx_name = self._current_fx_name, "training_step"
+        self.log("train_loss", loss, batch_size=n_samples, prog_bar=True, sync_dist=True)
+        self._current_fx_name = hook
+
+    @property
+    def _is_last_validation_batch(self) -> bool:
+        trainer = self.trainer
+        loop = trainer.validate_loop if trainer.state.fn == "validate" else trainer.fit_loop.epoch_loop.val_loop
+        return bool(loop.batch_progress.is_last_batch)
+
+    def _log_validation_loss(self) -> None:
+        """Log the mean loss of all validation samples, or of all their targets that are there.
+
+        Logging every batch would take longer than computing its loss. With the last one, callbacks see the mean at the
+        end of the validation, as they do in Darts.
+        """
+        losses, weights = zip(*self._validation_losses, strict=True)
+        total = max(int(sum(weights)), 1)
+        mean = sum(loss * weight for loss, weight in zip(losses, weights, strict=True)) / total
+        self.log("val_loss", mean, batch_size=total, prog_bar=True, sync_dist=True)
+        self._validation_losses.clear()
 
     def _weight_in_validation(self, batch: TorchTrainingBatch) -> int | torch.Tensor:
         """Return how much a batch counts for: its number of samples or, if some may be missing, that of its targets."""
@@ -338,10 +386,6 @@ class SequenceModule(PLForecastingModule, ABC):
         n_samples: int = batch.past_target.shape[0]
         return n_samples
 
-    def log_train_loss(self, loss: torch.Tensor, batch: TorchTrainingBatch) -> None:
-        """Log the loss of a training batch."""
-        self.log("train_loss", loss, batch_size=batch.past_target.shape[0], prog_bar=True, sync_dist=True)
-
     def on_train_epoch_end(self) -> None:
         """Make sure that training has not diverged, before the callbacks keep the weights, and log the metrics."""
         if self.loss_watch is not None:
@@ -350,7 +394,7 @@ class SequenceModule(PLForecastingModule, ABC):
 
     def on_train_end(self) -> None:
         """Let go of the losses."""
-        self.loss_watch = None
+        self.loss_watch = self._last_train_loss = None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what Darts and a resumed training need."""
@@ -371,15 +415,6 @@ class SequenceModule(PLForecastingModule, ABC):
 
     def on_validation_epoch_start(self) -> None:
         """Start collecting the losses of the validation batches."""
-        self._validation_losses.clear()
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the mean loss of all validation samples, or of all their targets that are there, and the metrics."""
-        super().on_validation_epoch_end()
-        losses, weights = zip(*self._validation_losses, strict=True)
-        total = max(int(sum(weights)), 1)
-        mean = sum(loss * weight for loss, weight in zip(losses, weights, strict=True)) / total
-        self.log("val_loss", mean, batch_size=total, prog_bar=True, sync_dist=True)
         self._validation_losses.clear()
 
     def configure_optimizers(self) -> Any:

@@ -6,16 +6,31 @@ import pytorch_lightning as pl
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets._data_module import TorchDataModule
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, ModelSummary, ProgressBar
+from pytorch_lightning.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    ModelSummary,
+    ProgressBar,
+    RichModelSummary,
+    RichProgressBar,
+    TQDMProgressBar,
+)
+from pytorch_lightning.loops.prediction_loop import _PredictionLoop
 from pytorch_lightning.plugins.precision import DoublePrecision, Precision
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from tqdm.auto import tqdm
 
 from seq_plugins._progress import progress_bar
-from seq_plugins.models._fast_training import is_overridden
+from seq_plugins.models._fast_training import is_enabled, is_overridden
 
 _MODULE_HOOKS = (
+    "configure_callbacks",
+    "configure_model",
+    "setup",
+    "teardown",
+    "on_predict_model_eval",
     "on_predict_batch_start",
     "on_predict_batch_end",
     "on_predict_epoch_start",
@@ -27,7 +42,8 @@ _MODULE_HOOKS = (
 _CALLBACK_HOOKS = ("setup", "teardown", *(name for name in dir(Callback) if "predict" in name))
 _MOST_WINDOWS = 512
 _MOST_ACTIVATIONS = 2**23
-_CALLBACKS_OF_TRAINING = (EarlyStopping, ModelCheckpoint, ModelSummary)
+# they have some of the hooks, but do nothing in prediction, or what is done here, too
+_NOT_MISSED = (EarlyStopping, ModelCheckpoint, ModelSummary, RichModelSummary, RichProgressBar, TQDMProgressBar)
 
 
 class PlainPredictor:
@@ -52,12 +68,10 @@ class PlainPredictor:
         model.on_predict_start()
         try:
             with (
-                torch.inference_mode(),
+                torch.inference_mode() if self._trainer.predict_loop.inference_mode else torch.no_grad(),
                 precision.predict_step_context(),
                 # not around the batches: it would draw from the random numbers once more
-                progress_bar(
-                    total=len(batches), desc="Predicting", disable=bar is None or not bar.is_enabled, kind=tqdm
-                ) as progress,
+                progress_bar(total=len(batches), desc="Predicting", disable=not is_enabled(bar), kind=tqdm) as progress,
             ):
                 predictions = []
                 for index, batch in enumerate(batches):
@@ -87,13 +101,16 @@ def can_predict_plainly(trainer: Any, module: PLForecastingModule) -> bool:
         or trainer.limit_predict_batches not in (None, 1.0)
         or any(is_overridden(module, pl.LightningModule, hook) for hook in _MODULE_HOOKS)
         or is_overridden(module, PLForecastingModule, "predict_step")
-        or any(
-            is_overridden(callback, Callback, hook)
-            for callback in trainer.callbacks
-            if type(callback) not in _CALLBACKS_OF_TRAINING and not isinstance(callback, ProgressBar)
-            for hook in _CALLBACK_HOOKS
-        )
+        or type(trainer.predict_loop) is not _PredictionLoop
+        or any(map(_sees_predictions, trainer.callbacks))
     )
+
+
+def _sees_predictions(callback: Callback) -> bool:
+    if isinstance(callback, ProgressBar) and type(callback) not in _NOT_MISSED:
+        return True  # another bar is not to be replaced by one of tqdm
+    base = type(callback) if type(callback) in _NOT_MISSED else Callback
+    return any(is_overridden(callback, base, hook) for hook in _CALLBACK_HOOKS)
 
 
 def prediction_batch_size(module: PLForecastingModule) -> int:

@@ -3,7 +3,7 @@
 A small network on a CPU trains a batch in less time than Lightning spends around it. Where nothing that the user
 configured could tell the difference, the batches of an epoch are trained in a plain loop: the same batches, in the same
 order, with the same updates. All that happens at the end of an epoch (logging, validation, callbacks, checkpoints,
-schedulers) stays Lightning's.
+schedulers) stays Lightning's. A request to stop counts after the current batch, as it does there.
 
 Lightning has no public place for such a loop. If its private names move, training takes the ordinary way.
 """
@@ -17,7 +17,8 @@ import pytorch_lightning as pl
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets.utils import ModuleStage
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar, TQDMProgressBar
+from pytorch_lightning.loops.optimization.automatic import _AutomaticOptimization
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.plugins.precision import DoublePrecision, Precision
 from pytorch_lightning.profilers import PassThroughProfiler
@@ -51,10 +52,26 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
     _path = ""
 
     def advance(self, data_fetcher: Any) -> None:
-        """Train the next batch, as Lightning does, or all batches of the epoch."""
+        """Train the next batch, as Lightning does, or all of the epoch until somebody wants training to stop."""
+        trainer = self.trainer
+        module: Any = trainer.lightning_module
+        is_alone = trainer.world_size == 1  # logging is common work: one process must not wait for the others
+        try:
+            if self._takes_fast_path():
+                self._train_epoch(data_fetcher)
+            else:
+                super().advance(data_fetcher)
+        except BaseException:
+            if is_alone:
+                module.log_train_loss()
+            raise
+        if is_alone and not module.logs_every_batch and self._is_to_stop():
+            module.log_train_loss()
+            trainer._logger_connector.on_batch_end()
+
+    def _takes_fast_path(self) -> bool:
         if self.batch_progress.current.ready > 0 or self.restarting:
-            super().advance(data_fetcher)
-            return
+            return False
         try:
             reason = reason_for_ordinary_training(self.trainer)
         except AttributeError as error:
@@ -63,56 +80,53 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
         if path != self._path:
             logger.debug("Training takes the %s.", path)
             self._path = path
-        if reason:
-            super().advance(data_fetcher)
-        else:
-            self._train_epoch(data_fetcher)
+        return reason is None
 
     def _train_epoch(self, data_fetcher: Any) -> None:
-        trainer = self.trainer
-        batches = _PlainBatches(trainer)
-        bar = trainer.progress_bar_callback if _is_enabled(trainer.progress_bar_callback) else None
+        trainer, progress = self.trainer, self.batch_progress
+        connector = trainer._logger_connector
+        batches = _PlainBatches(trainer, self.automatic_optimization.optim_progress.optimizer)
+        bar = trainer.progress_bar_callback if is_enabled(trainer.progress_bar_callback) else None
         next_bar_update = time.monotonic() + _SECONDS_BETWEEN_BAR_UPDATES
-        n_batches = int(trainer.num_training_batches)
         next_batch = _source_of_batches(data_fetcher)
+        is_last = False
+        batches.module._current_fx_name = "training_step"  # to which belongs what the network logs by itself
         with trainer.precision_plugin.train_step_context():
-            for batch_index in range(n_batches):
+            for batch_index in range(int(trainer.num_training_batches)):
+                if batch_index > 0:
+                    self._batches_that_stepped += 1  # Lightning counts the last one
                 batch = next_batch()
-                is_last = batch_index == n_batches - 1
-                if is_last:  # what is logged from here on belongs to the last batch
-                    self.batch_progress.is_last_batch = data_fetcher.done
-                    trainer._logger_connector.on_batch_start(batch)
+                # counted as Lightning would have done, so that steps, checkpoints and resumed runs agree
+                progress.is_last_batch = data_fetcher.done
+                progress.increment_ready()
+                connector.on_batch_start(batch)
+                progress.increment_started()
                 batches.train(batch)
-                self._count_batch()
+                progress.increment_processed()
+                is_last = self._num_ready_batches_reached() or self._is_to_stop()
                 if is_last:
-                    self._end_epoch(batches, batch)
-                else:
-                    self._batches_that_stepped += 1
+                    self._end_batch()
+                progress.increment_completed()
                 if bar is not None and (is_last or time.monotonic() > next_bar_update):
                     bar.on_train_batch_end(trainer, batches.module, {}, batch, batch_index)
                     next_bar_update = time.monotonic() + _SECONDS_BETWEEN_BAR_UPDATES
-        trainer._logger_connector.update_train_step_metrics()
+                if is_last:
+                    break
+        batches.module._current_fx_name = None
+        connector.update_train_step_metrics()
 
-    def _end_epoch(self, batches: "_PlainBatches", batch: Any) -> None:
+    def _is_to_stop(self) -> bool:
+        """Return whether somebody wants training to stop: a callback, another thread, or who ends the process."""
+        trainer = self.trainer
+        return bool((trainer.should_stop and trainer.fit_loop._can_stop_early) or trainer.received_sigterm)
+
+    def _end_batch(self) -> None:
         """Log the last batch's loss and let schedulers act, as Lightning does after the last batch."""
-        batches.module._current_fx_name = "training_step"
-        batches.module.log_train_loss(batches.loss, batch)
-        self.update_lr_schedulers("step", update_plateau_schedulers=False)
-        self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+        module: Any = self.trainer.lightning_module
+        module.log_train_loss()
+        if self._num_ready_batches_reached():
+            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         self.trainer._logger_connector.on_batch_end()
-
-    def _count_batch(self) -> None:
-        """Count a batch as Lightning would have done, so that steps, checkpoints and resumed runs agree."""
-        progress, optimizer_progress = self.batch_progress, self.automatic_optimization.optim_progress.optimizer
-        progress.increment_ready()
-        progress.increment_started()
-        progress.increment_processed()
-        progress.increment_completed()
-        optimizer_progress.step.increment_ready()
-        optimizer_progress.step.increment_completed()
-        optimizer_progress.zero_grad.increment_ready()
-        optimizer_progress.zero_grad.increment_started()
-        optimizer_progress.zero_grad.increment_completed()
 
 
 class _PlainBatches:
@@ -122,12 +136,14 @@ class _PlainBatches:
     ----------
     trainer
         Trainer whose network and optimizer are used.
+    progress
+        What counts the optimizer's steps.
     """
 
-    def __init__(self, trainer: Any) -> None:
+    def __init__(self, trainer: Any, progress: Any) -> None:
         self.module: Any = trainer.lightning_module
-        self.loss = torch.tensor(float("nan"))
         self._trainer = trainer
+        self._progress = progress
         self._optimizer = trainer.optimizers[0]
         self._weights = [weight for group in self._optimizer.param_groups for weight in group["params"]]
         self._has_metrics = len(self.module.train_metrics) > 0
@@ -140,30 +156,36 @@ class _PlainBatches:
         """Update the weights once."""
         if batch.past_target.dtype != self.module.dtype:
             batch = self._trainer.precision_plugin.convert_input(batch)
+        self._progress.step.increment_ready()
         self._optimizer.step(lambda: self._differentiate(batch))
+        self._progress.step.increment_completed()
 
     def _differentiate(self, batch: Any) -> torch.Tensor:
         """Compute loss and gradients, as Lightning's closure does."""
         module = self.module
         with torch.enable_grad():
             output = module(batch.to_module_input(ModuleStage.TRAIN))
-            self.loss = module._compute_loss(output, batch.future_target, module.train_criterion, batch.sample_weight)
-            if module.loss_watch is not None:
-                module.loss_watch.see(self.loss)
+            loss: torch.Tensor = module._compute_loss(
+                output, batch.future_target, module.train_criterion, batch.sample_weight
+            )
+            module.see_train_loss(loss, batch)
             if self._has_metrics:
                 module._update_metrics(output, batch.future_target, module.train_metrics)
+            self._progress.zero_grad.increment_ready()
+            self._progress.zero_grad.increment_started()
             if self._has_own_zero_grad:
                 self._optimizer.zero_grad()
             else:  # the same without the time that PyTorch takes to record it for its profiler
                 for weight in self._weights:
                     weight.grad = None
-            self.loss.backward()
+            self._progress.zero_grad.increment_completed()
+            loss.backward()
             if self._clips:
                 trainer = self._trainer
                 module.configure_gradient_clipping(
                     self._optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
                 )
-        return self.loss
+        return loss
 
 
 def _source_of_batches(data_fetcher: Any) -> Callable[[], Any]:
@@ -188,6 +210,8 @@ def _source_of_batches(data_fetcher: Any) -> Callable[[], Any]:
 def use_fast_training(trainer: Any) -> None:
     """Let `trainer`, which must not have been used yet, train on the fast path where that makes no difference."""
     ordinary = trainer.fit_loop.epoch_loop
+    if type(ordinary) is not _TrainingEpochLoop:
+        return
     trainer.fit_loop.epoch_loop = FastTrainingEpochLoop(trainer, ordinary.min_steps, ordinary.max_steps)
 
 
@@ -203,15 +227,18 @@ def reason_for_ordinary_training(trainer: Any) -> str | None:
         "there is a logger": bool(trainer.loggers),
         "there is a profiler": type(trainer.profiler) is not PassThroughProfiler,
         "anomalies are detected": torch.is_anomaly_enabled() or trainer._detect_anomaly,
-        "validation runs within an epoch": trainer.val_check_batch not in (None, trainer.num_training_batches)
-        and trainer.enable_validation,
+        "validation runs within an epoch": validates_within_epochs(trainer),
         "the number of batches is unknown": trainer.num_training_batches == float("inf"),
+        "the loops are not Lightning's": type(trainer.fit_loop.epoch_loop.automatic_optimization)
+        is not _AutomaticOptimization,
+        "there is no backward pass": trainer.fit_loop._skip_backward,
         "optimization is manual": not module.automatic_optimization or len(trainer.optimizers) != 1,
         "a scheduler acts on every step": any(config.interval != "epoch" for config in trainer.lr_scheduler_configs),
         "the network has hooks of its own": any(
             is_overridden(module, pl.LightningModule, hook) for hook in _MODULE_HOOKS
         ),
-        "the network has a training step of its own": is_overridden(module, PLForecastingModule, "training_step"),
+        "the network has a training step of its own": is_overridden(module, PLForecastingModule, "training_step")
+        or module._train_val_step != module.shared_train_val_step,
     }
     for reason, holds in checks.items():
         if holds:
@@ -222,17 +249,26 @@ def reason_for_ordinary_training(trainer: Any) -> str | None:
     return None
 
 
+def validates_within_epochs(trainer: Any) -> bool:
+    """Return whether validation may run after other batches than the last of an epoch."""
+    by_batches = trainer.val_check_batch not in (None, trainer.num_training_batches)
+    return trainer.enable_validation and (by_batches or trainer._val_check_time_interval is not None)
+
+
 def sees_batches(callback: Callback) -> bool:
-    if isinstance(callback, ProgressBar):
-        return False  # it is kept up to date
-    if type(callback) is ModelCheckpoint and not callback._every_n_train_steps and not callback._train_time_interval:
-        return False  # it has the hook, but acts on epochs only
-    return any(is_overridden(callback, Callback, hook) for hook in _BATCH_HOOKS)
+    """Return whether a callback has a hook for every batch; Lightning's own bars are kept up to date without theirs."""
+    base = next((bar for bar in (TQDMProgressBar, RichProgressBar) if isinstance(callback, bar)), Callback)
+    if isinstance(callback, ModelCheckpoint) and not (callback._every_n_train_steps or callback._train_time_interval):
+        base = ModelCheckpoint  # it has the hook, but acts on epochs only
+    return any(is_overridden(callback, base, hook) for hook in _BATCH_HOOKS)
 
 
-def _is_enabled(bar: ProgressBar | None) -> bool:
+def is_enabled(bar: ProgressBar | None) -> bool:
+    """Return whether there is a progress bar to be shown; not every one says."""
     return bar is not None and bool(getattr(bar, "is_enabled", True))
 
 
 def is_overridden(instance: object, base: type, method: str) -> bool:
-    return getattr(type(instance), method) is not getattr(base, method)
+    """Return whether a method is another than that of a base class, be it the class's or the object's own."""
+    found = getattr(instance, method)
+    return getattr(found, "__func__", found) is not getattr(base, method)
