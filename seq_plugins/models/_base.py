@@ -57,6 +57,7 @@ from seq_plugins.models._missing_values import (
     leave_out_incomplete_steps,
     leave_out_missing_targets,
 )
+from seq_plugins.models._output import only_what_concerns_the_user
 from seq_plugins.models._precision import check_optimizer, check_type, converts_values, required_type
 from seq_plugins.models._resuming import go_on, training_state
 from seq_plugins.models._savable_model import SavableModel
@@ -126,7 +127,8 @@ class SequenceModule(PLForecastingModule, ABC):
         missing: Missing = "error",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Darts' default is one object for all networks, which has the mode of the one that used it last
+        super().__init__(**{"loss_fn": nn.MSELoss()} | kwargs)
         self._masks_missing_values = missing == "mask"
         if self._masks_missing_values and self.rin is not None:
             self.rin = RINormOfKnownValues(self.rin.input_dim, self.rin.eps, self.rin.affine)
@@ -300,6 +302,12 @@ class SequenceModule(PLForecastingModule, ABC):
             if not target.numel():
                 return
         super()._update_metrics(output, target, metrics)
+
+    def _compute_metrics(self, metrics: torchmetrics.MetricCollection) -> None:
+        """Log the metrics as Darts does, without asking for a logger that need not be there."""
+        if len(metrics):
+            self.log_dict(metrics.compute(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
+            metrics.reset()
 
     def on_train_start(self) -> None:
         """Go on with a training that was interrupted, and find out whether anybody looks at the loss of every batch.
@@ -609,7 +617,8 @@ class SequenceModel(SavableModel, ABC):
     def _setup_trainer(
         self, trainer: pl.Trainer | None, model: SequenceModule, verbose: bool | None = None, epochs: int = 0
     ) -> pl.Trainer:
-        made: pl.Trainer = super()._setup_trainer(trainer, model, verbose, epochs)
+        with only_what_concerns_the_user():
+            made: pl.Trainer = super()._setup_trainer(trainer, model, verbose, epochs)
         if trainer is None and self.fast_training:
             use_fast_training(made)
         return made
@@ -619,6 +628,8 @@ class SequenceModel(SavableModel, ABC):
     ) -> dict[str, Any]:
         given = dict(dataloader_kwargs or {})  # Darts takes entries out of it
         arguments: dict[str, Any] = super()._setup_for_train(*args, dataloader_kwargs=dict(given), **kwargs)
+        if arguments["datamodule"].val_dataset is None and kwargs.get("trainer") is None:
+            arguments["trainer"].limit_val_batches = 0  # Lightning would wonder at an empty validation set
         load_whole_batches(arguments["datamodule"], given, _single_device(arguments["trainer"]))
         return arguments
 
@@ -679,7 +690,8 @@ class SequenceModel(SavableModel, ABC):
 
     def _predict(self, trainer: Any, *args: Any, values_only: bool = False, **kwargs: Any) -> Any:
         if values_only or not isinstance(trainer, PlainPredictor):
-            return super()._predict(trainer, *args, values_only=values_only, **kwargs)
+            with only_what_concerns_the_user():
+                return super()._predict(trainer, *args, values_only=values_only, **kwargs)
         values, schemas, starts = super()._predict(trainer, *args, values_only=True, **kwargs)
         names = self.likelihood.component_names if kwargs.get("predict_likelihood_parameters") else None
         return build_forecasts(values, schemas, starts, names)

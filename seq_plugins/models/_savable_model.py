@@ -1,6 +1,8 @@
 """A Darts model that is saved and loaded whole, whose training may be interrupted, and may fail."""
 
+import copy
 import functools
+import logging
 import os
 import shutil
 from abc import ABC
@@ -21,8 +23,10 @@ from darts.models.forecasting.torch_forecasting_model import (
 )
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import CheckpointIO
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from seq_plugins.models._divergence import DivergenceError
+from seq_plugins.models._output import only_what_concerns_the_user
 from seq_plugins.models._saving import (
     WholeCheckpointIO,
     check_same_save,
@@ -32,8 +36,11 @@ from seq_plugins.models._saving import (
     finish_interrupted_save,
     lock_folder,
     whole_pair,
+    without_unpicklable,
     write_with_torch,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class SavableModel(MixedCovariatesTorchModel, ABC):
@@ -41,6 +48,9 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
 
     trainer: Any
     load_ckpt_path: str | None
+
+    _first_fit_that_ended: str | None = None
+    """How the first fit ended, if it did not succeed."""
 
     def save(self, path: str | os.PathLike[str] | None = None, clean: bool = False) -> None:
         """Save the model, as Darts does; a file that stands at `path` is replaced only when the new one is whole.
@@ -55,6 +65,14 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         """
         path = self._default_save_path() + ".pt" if path is None else os.fspath(path)
         self._connect_to_save()
+        _, left_out = without_unpicklable(self.model_params.get("pl_trainer_kwargs"))
+        if left_out and not clean:
+            logger.warning(
+                "%s can't be pickled and is left out of %s. This model keeps it; one that is loaded from there does "
+                "without it, unless it is given again: `load(..., pl_trainer_kwargs=...)`.",
+                ", ".join(left_out),
+                path,
+            )
         with whole_pair(path) as files:
             self._write_checkpoint(files.checkpoint, clean)
             if self.trainer is not None and not self.trainer.is_global_zero:
@@ -249,6 +267,11 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         beside = checkpoint_beside.get()
         if beside is not None:
             state["_checkpoint_digest"] = beside
+            state["trainer_params"], _ = without_unpicklable(state["trainer_params"])
+            arguments = self.model_params.get("pl_trainer_kwargs")
+            if arguments is not None:
+                state["_model_params"] = copy.copy(self.model_params)
+                state["_model_params"]["pl_trainer_kwargs"], _ = without_unpicklable(arguments)
         elif self.model is not None:
             weights = {name: weight.detach().cpu() for name, weight in self.model.state_dict().items()}
             # arrays and no tensors, so that Darts' restricted loading takes them; NumPy has no bfloat16
@@ -275,6 +298,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         plugins = trainer_params.get("plugins") or []
         if isinstance(plugins, list | tuple) and not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             trainer_params = trainer_params | {"plugins": [*plugins, WholeCheckpointIO()]}
+        trainer_params = {"enable_model_summary": False} | trainer_params  # a table for those who ask for it
         trainer: pl.Trainer = MixedCovariatesTorchModel._init_trainer(trainer_params, max_epochs)
         return trainer
 
@@ -289,15 +313,38 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         random_instance: Any = self.__dict__.get("_random_instance")
         random_state = random_instance.get_state() if hasattr(random_instance, "get_state") else None
+        # Darts counts a model as fitted as soon as its first fit begins, though it has no network before that has ended
+        undone: type[BaseException] = BaseException if self.model is None else DivergenceError
         try:
-            with self._restored_after(DivergenceError):
-                return super().fit(*args, **kwargs)
-        except DivergenceError:
+            with self._restored_after(undone):
+                fitted = super().fit(*args, **kwargs)
+        except undone as error:
             if random_state is not None:
                 random_instance.set_state(random_state)
+            if self.model is None:
+                was_interrupted = isinstance(error, SystemExit | KeyboardInterrupt | SIGTERMException)
+                self._first_fit_that_ended = "interrupted" if was_interrupted else f"ended by a {type(error).__name__}"
             raise
+        self._first_fit_that_ended = None
+        return fitted
 
     functools.update_wrapper(fit, MixedCovariatesTorchModel.fit)  # a decorator would hide from mypy that it is a method
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._fit_called:
+            remedy = "Call `fit` first, or load the weights of a fitted model with `load_weights`."
+            if self._first_fit_that_ended:
+                remedy = f"Its first fit was {self._first_fit_that_ended}, and nothing of it is kept. Call `fit` again"
+                remedy += (
+                    f', or load the last whole epoch: `{type(self).__name__}.load_from_checkpoint("{self.model_name}", '
+                    f'work_dir="{self.work_dir}", best=False)`.'
+                    if self.save_checkpoints
+                    else "; with `save_checkpoints=True`, its last whole epoch can be loaded."
+                )
+            raise ValueError(f"This {type(self).__name__} is not fitted and can't predict. {remedy}")
+        return super().predict(*args, **kwargs)
+
+    functools.update_wrapper(predict, MixedCovariatesTorchModel.predict)
 
     def _train(self, trainer: pl.Trainer, model: Any, *args: Any, **kwargs: Any) -> None:
         """Train as Darts does; of a training that diverges, the network keeps nothing."""
@@ -306,12 +353,15 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
             weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
         resumed, random_state = self.load_ckpt_path, self.__dict__.pop("_random_state_of_training", None)
         try:
-            super()._train(trainer, model, *args, **kwargs)
-        except DivergenceError:
+            with only_what_concerns_the_user():
+                super()._train(trainer, model, *args, **kwargs)
+        except BaseException as error:
+            self._fit_called = weights is not None
+            if not isinstance(error, DivergenceError):
+                raise
             model.on_train_end()
             model.on_fit_end()
             model._trainer = trainer_of_network  # which counts its epochs
-            self._fit_called = weights is not None
             if weights is not None:
                 model.load_state_dict(weights)
                 self.load_ckpt_path = resumed

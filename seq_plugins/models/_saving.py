@@ -10,6 +10,7 @@ import errno
 import glob
 import hashlib
 import os
+import pickle
 import struct
 import zipfile
 import zlib
@@ -104,6 +105,39 @@ def check_same_save(model: str | os.PathLike[str] | None, checkpoint: str | os.P
             f"{checkpoint} is not the checkpoint that was saved together with {model}: one of them has been replaced "
             f"or edited since. Neither was loaded. Put both files of one save there. {_remedy(Path(checkpoint))}"
         )
+
+
+def without_unpicklable(trainer_arguments: dict[str, Any] | None) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return arguments of a trainer without what can't be pickled, and the names of what that is.
+
+    Parameters
+    ----------
+    trainer_arguments
+        Arguments of Lightning's trainer, or ``None``; they are not changed.
+    """
+    if trainer_arguments is None:
+        return None, []
+    kept: dict[str, Any] = {}
+    left_out: list[str] = []
+    for name, value in trainer_arguments.items():
+        if _can_be_pickled(value):
+            kept[name] = value
+        elif isinstance(value, list | tuple):
+            kept[name] = [each for each in value if _can_be_pickled(each)]
+            left_out += [f"{type(each).__name__} of `{name}`" for each in value if not _can_be_pickled(each)]
+        else:
+            left_out.append(f"{type(value).__name__} of `{name}`")
+            if name == "logger":
+                kept[name] = False  # by default, Lightning would make one
+    return kept, left_out
+
+
+def _can_be_pickled(value: Any) -> bool:
+    try:
+        pickle.dumps(value, torch.serialization.DEFAULT_PROTOCOL)
+    except Exception:  # it may be of any kind
+        return False
+    return True
 
 
 def write_with_torch(thing: Any, path: Path) -> None:
