@@ -22,7 +22,7 @@ from tests.conftest import INPUT, OUTPUT, make_model, make_series, values_of
 from tests.documents import ROOT
 
 PAGE = ROOT / "docs" / "errors.md"
-CHECKS = [ROOT / "seq_plugins" / path for path in ("windows/checks.py", "models/_arguments.py")]
+CHECKS = [ROOT / "seq_plugins" / path for path in ("windows/checks.py", "windows/sequences.py", "models/_arguments.py")]
 MODEL = "SimpleRNNModel"
 
 
@@ -42,6 +42,10 @@ def _with_value(value: float) -> TimeSeries:
 
 def _described(*values: float) -> TimeSeries:
     return make_series().with_static_covariates(pd.DataFrame([values]))
+
+
+def _table_of(*items: Any) -> pd.Series:
+    return pd.Series([*items, items[-1]])
 
 
 def _off_by_a_day() -> None:
@@ -117,6 +121,10 @@ CASES: dict[str, Callable[[], Any]] = {
     "type": lambda: _fit(past_covariates=make_series(dtype=np.float64)),
     "no series": lambda: _fit([1.0]),
     "number of series": lambda: _fit([make_series()] * 2, past_covariates=make_series()),
+    "no series at a later position": lambda: _fit(
+        [make_series()] * 3, past_covariates=_table_of(make_series(), "rain")
+    ),
+    "no such position": lambda: _fit(_table_of(make_series(), make_series()).drop(1)),
     "components": lambda: _fit([make_series(), make_series(components=2)]),
     "static shapes": lambda: _fit([_described(1.0), make_series()]),
     "reach": lambda: _fit(past_covariates=make_series(20)),

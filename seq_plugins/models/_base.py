@@ -70,6 +70,7 @@ from seq_plugins.windows import (
     check_number_of_series,
     check_one_type,
     check_series_input,
+    check_time_axes,
     load_whole_batches,
     value_types_of,
 )
@@ -581,6 +582,13 @@ class SequenceModel(SavableModel, ABC):
             with self._restored_after(Exception):
                 given, parameters = super()._setup_for_fit_from_dataset(**arguments)
                 self._check_precision(parameters)
+        except Exception:
+            if self.add_encoders:  # they say little of covariates that they can't extend
+                for prefix in ("", "val_"):
+                    names = ("past_covariates", "future_covariates")
+                    covariates = {name: arguments.get(prefix + name) for name in names}
+                    check_time_axes(arguments.get(f"{prefix}series"), covariates, prefix)
+            raise
         finally:
             _prefixes_of_fit.reset(prefixes)
         return given, parameters

@@ -1,6 +1,6 @@
 """The data path: which windows are cut from the series, and the checks before they are."""
 
-from seq_plugins.windows.checks import ChunkLengths, SeriesChecks, check_one_type
+from seq_plugins.windows.checks import ChunkLengths, SeriesChecks, check_one_type, check_time_axes
 from seq_plugins.windows.gathering import is_stochastic, value_types_of
 from seq_plugins.windows.inference import WindowsInferenceDataset, collate_inference
 from seq_plugins.windows.loading import load_whole_batches
@@ -15,6 +15,7 @@ __all__ = [
     "check_number_of_series",
     "check_one_type",
     "check_series_input",
+    "check_time_axes",
     "collate_inference",
     "collate_training",
     "is_stochastic",

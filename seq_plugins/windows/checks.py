@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from darts import TimeSeries
+from darts.utils.ts_utils import series2seq
 
 from seq_plugins.windows.alignment import AlignedSeries, Span, have_same_frequency
-from seq_plugins.windows.sequences import name_of
+from seq_plugins.windows.sequences import SeriesInput, name_of
 
 _REMEDY_FOR_NAN = (
     "Fill the gaps first, for example with `darts.utils.missing_values.fill_missing_values`, or make the model with "
@@ -147,6 +148,35 @@ def check_one_type(value_types: Mapping[np.dtype[Any], str]) -> None:
         )
 
 
+def check_time_axes(series: SeriesInput | None, covariates: Mapping[str, SeriesInput | None], prefix: str = "") -> None:
+    """Check that covariates have time steps, and of the frequency of their target series.
+
+    Parameters
+    ----------
+    series
+        Target series.
+    covariates
+        Covariates by the name of their argument.
+    prefix
+        What stands before the arguments' names in errors.
+
+    Raises
+    ------
+    ValueError
+        If they have not.
+    """
+    if series is None:
+        return
+    targets = series2seq(series)
+    for name, given in covariates.items():
+        listed = series2seq(given)
+        if listed is None or len(listed) != len(targets):  # another number of series is Darts' to refuse
+            continue
+        for index in range(len(targets)):
+            position = index if len(targets) > 1 else None
+            _check_time_axis(AlignedSeries(prefix, name, position, listed[index], targets[index], None, ()))
+
+
 def _check_finite(
     aligned: AlignedSeries,
     allow_missing: bool = False,
@@ -202,15 +232,7 @@ def _check_reach(aligned: AlignedSeries) -> None:
     name, series, target = aligned.name, aligned.series, aligned.target
     if aligned.reaches:
         return
-    if len(series) == 0:
-        raise ValueError(
-            f"`{name}` has no time steps, expected those of `{aligned.target_name}`. Give longer covariates."
-        )
-    if not have_same_frequency(series, target):
-        raise ValueError(
-            f"`{name}` has a time axis of frequency {series.freq!r}, expected {target.freq!r} as in "
-            f"`{aligned.target_name}`. Resample one of them."
-        )
+    _check_time_axis(aligned)
     start, target_start = series.start_time(), target.start_time()
     if aligned.offset is None and max(start, target_start) <= min(series.end_time(), target.end_time()):
         raise ValueError(
@@ -223,6 +245,19 @@ def _check_reach(aligned: AlignedSeries) -> None:
         f"`{name}` reaches from {start} to {series.end_time()}, expected at least from {first} to {last}, so that "
         f"every window of `{aligned.target_name}` has its values. Give longer covariates or a shorter target."
     )
+
+
+def _check_time_axis(aligned: AlignedSeries) -> None:
+    series, target = aligned.series, aligned.target
+    if len(series) == 0:
+        raise ValueError(
+            f"`{aligned.name}` has no time steps, expected those of `{aligned.target_name}`. Give longer covariates."
+        )
+    if not have_same_frequency(series, target):
+        raise ValueError(
+            f"`{aligned.name}` has a time axis of frequency {series.freq!r}, expected {target.freq!r} as in "
+            f"`{aligned.target_name}`. Resample one of them."
+        )
 
 
 def _check_components(aligned: AlignedSeries, first: AlignedSeries) -> None:

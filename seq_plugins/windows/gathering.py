@@ -6,7 +6,7 @@ and by the time step of the target series at which it starts; nothing is kept fo
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,8 @@ MOST_BYTES_TO_COPY = 2**28
 Batches are gathered from it several times as fast as from single series, and 256 MiB are there on any machine that
 trains. More may not fit beside the series themselves.
 """
+
+_KINDS_OF_ONE_TYPE = ("series", "past_covariates", "future_covariates")
 
 _TENSOR_DTYPES = {np.dtype(dtype) for dtype in (np.float16, np.float32, np.float64)}
 
@@ -275,7 +277,7 @@ class BatchedWindows(ABC):
                 )
                 if checks is not None:
                     checks.check(aligned)
-                if name != "sample_weight" and series.dtype not in self.value_types:
+                if name in _KINDS_OF_ONE_TYPE and series.dtype not in self.value_types:
                     self.value_types[series.dtype] = aligned.name
                 self.is_stochastic = self.is_stochastic or not series.is_deterministic
                 self._widths.setdefault(name, series.n_components)
@@ -308,10 +310,8 @@ def value_types_of(data_set: Any) -> dict[np.dtype[Any], str]:
     if isinstance(data_set, BatchedWindows):
         return data_set.value_types
     types: dict[np.dtype[Any], str] = {}
-    for name in ("series", "past_covariates", "future_covariates"):
-        listed = getattr(data_set, name, None) or []
-        for index, series in enumerate(listed):
-            types.setdefault(series.dtype, name_of(name, index if len(listed) > 1 else None))
+    for name, series in _series_of(data_set, _KINDS_OF_ONE_TYPE):
+        types.setdefault(series.dtype, name)
     return types
 
 
@@ -319,8 +319,16 @@ def is_stochastic(data_set: Any) -> bool:
     """Return whether values of a series are drawn anew for each sample of a data set."""
     if isinstance(data_set, BatchedWindows):
         return data_set.is_stochastic
-    names = ("series", "past_covariates", "future_covariates", "sample_weight")
-    return any(not series.is_deterministic for name in names for series in getattr(data_set, name, None) or [])
+    names = (*_KINDS_OF_ONE_TYPE, "sample_weight")
+    return any(not series.is_deterministic for _, series in _series_of(data_set, names))
+
+
+def _series_of(data_set: Any, arguments: Sequence[str]) -> Iterator[tuple[str, TimeSeries]]:
+    for argument in arguments:
+        given: Any = getattr(data_set, argument, None)
+        n_series = 0 if given is None else len(given)
+        for index in range(n_series):
+            yield name_of(argument, index if n_series > 1 else None), given[index]
 
 
 class _KeptValues:
@@ -352,13 +360,11 @@ class _KeptValues:
             and array.shape[1:] == (first.shape[1], 1)
         )
         if self._fits:
-            span, offset = aligned.whole_span.shifted(aligned.offset or 0), aligned.offset or 0
+            offset = aligned.offset or 0
+            span = aligned.whole_span.shifted(offset)
             if self._copies:
-                array, offset, span = (
-                    array[span.start : span.stop].copy(),
-                    offset - span.start,
-                    span.shifted(-span.start),
-                )
+                array = array[span.start : span.stop].copy()
+                offset, span = offset - span.start, Span(0, len(array))
                 self._n_bytes_of_copies += array.nbytes
                 self._fits = self._n_bytes_of_copies <= MOST_BYTES_TO_COPY
             self._arrays.append(array)

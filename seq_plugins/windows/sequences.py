@@ -81,7 +81,7 @@ def read_series(name: str, series: Sequence[TimeSeries], index: int) -> TimeSeri
 
 def is_held(series: Any) -> bool:
     """Return whether the series of a sequence are surely in memory, and stay the same objects while it is there."""
-    return isinstance(series, list | tuple)
+    return type(series) in (list, tuple)  # a subclass may make series anew at each access
 
 
 def name_of(argument: str, index: int | None) -> str:

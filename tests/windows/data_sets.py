@@ -1,11 +1,16 @@
 """What tests of data sets share: batches of ours beside those of Darts, field by field."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from darts import TimeSeries
+from darts.utils.utils import n_steps_between
 from torch.utils.data import DataLoader
 
 
@@ -56,3 +61,38 @@ def assert_equal_batches(batch: Any, expected: Any) -> None:
         else:
             assert ours is None, field.name
             assert theirs is None, field.name
+
+
+class LazySeries:
+    """Makes a series anew each time that it is asked for one, and counts how often it is; no ``Sequence``."""
+
+    def __init__(self, series: Sequence[TimeSeries]) -> None:
+        self._series = series
+        self.reads = [0] * len(series)
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def __getitem__(self, index: int) -> TimeSeries:
+        series = self._series[index]
+        self.reads[index] += 1
+        return series.copy()
+
+
+@contextmanager
+def assert_no_time_axis_is_walked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail if steps are counted with ``n_steps_between``, which walks over time where steps have no fixed length."""
+    n_calls = 0
+
+    def count(*args: Any, **kwargs: Any) -> int:
+        nonlocal n_calls
+        n_calls += 1
+        n_steps: int = n_steps_between(*args, **kwargs)
+        return n_steps
+
+    with monkeypatch.context() as patch:
+        for module in list(sys.modules.values()):
+            if vars(module).get("n_steps_between") is n_steps_between and module.__name__ != __name__:
+                patch.setattr(module, "n_steps_between", count)
+        yield
+    assert n_calls == 0
