@@ -14,6 +14,8 @@ import pytest
 import torch
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import LaplaceLikelihood, PoissonLikelihood
+from darts.utils.losses import MapeLoss
+from pytorch_lightning.callbacks import EarlyStopping
 from torch import nn
 
 from seq_plugins.datasets import CTARidershipDataset
@@ -131,18 +133,38 @@ CASES: dict[str, Callable[[], Any]] = {
     "known future": _predict_without_known_future,
     "no time steps": lambda: _fit(past_covariates=make_series()[:0]),
     "frequency": lambda: _fit(past_covariates=make_series(2000, freq="h")),
+    "dates and integers": lambda: _fit(past_covariates=make_series(freq=1)),
+    "steps": lambda: _fit(make_series(freq=2), past_covariates=make_series(freq=1)),
+    "name of the frequency": lambda: _fit(past_covariates=make_series(freq="24h")),
     "off by a day": _off_by_a_day,
     "integer": lambda: _make(kernel_size=0),
     "choice": lambda: _make(pooling="sum"),
     "share": lambda: _make(dropout=1.0),
     "boolean": lambda: _make(sequence_to_sequence=1),
     "sizes": lambda: _make(hidden_fc_sizes=64),
+    "likelihood": lambda: _make(likelihood="quantile"),
+    "class of a likelihood": lambda: _make(likelihood=LaplaceLikelihood),
+    "loss": lambda: _make(loss_fn="mse"),
+    "metric": lambda: _make(torch_metrics="mae"),
+    "class": lambda: _make(optimizer_cls="adam"),
+    "dictionary": lambda: _make(optimizer_kwargs=0.1),
+    "normalisation": lambda: _make(use_reversible_instance_norm="yes"),
+    "callbacks": lambda: _make(pl_trainer_kwargs={"callbacks": EarlyStopping("val_loss")}),
+    "no epochs": lambda: _make(n_epochs=0),
+    "no epochs of a trainer": lambda: _make(pl_trainer_kwargs={"max_epochs": 0}),
     "no step left": lambda: _make(kernel_size=INPUT + 1),
     "season": lambda: _make(season_length=INPUT + 1),
     "season of counts": lambda: _make(season_length=7, likelihood=PoissonLikelihood()),
     "half precision": lambda: make_model(MODEL, pl_trainer_kwargs={"precision": "16-true"}).fit(make_series()),
     "divergence": _diverge,
     "divergence with a likelihood": _diverge_with_a_likelihood,
+    "loss that divides by zero": lambda: make_model(MODEL, loss_fn=MapeLoss(), batch_size=1).fit(
+        make_series().map(lambda values: np.maximum(values, 0))
+    ),
+    "covariates too large": lambda: make_model("LinearModel").fit(
+        make_series(), past_covariates=make_series() * 0 + 3e38
+    ),
+    "precision": lambda: make_model(MODEL, pl_trainer_kwargs={"precision": "16-true"}).fit(make_series(60)),
     "damaged file": _load_a_damaged_model,
     "another's checkpoint": _load_a_model_with_the_checkpoint_of_another,
     "samples": lambda: make_model(MODEL).fit(make_series()).predict(OUTPUT, num_samples=2),

@@ -1,14 +1,21 @@
 """Checks of constructor arguments, one for each argument name, shared by all models."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, get_args
+
+from darts.utils.likelihood_models.torch import TorchLikelihood
+from torchmetrics import Metric, MetricCollection
 
 from seq_plugins.layers.convolution import POOLING_LAYERS
 from seq_plugins.layers.recurrent import RECURRENT_LAYERS
 from seq_plugins.models._missing_values import Missing
 
 ArgumentCheck = Callable[[str, Any], None]
+
+
+SOME_EPOCHS = "at least 1, or -1 to train until something else ends it"
 
 
 def integer_from(minimum: int) -> ArgumentCheck:
@@ -54,6 +61,66 @@ def boolean(name: str, value: Any) -> None:
         raise ValueError(f"Expected `{name}` to be True or False, got {value!r}.")
 
 
+def instance_of(classes: type | tuple[type, ...], description: str) -> ArgumentCheck:
+    """Accept an instance of one of `classes`; `description` says to the user what that is."""
+
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, classes):
+            raise unexpected(name, description, value)
+
+    return check
+
+
+def loss(name: str, value: Any) -> None:
+    """Accept a module or a function of forecasts and targets."""
+    if isinstance(value, type) or not callable(value):
+        raise unexpected(name, "a loss such as torch.nn.L1Loss()", value)
+
+
+def factory(example: str) -> ArgumentCheck:
+    """Accept a class, or what makes an object as a class does."""
+
+    def check(name: str, value: Any) -> None:
+        if not callable(value):
+            raise unexpected(name, f"a class such as {example}", value)
+
+    return check
+
+
+def metrics(name: str, value: Any) -> None:
+    """Accept one metric of torchmetrics or several."""
+    several = list(value.values()) if isinstance(value, dict) else value
+    listed = [several] if isinstance(several, Metric | MetricCollection) else several
+    if not isinstance(listed, Sequence) or not all(isinstance(item, Metric | MetricCollection) for item in listed):
+        raise unexpected(name, "a metric such as torchmetrics.MeanAbsoluteError(), or several in a list", value)
+
+
+def instance_norm(name: str, value: Any) -> None:
+    """Accept ``True``, ``False`` or the arguments of Darts' layer."""
+    if not isinstance(value, bool) and not (isinstance(value, dict) and value.keys() <= {"affine", "eps"}):
+        raise unexpected(name, 'True, False or a dictionary with "affine" or "eps"', value)
+
+
+def trainer_arguments(name: str, value: Any) -> None:
+    """Accept a dictionary that lets a trainer train."""
+    _DICTIONARY_OF_TRAINER(name, value)
+    if value.get("max_epochs") == 0:
+        raise unexpected(f'{name}["max_epochs"]', SOME_EPOCHS, 0)
+    callbacks = value.get("callbacks", [])
+    if not isinstance(callbacks, list | tuple) or any(isinstance(callback, type) for callback in callbacks):
+        raise unexpected(f'{name}["callbacks"]', "a list of callbacks such as [EarlyStopping(...)]", callbacks)
+
+
+def unexpected(name: str, description: str, value: Any) -> ValueError:
+    """Return the error that says what was expected of an argument, and what came."""
+    got, remedy = repr(value), ""
+    if isinstance(value, type):
+        got, remedy = f"the class {value.__name__}", f" Give an instance of it: {value.__name__}(...)."
+    elif not isinstance(value, str | Real | list | tuple | dict | None):
+        got = f"an object of class {type(value).__name__}"
+    return ValueError(f"Expected `{name}` to be {description}, got {got}.{remedy}")
+
+
 def layer_sizes(name: str, value: Any) -> None:
     """Accept ``None`` or a list of positive integers."""
     if value is None:
@@ -89,6 +156,9 @@ ACTIVATIONS = (
 )
 
 
+_DICTIONARY_OF_TRAINER = instance_of(dict, 'None or a dictionary such as {"accelerator": "cpu"}')
+_PATH = instance_of((str, os.PathLike), "None or a string")
+
 ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "input_chunk_length": integer_from(1),
     "output_chunk_length": integer_from(1),
@@ -110,6 +180,30 @@ ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "use_static_covariates": boolean,
     "season_length": optional(integer_from(1)),
     "missing": one_of(get_args(Missing)),
+    # Darts' own
+    "n_epochs": integer_from(1),
+    "nr_epochs_val_period": integer_from(1),
+    "likelihood": optional(
+        instance_of(
+            TorchLikelihood,
+            "None or a likelihood of darts.utils.likelihood_models.torch such as "
+            "QuantileRegression(quantiles=[0.1, 0.5, 0.9])",
+        )
+    ),
+    "loss_fn": optional(loss),
+    "torch_metrics": optional(metrics),
+    "optimizer_cls": factory("torch.optim.AdamW"),
+    "optimizer_kwargs": optional(instance_of(dict, 'None or a dictionary such as {"lr": 0.001}')),
+    "lr_scheduler_cls": optional(factory("torch.optim.lr_scheduler.StepLR")),
+    "lr_scheduler_kwargs": optional(instance_of(dict, 'None or a dictionary such as {"step_size": 10}')),
+    "use_reversible_instance_norm": instance_norm,
+    "enable_finetuning": optional(
+        instance_of((bool, dict), 'None, True, False or a dictionary such as {"freeze": ["encoder.*"]}')
+    ),
+    "add_encoders": optional(instance_of(dict, 'None or a dictionary such as {"cyclic": {"future": ["month"]}}')),
+    "pl_trainer_kwargs": optional(trainer_arguments),
+    "model_name": optional(_PATH),
+    "work_dir": optional(_PATH),
 }
 
 
@@ -132,3 +226,5 @@ def check_arguments(arguments: Mapping[str, Any], own_checks: Mapping[str, Argum
     for name, value in arguments.items():
         if name in checks:
             checks[name](name, value)
+    if "loss_fn" in arguments and arguments["loss_fn"] is None and arguments.get("likelihood") is None:
+        loss("loss_fn", None)

@@ -30,6 +30,7 @@ from torch import nn
 from seq_plugins._files import whole_file
 from seq_plugins.layers import HorizonHead
 from seq_plugins.models._arguments import ArgumentCheck, check_arguments, integer_from
+from seq_plugins.models._checked_calls import CheckedModel
 from seq_plugins.models._constructors import (
     check_names,
     full_signature,
@@ -60,7 +61,6 @@ from seq_plugins.models._missing_values import (
 from seq_plugins.models._output import only_what_concerns_the_user
 from seq_plugins.models._precision import check_optimizer, check_type, converts_values, required_type
 from seq_plugins.models._resuming import go_on, training_state
-from seq_plugins.models._savable_model import SavableModel
 from seq_plugins.models._seasonal_skip import SeasonalSkip, check_season_length
 from seq_plugins.windows import (
     ChunkLengths,
@@ -120,6 +120,9 @@ class SequenceModule(PLForecastingModule, ABC):
     sequence_to_sequence: bool = False
     """Whether the loss is on every step of the input, or on the last one only."""
 
+    takes_large_values: bool = False
+    """Whether the network trains on values of any size, since none of its layers saturates."""
+
     def __init__(
         self,
         activation: str = "ReLU",
@@ -137,6 +140,7 @@ class SequenceModule(PLForecastingModule, ABC):
         self._last_train_loss: tuple[torch.Tensor, int] | None = None
         self._validation_losses: list[tuple[torch.Tensor, int | torch.Tensor]] = []
         self.loss_watch: LossWatch | None = None
+        self.warned_of_scale = False
         self._state_to_resume: dict[str, Any] | None = None
         self.activation = activation
         self.hidden_fc_sizes = list(hidden_fc_sizes or [])
@@ -281,6 +285,8 @@ class SequenceModule(PLForecastingModule, ABC):
                 sample_weight = sample_weight[:, -self.output_chunk_length :]
         if every_step is not None:
             output, target = output.replace(prediction=every_step.prediction), every_step.target
+        if self.loss_watch is not None:
+            self.loss_watch.see_targets(target)
         if self._masks_missing_values:
             output, target, sample_weight = leave_out_missing_targets(
                 LossInputs(output, target, sample_weight), self.likelihood
@@ -478,7 +484,7 @@ def _join(past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
     return torch.cat([past, future], dim=1)
 
 
-class SequenceModel(SavableModel, ABC):
+class SequenceModel(CheckedModel, ABC):
     """Base of the public models. A subclass names its network and its constructor's arguments, and no more.
 
     The arguments that the network's constructor names reach it under the same names.
@@ -672,7 +678,7 @@ class SequenceModel(SavableModel, ABC):
                 data_module.batch_size = max(data_module.batch_size, prediction_batch_size(arguments["model"]))
         return arguments
 
-    @functools.wraps(SavableModel.scale_batch_size)
+    @functools.wraps(CheckedModel.scale_batch_size)
     def scale_batch_size(self, *args: Any, **kwargs: Any) -> int:
         fast_prediction = self.fast_prediction
         self.fast_prediction = False  # the batch size is looked for with the trainer
@@ -694,7 +700,7 @@ class SequenceModel(SavableModel, ABC):
             raise
 
     # a decorator would hide from mypy that it is a method
-    functools.update_wrapper(historical_forecasts, SavableModel.historical_forecasts)
+    functools.update_wrapper(historical_forecasts, CheckedModel.historical_forecasts)
 
     def _predict(self, trainer: Any, *args: Any, values_only: bool = False, **kwargs: Any) -> Any:
         if values_only or not isinstance(trainer, PlainPredictor):

@@ -11,8 +11,12 @@ from darts import TimeSeries
 from pytorch_lightning.tuner.lr_finder import _LRCallback
 from torch import nn
 
+from seq_plugins.models._scale import warn_unless_scaled
+
 _LOSSES_OF_ERRORS = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 _LARGEST_GROWTH = 1e4
+_COARSE_PRECISIONS = ("16-true", "bf16-true")
+_FORECASTS_TRIED = (0.0, 0.5)  # as those of a network that knows nothing yet
 _REMEDIES = (
     "Lower the learning rate (`optimizer_kwargs`), clip the gradients "
     '(`pl_trainer_kwargs={"gradient_clip_val": 1.0}`) or scale the series, for example with '
@@ -49,14 +53,23 @@ class LossWatch:
         self._is_alone = trainer.world_size == 1
         # a GPU would have to wait
         self._looks_at_every_batch = trainer.strategy.root_device.type == "cpu" and self._is_alone
+        self._has_seen_targets = False
         self._first_loss: torch.Tensor | None = None
         self._last_loss: torch.Tensor | None = None
+
+    def see_targets(self, target: torch.Tensor) -> None:
+        """Take the targets of a batch; of a network's first one, tell the user if they are far too large or small."""
+        if self._has_seen_targets or not self._trainer.is_global_zero:
+            return
+        self._has_seen_targets = True
+        if not self._module.warned_of_scale:
+            self._module.warned_of_scale = warn_unless_scaled(self._module, target)
 
     def see(self, loss: torch.Tensor) -> None:
         """Take the loss of a batch, before the weights are updated with it."""
         if self._looks_at_every_batch and not math.isfinite(loss.item()):
             step = self._trainer.global_step
-            raise DivergenceError(f"The loss is {loss.item()} at step {step}, in {self._epoch}. {_REMEDIES}")
+            raise DivergenceError(f"The loss is {loss.item()} at step {step}, in {self._epoch}. {self._advice}")
         self._last_loss = loss.detach()
         if self._first_loss is None:
             self._first_loss = self._last_loss
@@ -64,7 +77,7 @@ class LossWatch:
     def check(self) -> None:
         """Raise a :class:`DivergenceError` if the weights are not finite, or the last loss is out of all bounds."""
         if not all_finite(self._module.parameters()):
-            raise DivergenceError(f"Weights of the network are NaN or infinite after {self._epoch}. {_REMEDIES}")
+            raise DivergenceError(f"Weights of the network are NaN or infinite after {self._epoch}. {self._advice}")
         if self._first_loss is None or self._last_loss is None or not self._is_alone:
             return
         first, last = float(self._first_loss), float(self._last_loss)
@@ -72,8 +85,12 @@ class LossWatch:
         if last > _LARGEST_GROWTH * max(first, 1.0) and last > _LARGEST_GROWTH * self._loss_of_the_largest_error():
             raise DivergenceError(
                 f"The loss has grown from {first:.3g} to {last:.3g} after {self._epoch}; forecasts of zero would give "
-                f"less. {_REMEDIES}"
+                f"less. {_advice_on_precision(self._trainer) or _REMEDIES}"
             )
+
+    @property
+    def _advice(self) -> str:
+        return _advice(self._module, self._trainer)
 
     @property
     def _epoch(self) -> str:
@@ -111,8 +128,85 @@ def raise_if_diverged(module: Any, forecasts: torch.Tensor, error: ValueError) -
     if has_no_parameters or not bool(torch.isfinite(forecasts).all()):
         raise DivergenceError(
             f"The network gives no parameters of its likelihood at step {module.global_step}, in epoch "
-            f"{module.current_epoch} (the first is 0). {_REMEDIES}"
+            f"{module.current_epoch} (the first is 0). {_advice(module, module.trainer)}"
         ) from error
+
+
+def _advice(module: Any, trainer: Any) -> str:
+    """Return what helps where losses or weights are not finite: it depends on what made them so."""
+    advice = _advice_on_precision(trainer) or _advice_on_targets(module, trainer)
+    if advice is None and trainer.global_step == 0:
+        advice = (
+            "No weight has been updated yet, so it is not the learning rate: targets or covariates are too large. "
+            "Scale them, for example with `darts.dataprocessing.transformers.Scaler`."
+        )
+    return advice or _REMEDIES
+
+
+def _advice_on_precision(trainer: Any) -> str | None:
+    if trainer.precision not in _COARSE_PRECISIONS:
+        return None
+    return (
+        f'The precision is "{trainer.precision}", too coarse for many a training. Make the model with '
+        '`pl_trainer_kwargs={"precision": "bf16-mixed"}` or `"32-true"`. If that diverges, too, lower the learning '
+        "rate."
+    )
+
+
+def _advice_on_targets(module: Any, trainer: Any) -> str | None:
+    """Return what helps if the loss of some target is not finite, or its gradient, whatever the network does."""
+    series = getattr(trainer.datamodule.train_dataset, "series", None)
+    targets = None if series is None else _extremes(series)
+    criterion = module.train_criterion if module.likelihood is None else module.likelihood.compute_loss
+    if targets is None or not _fails(module, targets):
+        return None
+    lowest, nearest_to_zero, highest = targets
+    name = type(module.likelihood or criterion).__name__
+    if name == "function":
+        name = criterion.__name__
+    found = (
+        f"{name} or its gradient is not finite for the targets, which reach from {lowest:.3g} to {highest:.3g}, "
+        f"{nearest_to_zero:.3g} being the nearest to zero."
+    )
+    if module.likelihood is not None:
+        return f"{found} Give the model a `likelihood` that they can come from, or scale the series so that they can."
+    if max(-lowest, highest) > 1e18:
+        return f"{found} Scale the series, for example with `darts.dataprocessing.transformers.Scaler`."
+    return (
+        f"{found} Make the model with a loss of errors, such as `loss_fn=torch.nn.L1Loss()`, or keep the series away "
+        "from zero, for example with `Scaler(MinMaxScaler((1, 2)))`."
+    )
+
+
+def _fails(module: Any, targets: tuple[float, ...]) -> bool:
+    """Return whether the loss of a target, or its gradient, is not finite for forecasts as at the start of training."""
+    target = torch.tensor(targets, dtype=torch.float32).reshape(-1, 1, 1)
+    n_parameters = 1 if module.likelihood is None else module.likelihood.num_parameters
+    for value in _FORECASTS_TRIED:
+        forecast = torch.full((*target.shape, n_parameters), value, requires_grad=True)
+        try:
+            with torch.enable_grad():
+                if module.likelihood is None:
+                    loss = copy.deepcopy(module.train_criterion)(forecast.squeeze(-1), target).mean()
+                else:
+                    loss = copy.deepcopy(module.likelihood).compute_loss(forecast, target, None)
+                loss.backward()
+        except Exception:  # of a loss that must have other shapes, or for which the targets are none
+            return False
+        if not math.isfinite(loss.detach()) or not bool(torch.as_tensor(forecast.grad).isfinite().all()):
+            return True
+    return False
+
+
+def _extremes(series: Sequence[TimeSeries]) -> tuple[float, float, float] | None:
+    """Return the lowest target, the one nearest to zero, and the highest; those not finite are passed over."""
+    values = (series[index].all_values(copy=False) for index in range(len(series)))
+    finite = (each[np.isfinite(each)] for each in values)
+    found = [(each.min(), each[np.abs(each).argmin()], each.max()) for each in finite if each.size]
+    if not found:
+        return None
+    lowest, nearest, highest = zip(*found, strict=True)
+    return float(min(lowest)), float(min(nearest, key=abs)), float(max(highest))
 
 
 def _largest(series: Sequence[TimeSeries]) -> float:

@@ -16,7 +16,7 @@ from torch import nn
 
 # B: batch, L: input chunk length, T: states, H: output chunk length, C: target components, N: likelihood parameters
 
-_WITH_A_LOCATION = (GaussianLikelihood, LaplaceLikelihood, CauchyLikelihood, GumbelLikelihood)  # their first parameter
+WITH_A_LOCATION = (GaussianLikelihood, LaplaceLikelihood, CauchyLikelihood, GumbelLikelihood)  # their first parameter
 
 
 class SeasonalSkip(nn.Module):
@@ -91,9 +91,9 @@ def check_season_length(season_length: int | None, input_chunk_length: int, like
             f"Expected `season_length` to be at most input_chunk_length={input_chunk_length}, so that a window holds a "
             f"season, got {season_length}. Make the input chunk longer, or leave `season_length` out."
         )
-    if likelihood is not None and not isinstance(likelihood, (*_WITH_A_LOCATION, QuantileRegression)):
+    if likelihood is not None and not isinstance(likelihood, (*WITH_A_LOCATION, QuantileRegression)):
         raise ValueError(
-            f"Expected `likelihood` to be None, {', '.join(found.__name__ for found in _WITH_A_LOCATION)} or "
+            f"Expected `likelihood` to be None, {', '.join(found.__name__ for found in WITH_A_LOCATION)} or "
             f"QuantileRegression with season_length={season_length}, got {type(likelihood).__name__}, none of whose "
             "parameters is a value of the target. Leave `season_length` out."
         )

@@ -12,6 +12,8 @@ from seq_plugins.models._base import SequenceModel, SequenceModule
 class LinearModule(SequenceModule):
     """One dense layer from everything that is known to the forecast."""
 
+    takes_large_values = True
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         horizon, components, parameters = self.output_shape

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from darts import TimeSeries
 from darts.utils.ts_utils import series2seq
 
@@ -73,7 +74,8 @@ class SeriesChecks:
         Raises
         ------
         ValueError
-            If a target series is too short, or values that windows need are infinite, or NaN where they may not be. In
+            If a target series is too short, covariates or weights have another frequency, or values that windows need
+            are infinite, or NaN where they may not be. In
             training, also if covariates or weights do not reach far enough or lie between the target's time steps, all
             targets of a series are NaN, or series differ in their components or static covariates.
         """
@@ -87,6 +89,8 @@ class SeriesChecks:
                 _check_reach(aligned)
             elif self.use_static_covariates:
                 _check_static_shape(aligned, first)
+        elif not is_target and len(aligned.series):
+            _check_frequency(aligned)
         if aligned.argument == "sample_weight":
             _check_finite(aligned, remedy=_REMEDY_FOR_NAN_IN_WEIGHTS)
         else:
@@ -248,16 +252,35 @@ def _check_reach(aligned: AlignedSeries) -> None:
 
 
 def _check_time_axis(aligned: AlignedSeries) -> None:
-    series, target = aligned.series, aligned.target
-    if len(series) == 0:
+    if len(aligned.series) == 0:
         raise ValueError(
             f"`{aligned.name}` has no time steps, expected those of `{aligned.target_name}`. Give longer covariates."
         )
+    _check_frequency(aligned)
+
+
+def _check_frequency(aligned: AlignedSeries) -> None:
+    series, target = aligned.series, aligned.target
     if not have_same_frequency(series, target):
         raise ValueError(
             f"`{aligned.name}` has a time axis of frequency {series.freq!r}, expected {target.freq!r} as in "
-            f"`{aligned.target_name}`. Resample one of them."
+            f"`{aligned.target_name}`. {_remedy_for_another_frequency(aligned.name, series, target)}"
         )
+
+
+def _remedy_for_another_frequency(name: str, covariates: TimeSeries, target: TimeSeries) -> str:
+    if covariates.has_datetime_index != target.has_datetime_index:
+        return "Give both of them dates, or both integers."
+    if not covariates.has_datetime_index:
+        return "Give both of them the same step, for example with a slice such as `series[::2]`."
+    dates = pd.date_range(covariates.start_time(), periods=len(covariates), freq=target.freq)
+    if not dates.equals(covariates.time_index):
+        return "Resample one of them."
+    return (
+        "The dates are equal, and only the name of the frequency differs. Rename it with "
+        f"`{name}.with_times_and_values(pd.date_range({name}.start_time(), periods=len({name}), "
+        f"freq='{target.freq_str}'), {name}.all_values())`."
+    )
 
 
 def _check_components(aligned: AlignedSeries, first: AlignedSeries) -> None:

@@ -889,6 +889,7 @@ def test_where_processes_train_together_each_of_them_looks_at_the_weights_only()
         datamodule=model.trainer.datamodule,
         current_epoch=0,
         global_step=1,
+        precision="32-true",
     )
     for world_size, outcome in ((2, nullcontext()), (1, pytest.raises(DivergenceError, match="has grown"))):
         trainer.world_size = world_size
