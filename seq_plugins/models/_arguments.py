@@ -180,6 +180,7 @@ ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "use_static_covariates": boolean,
     "season_length": optional(integer_from(1)),
     "missing": one_of(get_args(Missing)),
+    "sort_quantiles": boolean,
     # Darts' own
     "n_epochs": integer_from(1),
     "nr_epochs_val_period": integer_from(1),

@@ -23,6 +23,7 @@ from darts.utils.data.torch_datasets.utils import (
     TorchTrainingBatch,
     TorchTrainingSample,
 )
+from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.onnx.export import OnnxExportBundle
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import nn
@@ -109,6 +110,8 @@ class SequenceModule(PLForecastingModule, ABC):
     missing
         ``"mask"`` if values may be missing, ``"error"`` if none is. With ``"mask"`` every input but static covariates
         holds a flag beside each value, and `input_dim` and `future_dim` count them.
+    sort_quantiles
+        Whether quantiles are put in order in prediction.
     **kwargs
         Parameters of :class:`darts.models.forecasting.pl_forecasting_module.PLForecastingModule`.
     """
@@ -129,10 +132,12 @@ class SequenceModule(PLForecastingModule, ABC):
         hidden_fc_sizes: Sequence[int] | None = None,
         season_length: int | None = None,
         missing: Missing = "error",
+        sort_quantiles: bool = True,
         **kwargs: Any,
     ) -> None:
         # Darts' default is one object for all networks, which has the mode of the one that used it last
         super().__init__(**{"loss_fn": nn.MSELoss()} | kwargs)
+        self.sort_quantiles = sort_quantiles
         self._masks_missing_values = missing == "mask"
         if self._masks_missing_values and self.rin is not None:
             self.rin = RINormOfKnownValues(self.rin.input_dim, self.rin.eps, self.rin.affine)
@@ -452,6 +457,16 @@ class SequenceModule(PLForecastingModule, ABC):
             and self.device.type in ("cpu", "cuda")
         )
 
+    def _produce_predict_output(self, x: PLModuleInput) -> PLModuleOutput:
+        """Sample, or give the parameters, as Darts does, but of quantiles that do not cross."""
+        if not self.sort_quantiles or not isinstance(self.likelihood, QuantileRegression):
+            return super()._produce_predict_output(x)
+        output = self(x)
+        quantiles = output.prediction.sort(dim=-1).values  # -> (B, H, C, N)
+        if self.predict_likelihood_parameters:
+            return output.replace(prediction=self.likelihood.predict_likelihood_parameters(quantiles))
+        return output.replace(prediction=self.likelihood.sample(quantiles))
+
     def to_dtype(self, dtype: torch.dtype) -> None:
         """Cast all weights; of the types that PyTorch Lightning trains in, Darts leaves bfloat16 out."""
         if dtype == torch.bfloat16:
@@ -511,7 +526,9 @@ class SequenceModel(CheckedModel, ABC):
         cls.__signature__ = full_signature(cls)
 
     @abstractmethod
-    def __init__(self, season_length: int | None = None, missing: Missing = "error") -> None:
+    def __init__(
+        self, season_length: int | None = None, missing: Missing = "error", sort_quantiles: bool = True
+    ) -> None:
         arguments = noted_arguments(self)
         self._check_arguments(arguments)
         # Darts takes no integers of NumPy, such as a search of hyper-parameters gives
@@ -544,6 +561,10 @@ class SequenceModel(CheckedModel, ABC):
     def min_input_chunk_length(self) -> int:
         """Number of past time steps that a forecast needs: 1 where the oldest of a window may be missing."""
         return 1 if self._masks_missing_values else self.input_chunk_length
+
+    @property
+    def _ckpt_skipped_params(self) -> list[str]:
+        return [*super()._ckpt_skipped_params, "sort_quantiles"]  # the weights are the same
 
     @property
     def _chunk_lengths(self) -> ChunkLengths:
@@ -769,7 +790,8 @@ class SequenceModel(CheckedModel, ABC):
 
         Inputs are named and shaped as in Darts: `past_target` `(batch, L, C)` and, where the model uses them,
         `past_covariates`, `historic_future_covariates`, `future_covariates` and `static_covariates`. The output is
-        `prediction`, `(batch, H, C, N)`.
+        `prediction`, `(batch, H, C, N)`. With ``QuantileRegression`` these are quantiles as the network gives them:
+        they may cross.
 
         Parameters
         ----------

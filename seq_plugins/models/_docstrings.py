@@ -58,6 +58,10 @@ SHARED_PARAMETERS = {
             forecast from, and ``1 + output_chunk_shift + output_chunk_length`` to train on.
             Infinite values, NaN in static covariates or sample weights, and series without any target are refused all
             the same.
+        sort_quantiles
+            With ``QuantileRegression``: whether the quantiles forecast for a step are put in order, so that they do not
+            cross; by default ``True``. Samples are drawn from them in order, too. Training does not change, nor does
+            the network that :meth:`to_onnx` exports: sort what that gives along its last dimension.
         **kwargs
             Everything else that Darts' torch models take: `loss_fn`, `likelihood`, `torch_metrics`,
             `optimizer_cls`, `optimizer_kwargs`, `lr_scheduler_cls`, `lr_scheduler_kwargs`,
