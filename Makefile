@@ -22,7 +22,8 @@ test-all: $(INSTALLED)
 fuzz: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile=fuzz tests/models/test_properties.py $(ARGS)
 
-# a part of the tests with other versions of Python, PyTorch, pandas and NumPy; those of tests/matrix.toml named in ARGS, or all
+# the tests with other versions of Python, PyTorch, pandas and NumPy (a part), on another processor and with other numbers of threads;
+# the environments of tests/matrix.toml named in ARGS, or all
 matrix: $(INSTALLED)
 	$(BIN)/python tests/matrix.py $(ARGS)
 

@@ -1,6 +1,7 @@
 """What tests share: small series, quick models, quiet training."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import seq_plugins
 from seq_plugins.models._base import SequenceModel
 
 INPUT, OUTPUT = 12, 4
+THREADS = int(os.environ.get("SEQ_PLUGINS_TEST_THREADS", "1"))  # small networks are fastest in one
 MODEL_NAMES: list[str] = vars(seq_plugins.models)["__all__"]
 
 # the same cases in each ordinary run; other and more ones in `make fuzz`; no file is kept of either
@@ -26,11 +28,11 @@ settings.load_profile("ordinary")
 
 @pytest.fixture(autouse=True)
 def _quiet_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One thread, no chatter, and files written nowhere but in the test's own folder."""
+    """As many threads as are asked for, no chatter, and files written nowhere but in the test's own folder."""
     monkeypatch.chdir(tmp_path)
     for name in ("pytorch_lightning", "lightning_fabric"):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.ERROR)
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     # an export to ONNX in an earlier test switches it off for the whole process
     monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", True)
 

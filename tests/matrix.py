@@ -1,15 +1,20 @@
-"""The environments of ``matrix.toml``: each is made, the package installed in it and a part of the tests run.
+"""The environments of ``matrix.toml``: other versions, in which a part of the tests is run, and other machines.
+
+Environments of versions are made and the package is installed in them. Those of machines are this one's, with variables
+that limit the processor or set the number of threads; the whole quick suite is run in them.
 
 ``python tests/matrix.py [NAME ...]`` runs all of them, or those that are named, and prints a table. What an environment
 has printed is in ``.matrix/NAME.log``. One that fails stops no other; the exit code is 1, then.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,15 +45,23 @@ def run_environment(name: str, matrix: dict[str, Any]) -> Result:
     """Make an environment, install, test, and tell what came of it."""
     environment = matrix["environments"][name]
     start, versions = time.monotonic(), {}
-    python = FOLDER / name / "bin" / "python"
+    is_machine = "variables" in environment
+    python = Path(sys.executable) if is_machine else FOLDER / name / "bin" / "python"
+    variables = os.environ | environment.get("variables", {})
     with (FOLDER / f"{name}.log").open("w", encoding="utf-8") as log:
+        step = partial(_step, log=log, variables=variables)
         try:
-            _step("no such Python", [environment.get("python", sys.executable), "-m", "venv", FOLDER / name], log)
-            _step("not installed", _install(python, environment["pins"], matrix["packages"]), log)
-            _step("requirements in conflict", [python, "-m", "pip", "check"], log)
+            if is_machine:
+                # the machine code of one processor is not that of another
+                variables["NUMBA_CACHE_DIR"] = str(FOLDER / name / "numba")
+                step("variables without effect", [python, "-c", environment["check"]])
+            else:
+                step("no such Python", [environment.get("python", sys.executable), "-m", "venv", FOLDER / name])
+                step("not installed", _install(python, environment["pins"], matrix["packages"]))
+                step("requirements in conflict", [python, "-m", "pip", "check"])
             printed = subprocess.run([python, "-c", VERSIONS, *matrix["report"]], capture_output=True, check=True)
             versions = json.loads(printed.stdout)
-            _step("tests failed", _test(python, matrix["tests"]), log)
+            step("tests failed", _test_all(python) if is_machine else _test(python, matrix["tests"]))
             outcome, failed = _last_line_of_tests(name), False
         except _StepFailedError as error:
             outcome, failed = f"{error}: {_last_line_of_tests(name)}" if versions else str(error), True
@@ -65,9 +78,26 @@ def _test(python: Path, tests: list[str]) -> list[Any]:
     return [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *own_warnings, *tests]
 
 
-def _step(failure: str, command: list[Any], log: Any) -> None:
+def _test_all(python: Path) -> list[Any]:
+    return [
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "auto",
+        "--dist",
+        "worksteal",
+        "-m",
+        "not slow",
+    ]
+
+
+def _step(failure: str, command: list[Any], log: Any, variables: dict[str, str]) -> None:
     try:
-        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=False, env=variables)
     except OSError as error:
         raise _StepFailedError(f"{failure} ({error})") from error
     if done.returncode != 0:

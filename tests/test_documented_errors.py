@@ -89,6 +89,11 @@ def _diverge_with_a_likelihood() -> None:
     make_model(MODEL, n_epochs=3, likelihood=LaplaceLikelihood(), optimizer_kwargs={"lr": 1e38}).fit(make_series())
 
 
+def _save_where_a_folder_is() -> None:
+    Path("folder").mkdir()
+    make_model(MODEL).fit(make_series()).save("folder")
+
+
 def _load_a_damaged_model() -> None:
     model = make_model(MODEL).fit(make_series())
     model.save("model.pt")
@@ -164,7 +169,10 @@ CASES: dict[str, Callable[[], Any]] = {
     "covariates too large": lambda: make_model("LinearModel").fit(
         make_series(), past_covariates=make_series() * 0 + 3e38
     ),
-    "precision": lambda: make_model(MODEL, pl_trainer_kwargs={"precision": "16-true"}).fit(make_series(60)),
+    "precision": lambda: make_model(
+        MODEL, pl_trainer_kwargs={"precision": "16-true"}, optimizer_kwargs={"eps": 1e-4, "lr": 1e6}
+    ).fit(make_series(60)),
+    "folder in the place": _save_where_a_folder_is,
     "damaged file": _load_a_damaged_model,
     "another's checkpoint": _load_a_model_with_the_checkpoint_of_another,
     "samples": lambda: make_model(MODEL).fit(make_series()).predict(OUTPUT, num_samples=2),

@@ -401,9 +401,9 @@ def test_results_depend_neither_on_threads_nor_on_the_call(layer_class: type[Rec
     layer, inputs = make_layer(layer_class, 3, 32), make_inputs(64, 30, 3)
     arguments = [inputs, *layer.parameters()]
     expected = values_and_gradients(compiled(layer, inputs), arguments)
-    torch.set_num_threads(2)
-    torch.testing.assert_close(compiled(layer, inputs), expected[0], rtol=0, atol=0)
-    torch.set_num_threads(1)
+    for n_threads in (1, 2, 4):
+        torch.set_num_threads(n_threads)  # the next test has its own again
+        torch.testing.assert_close(compiled(layer, inputs), expected[0], rtol=0, atol=0)
     results: list[list[torch.Tensor]] = []
     threads = [
         threading.Thread(target=lambda: results.append(values_and_gradients(compiled(layer, inputs), arguments)))

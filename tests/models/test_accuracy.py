@@ -2,9 +2,11 @@
 
 import math
 import statistics
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from darts import TimeSeries
@@ -77,10 +79,11 @@ def test_a_network_depends_on_known_covariates_where_the_target_does() -> None:
         assert error < 0.1, name
 
 
-@pytest.mark.timeout(600)
 def test_on_the_shipped_data_sequence_to_sequence_beats_the_rivals_in_the_median_of_three_seeds() -> None:
-    """The main job's task, with the same epochs, patience and inputs for all."""
-    plan = Plan(read_task("chicago").load())
+    """The main job's task, with the same epochs and inputs for all; fewer years and epochs, for the time's sake."""
+    task = read_task("chicago").load()
+    train = replace(task.train, start=pd.Timestamp("2011-01-01"))
+    plan = Plan(replace(task, train=train, training=task.training | {"n_epochs": 12}))
     (truth,) = (TaskData(plan.task).truth(period) for period in plan.task.tests)
     rivals = ["NaiveSeasonal", "LinearRegressionModel", "BlockRNNModel-GRU"]
     ours = ["Seq2SeqRNNModel-GRU", "Conv1DGRUModel-GRU"]

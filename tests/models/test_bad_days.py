@@ -253,8 +253,9 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping
 from seq_plugins.models import _saving
 from seq_plugins.models._base import SequenceModule
+from tests.conftest import THREADS
 from tests.models.test_bad_days import SCHEDULERS, KILLED_IN, _validated, _with_checkpoints
-torch.set_num_threads(1)
+torch.set_num_threads(THREADS)
 name, folder, fast, when = sys.argv[1:]
 
 def die(module, *args):
@@ -601,8 +602,8 @@ def _save_and_die(model: SequenceModel, path: Path, kill_at: int, monkeypatch: p
 SAVING_SCRIPT = """
 import sys
 import torch
-from tests.conftest import make_model, make_series
-torch.set_num_threads(1)
+from tests.conftest import THREADS, make_model, make_series
+torch.set_num_threads(THREADS)
 path, seed = sys.argv[1], int(sys.argv[2])
 model = make_model("LinearModel", random_state=seed).fit(make_series())
 for _ in range(25):
