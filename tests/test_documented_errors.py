@@ -15,7 +15,7 @@ import torch
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import LaplaceLikelihood, PoissonLikelihood
 from darts.utils.losses import MapeLoss
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import EarlyStopping, LambdaCallback
 from torch import nn
 
 from seq_plugins.datasets import CTARidershipDataset
@@ -92,6 +92,16 @@ def _diverge_with_a_likelihood() -> None:
 def _save_where_a_folder_is() -> None:
     Path("folder").mkdir()
     make_model(MODEL).fit(make_series()).save("folder")
+
+
+def _predict_after_a_first_fit_that_failed() -> None:
+    def fail(*args: Any) -> None:
+        raise LookupError
+
+    model = make_model(MODEL, pl_trainer_kwargs={"callbacks": [LambdaCallback(on_train_epoch_end=fail)]})
+    with pytest.raises(LookupError):
+        model.fit(make_series())
+    model.predict(OUTPUT)
 
 
 def _load_a_damaged_model() -> None:
@@ -173,6 +183,8 @@ CASES: dict[str, Callable[[], Any]] = {
         MODEL, pl_trainer_kwargs={"precision": "16-true"}, optimizer_kwargs={"eps": 1e-4, "lr": 1e6}
     ).fit(make_series(60)),
     "folder in the place": _save_where_a_folder_is,
+    "not fitted": lambda: make_model(MODEL).predict(OUTPUT),
+    "first fit that failed": _predict_after_a_first_fit_that_failed,
     "damaged file": _load_a_damaged_model,
     "another's checkpoint": _load_a_model_with_the_checkpoint_of_another,
     "samples": lambda: make_model(MODEL).fit(make_series()).predict(OUTPUT, num_samples=2),
