@@ -19,7 +19,7 @@ def _weights(name: str, value: Any) -> None:
 
 
 def _trainer(name: str, value: Any) -> None:
-    if value.max_epochs == 0:
+    if getattr(value, "max_epochs", None) == 0:
         raise unexpected(f"{name}.max_epochs", SOME_EPOCHS, 0)
 
 
