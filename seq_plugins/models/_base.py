@@ -145,7 +145,7 @@ class SequenceModule(PLForecastingModule, ABC):
         self._last_train_loss: tuple[torch.Tensor, int] | None = None
         self._validation_losses: list[tuple[torch.Tensor, int | torch.Tensor]] = []
         self.loss_watch: LossWatch | None = None
-        self.warned_of_scale = False
+        self.warnings_given: list[str] = []
         self._state_to_resume: dict[str, Any] | None = None
         self.activation = activation
         self.hidden_fc_sizes = list(hidden_fc_sizes or [])
@@ -332,9 +332,8 @@ class SequenceModule(PLForecastingModule, ABC):
         if state is not None and trainer.ckpt_path is not None:
             go_on(trainer, state)
         self.logs_every_batch = (
-            not isinstance(
-                trainer.fit_loop.epoch_loop, FastTrainingEpochLoop
-            )  # which logs the loss where training ends
+            # which logs the loss where training ends
+            not isinstance(trainer.fit_loop.epoch_loop, FastTrainingEpochLoop)
             or bool(trainer.loggers)
             or is_enabled(trainer.progress_bar_callback)
             or validates_within_epochs(trainer)
@@ -541,6 +540,7 @@ class SequenceModel(CheckedModel, ABC):
         self._module_params = copy.deepcopy({name: value for name, value in arguments.items() if name in names})
         self.pl_module_params = self._extract_pl_module_params(**arguments)
         self._considers_static_covariates = arguments["use_static_covariates"]
+        self._warnings_given: list[str] = []
 
     @classmethod
     def _validate_model_params(cls, **kwargs: Any) -> None:
@@ -583,7 +583,14 @@ class SequenceModel(CheckedModel, ABC):
         return sequence_to_sequence and not self.pl_module_params.get("use_reversible_instance_norm", False)
 
     def _create_model(self, train_sample: TorchTrainingSample) -> SequenceModule:
-        return self._module_class(**(self._module_params | self.pl_module_params))
+        module = self._module_class(**(self._module_params | self.pl_module_params))
+        module.warnings_given = self._warnings_given
+        return module
+
+    def untrained_model(self) -> "SequenceModel":
+        model: SequenceModel = super().untrained_model()
+        model._warnings_given = self._warnings_given  # a backtest that refits need not hear them each time
+        return model
 
     def _setup_for_fit_from_dataset(
         self,
@@ -654,8 +661,8 @@ class SequenceModel(CheckedModel, ABC):
     ) -> pl.Trainer:
         with only_what_concerns_the_user():
             made: pl.Trainer = super()._setup_trainer(trainer, model, verbose, epochs)
-        if trainer is None and self.fast_training:
-            use_fast_training(made)
+        if trainer is None:
+            use_fast_training(made, self.fast_training)
         return made
 
     def _setup_for_train(

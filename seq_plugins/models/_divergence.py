@@ -62,8 +62,9 @@ class LossWatch:
         if self._has_seen_targets or not self._trainer.is_global_zero:
             return
         self._has_seen_targets = True
-        if not self._module.warned_of_scale:
-            self._module.warned_of_scale = warn_unless_scaled(self._module, target)
+        given: list[str] = self._module.warnings_given
+        if "scale" not in given and warn_unless_scaled(self._module, target):
+            given.append("scale")
 
     def see(self, loss: torch.Tensor) -> None:
         """Take the loss of a batch, before the weights are updated with it."""

@@ -47,7 +47,10 @@ _SECONDS_BETWEEN_BAR_UPDATES = 0.2
 
 
 class FastTrainingEpochLoop(_TrainingEpochLoop):
-    """Lightning's loop over the batches of an epoch, as a plain loop where that is possible."""
+    """Lightning's loop over the batches of an epoch, as a plain loop where that is wanted and possible."""
+
+    is_fast: bool = True
+    """Whether the plain loop is wanted."""
 
     _path = ""
 
@@ -73,7 +76,7 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
         if self.batch_progress.current.ready > 0 or self.restarting:
             return False
         try:
-            reason = reason_for_ordinary_training(self.trainer)
+            reason = reason_for_ordinary_training(self.trainer) if self.is_fast else "`fast_training` is off"
         except AttributeError as error:
             reason = f"PyTorch Lightning has changed ({error})"
         path = f"ordinary path: {reason}" if reason else "fast path"
@@ -207,12 +210,22 @@ def _source_of_batches(data_fetcher: Any) -> Callable[[], Any]:
     return next_batch
 
 
-def use_fast_training(trainer: Any) -> None:
-    """Let `trainer`, which must not have been used yet, train on the fast path where that makes no difference."""
+def use_fast_training(trainer: Any, is_fast: bool) -> None:
+    """Give `trainer`, which must not have been used yet, the loop that may take the fast path.
+
+    Parameters
+    ----------
+    trainer
+        Trainer that Darts has made.
+    is_fast
+        Whether to take it where that makes no difference.
+    """
     ordinary = trainer.fit_loop.epoch_loop
     if type(ordinary) is not _TrainingEpochLoop:
         return
-    trainer.fit_loop.epoch_loop = FastTrainingEpochLoop(trainer, ordinary.min_steps, ordinary.max_steps)
+    loop = FastTrainingEpochLoop(trainer, ordinary.min_steps, ordinary.max_steps)
+    loop.is_fast = is_fast
+    trainer.fit_loop.epoch_loop = loop
 
 
 def reason_for_ordinary_training(trainer: Any) -> str | None:

@@ -33,30 +33,34 @@ _own_filters: list[tuple[Any, Any]] = []
 
 
 class _Chatter(logging.Filter):
+    """Passes what concerns the user, and all that other threads log."""
+
     def filter(self, record: logging.LogRecord) -> bool:
         return not (_is_quiet.get() and _CHATTER.match(record.getMessage()))
 
 
-logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_Chatter())
+_logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+_chatter = _Chatter()
 
 
 @contextmanager
 def only_what_concerns_the_user() -> Iterator[None]:
     """Hold back what Lightning tells that concerns nobody; other threads may do the same at the same time."""
     token = _is_quiet.set(True)
-    _ignore_warnings()
+    _hold_back()
     try:
         yield
     finally:
         _is_quiet.reset(token)
-        _heed_warnings()
+        _let_through()
 
 
-def _ignore_warnings() -> None:
+def _hold_back() -> None:
     # filters are common to all threads: who comes first sets them, and who leaves last takes them away
     global _n_quiet
     with _lock:
         if _n_quiet == 0:
+            _logger.addFilter(_chatter)
             for message, category in _WARNINGS:
                 as_kept = ("ignore", re.compile(message, re.IGNORECASE), category, None, 0)
                 if as_kept not in warnings.filters:
@@ -65,11 +69,12 @@ def _ignore_warnings() -> None:
         _n_quiet += 1
 
 
-def _heed_warnings() -> None:
+def _let_through() -> None:
     global _n_quiet
     with _lock:
         _n_quiet -= 1
         if _n_quiet == 0:
+            _logger.removeFilter(_chatter)
             now: Any = warnings.filters  # another list, within somebody's `catch_warnings`
             for then, own_filter in _own_filters:
                 for filters in (then, now):

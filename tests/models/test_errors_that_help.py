@@ -70,14 +70,25 @@ SITUATIONS = {
         ["MapeLoss", "the targets", "from 0 to", "L1Loss", "MinMaxScaler((1, 2))"],
         ("learning rate", "gradient_clip_val"),
     ),
-    "precision that is too coarse": Situation(
+    "precision in which the optimizer divides by zero": Situation(
         lambda: _fit(make_series(60), **IN_PRECISION),
+        ["'16-true'", "`eps`", "'bf16-true' or '32-true'"],
+        ("learning rate", "gradient_clip_val", "Scaler"),
+    ),
+    "precision that is too coarse": Situation(
+        lambda: _fit(make_series(60), **IN_PRECISION, optimizer_kwargs={"eps": 1e-4, "lr": 1e6}),
         ['"16-true"', "bf16-mixed", "32-true"],
         ("gradient_clip_val", "Scaler"),
     ),
     "a likelihood by name": Situation(
         lambda: make_model(NAME, likelihood="quantile"),
         ["`likelihood`", "'quantile'", "QuantileRegression(quantiles=["],
+    ),
+    "a slip of the keyboard": Situation(lambda: make_model(NAME, hiden_dim=8), ["`hiden_dim`", "mean `hidden_dim`?"]),
+    "Keras' word": Situation(lambda: make_model(NAME, units=8), ["`units`", "mean `hidden_dim`?"]),
+    "PyTorch's word": Situation(lambda: make_model(NAME, hidden_size=8), ["`hidden_size`", "mean `hidden_dim`?"]),
+    "an argument of the optimizer": Situation(
+        lambda: make_model(NAME, lr=0.1), ["`lr`", 'mean `optimizer_kwargs={"lr": ...}`?']
     ),
     "no epochs": Situation(lambda: make_model(NAME, n_epochs=0), ["`n_epochs`", "at least 1", "got 0"]),
     "a table to forecast from": Situation(
@@ -200,6 +211,11 @@ def test_values_of_another_size_are_told_once_for_each_network(
         (warning,) = _warnings(caplog)
         assert re.search(f"Values of the target are {size}", warning)
         assert "Scaler" in warning
+
+
+def test_a_backtest_that_refits_tells_of_the_size_of_values_once(caplog: pytest.LogCaptureFixture) -> None:
+    make_model(NAME).historical_forecasts(make_series() + 300, start=-8, forecast_horizon=OUTPUT, retrain=True)
+    assert len(_warnings(caplog)) == 1
 
 
 def test_the_component_of_another_size_is_named(caplog: pytest.LogCaptureFixture) -> None:
