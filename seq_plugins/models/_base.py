@@ -613,7 +613,7 @@ class SequenceModel(CheckedModel, ABC):
                     check_number_of_series(name, value, f"{prefix}series", targets)
         prefixes = _prefixes_of_fit.set(iter(("", "val_")))
         try:
-            with self._restored_after(Exception):
+            with self._restored_after():
                 given, parameters = super()._setup_for_fit_from_dataset(**arguments)
                 self._check_precision(parameters)
         except Exception:

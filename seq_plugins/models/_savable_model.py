@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from abc import ABC
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,9 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
 
     _first_fit_that_ended: str | None = None
     """How the first fit ended, if it did not succeed."""
+
+    _has_begun_to_train: bool = False
+    """Whether the last fit came as far as its first batch."""
 
     def save(self, path: str | os.PathLike[str] | None = None, clean: bool = False) -> None:
         """Save the model, as Darts does; a file that stands at `path` is replaced only when the new one is whole.
@@ -225,7 +228,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         if file_name.startswith(("last-", "best-")):
             checkpoint = Path(_get_checkpoint_folder(work_dir, model_name), file_name)
             model_path = Path(_get_runs_folder(work_dir, model_name), INIT_MODEL_NAME)
-        with self._restored_after(BaseException), lock_folder(checkpoint.parent, exclusive=False):
+        with self._restored_after(), lock_folder(checkpoint.parent, exclusive=False):
             check_whole(checkpoint, trusted=trusted)
             if not skip_checks and model_path.exists():
                 check_whole(model_path, trusted=trusted)
@@ -235,13 +238,14 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
             )
 
     @contextmanager
-    def _restored_after(self, error_class: type[BaseException]) -> Iterator[None]:
-        """Make the model what it was before, if such an error ends the work; the error goes on."""
+    def _restored_after(self, is_undone: Callable[[BaseException], bool] = lambda error: True) -> Iterator[None]:
+        """Make the model what it was before, if an error that is to be undone ends the work; the error goes on."""
         before = self.__dict__ | {"trainer_params": dict(self.trainer_params)}
         try:
             yield
-        except error_class:
-            self.__dict__ = before
+        except BaseException as error:
+            if is_undone(error):
+                self.__dict__ = before
             raise
 
     def load_weights(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
@@ -313,15 +317,22 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         random_instance: Any = self.__dict__.get("_random_instance")
         random_state = random_instance.get_state() if hasattr(random_instance, "get_state") else None
-        # Darts counts a model as fitted as soon as its first fit begins, though it has no network before that has ended
-        undone: type[BaseException] = BaseException if self.model is None else DivergenceError
-        try:
-            with self._restored_after(undone):
-                fitted = super().fit(*args, **kwargs)
-        except undone as error:
+        was_fitted = self.model is not None
+        self._has_begun_to_train = False
+
+        def is_undone(error: BaseException) -> bool:
+            # what a network has learnt stays. Darts counts a model as fitted, and keeps its series, before it trains
+            if was_fitted and self._has_begun_to_train and not isinstance(error, DivergenceError):
+                return False
             if random_state is not None:
                 random_instance.set_state(random_state)
-            if self.model is None:
+            return True
+
+        try:
+            with self._restored_after(is_undone):
+                fitted = super().fit(*args, **kwargs)
+        except BaseException as error:
+            if not was_fitted:
                 was_interrupted = isinstance(error, SystemExit | KeyboardInterrupt | SIGTERMException)
                 self._first_fit_that_ended = "interrupted" if was_interrupted else f"ended by a {type(error).__name__}"
             raise
@@ -351,6 +362,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         weights, trainer_of_network = None, model._trainer
         if self.model is not None:
             weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
+        self._has_begun_to_train = True
         resumed, random_state = self.load_ckpt_path, self.__dict__.pop("_random_state_of_training", None)
         try:
             with only_what_concerns_the_user():

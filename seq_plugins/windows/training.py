@@ -106,7 +106,7 @@ class WindowsTrainingDataset(BatchedWindows, SequentialTorchTrainingDataset):
         if self._has_window_weights:
             (series_index,), (start,) = self._locate(np.array([index]))
             first = start + self._offsets["sample_weight"][series_index]
-            values = self.sample_weight[series_index].all_values(copy=False)
+            values = self.sample_weight[series_index].random_component_values(copy=False)[:, :, None]
             window = cut_values(values, first, first + self._window_length).copy()
             window[: max(-start, 0)] = 0  # of steps that are not there
             sample.sample_weight = np.concatenate([window[: self.input_chunk_length], window[self.shift :]])

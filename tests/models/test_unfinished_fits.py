@@ -123,3 +123,12 @@ def test_a_later_fit_that_is_interrupted_leaves_the_network_as_far_as_it_came() 
     with pytest.raises(SystemExit):
         model.fit(SERIES)
     assert not np.array_equal(values_of(model.predict(OUTPUT)), values_of(before))
+
+
+@pytest.mark.parametrize("given", [{"series": make_series(components=2)}, {"series": make_series(5)}])
+def test_a_later_fit_that_is_refused_leaves_the_model_as_it_was(model_name: str, given: dict[str, Any]) -> None:
+    model = make_model(model_name).fit(make_series())
+    expected = values_of(model.predict(OUTPUT))
+    with pytest.raises(ValueError, match="series"):
+        model.fit(**given)
+    np.testing.assert_array_equal(values_of(model.predict(OUTPUT)), expected)
