@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.exceptions import NotFittedError
-from tqdm import tqdm
 
+from seq_plugins._progress import progress_bar
 from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
 from seq_plugins.text.convolution import SWITCH
 from tests.text.samples import BAD, GOOD, OTHER, make_classifier, make_texts, make_vectors
@@ -251,10 +251,10 @@ def test_every_bar_is_off_where_asked(verbose: bool, monkeypatch: pytest.MonkeyP
 
     def record(*arguments: Any, **keywords: Any) -> Any:
         found.append(keywords["disable"])
-        return tqdm(*arguments, **keywords)
+        return progress_bar(*arguments, **keywords)
 
     for name in ("classifier", "encoding", "training", "word_vectors"):
-        monkeypatch.setattr(f"seq_plugins.text.{name}.tqdm", record)
+        monkeypatch.setattr(f"seq_plugins.text.{name}.progress_bar", record)
     make_classifier(vectors=None, n_epochs=1, verbose=verbose).fit(TEXTS, LABELS).predict(TEXTS)
     assert found == [not verbose] * 6
 
