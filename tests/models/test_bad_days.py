@@ -192,6 +192,7 @@ def test_a_resumed_training_without_validation_ends_the_same(tmp_path: Path, mon
     _assert_resumes(tmp_path, monkeypatch, "Conv1DGRUModel", given={"series": make_series(60)})
 
 
+@pytest.mark.filterwarnings("ignore:.ModelCheckpoint.monitor='val_loss'.. could not find")
 def test_training_on_samples_of_stochastic_series_resumes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"series": make_series(60, samples=5)}
     folder = tmp_path / "interrupted"
