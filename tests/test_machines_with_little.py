@@ -162,7 +162,6 @@ def test_a_folder_that_cannot_be_written_to_is_told_with_the_path_that_was_given
 @pytest.mark.parametrize("save", [_save_model, _export_model], ids=["model", "onnx"])
 def test_a_folder_in_a_file_s_place_is_told_by_its_name(save: Any, tmp_path: Path) -> None:
     (tmp_path / "thing").mkdir()
-    with pytest.raises(IsADirectoryError, match="not written") as refused:
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path / 'thing'} is a folder. Name a file in it"):
         save(tmp_path / "thing")
-    assert refused.value.filename == str(tmp_path / "thing")
     assert [path.name for path in tmp_path.iterdir()] == ["thing"]

@@ -68,9 +68,7 @@ from seq_plugins.windows import (
     SeriesChecks,
     WindowsInferenceDataset,
     WindowsTrainingDataset,
-    check_number_of_series,
     check_one_type,
-    check_series_input,
     check_time_axes,
     load_whole_batches,
     value_types_of,
@@ -448,17 +446,21 @@ class SequenceModule(PLForecastingModule, ABC):
 
     def _can_fuse_optimizer(self) -> bool:
         return (
-            callable(self.optimizer_cls)  # what is not one, Darts refuses
-            and "fused" in inspect.signature(self.optimizer_cls).parameters
+            "fused" in inspect.signature(self.optimizer_cls).parameters
             and not {"fused", "foreach", "differentiable"} & self.optimizer_kwargs.keys()
             # mixed precision refuses to clip the gradients of a fused optimizer
             and self.trainer.precision in ("32-true", "64-true")
             and self.device.type in ("cpu", "cuda")
         )
 
+    @property
+    def gives_quantiles_in_order(self) -> bool:
+        """Whether quantiles are sorted in prediction."""
+        return self.sort_quantiles and isinstance(self.likelihood, QuantileRegression)
+
     def _produce_predict_output(self, x: PLModuleInput) -> PLModuleOutput:
         """Sample, or give the parameters, as Darts does, but of quantiles that do not cross."""
-        if not self.sort_quantiles or not isinstance(self.likelihood, QuantileRegression):
+        if not self.gives_quantiles_in_order:
             return super()._produce_predict_output(x)
         output = self(x)
         quantiles = output.prediction.sort(dim=-1).values  # -> (B, H, C, N)
@@ -477,7 +479,21 @@ class SequenceModule(PLForecastingModule, ABC):
         bundle: OnnxExportBundle = super()._onnx_wrapper(input_sample)
         # a batch of one would be taken for a constant
         bundle.example_inputs = tuple(example.repeat(2, 1, 1) for example in bundle.example_inputs)
+        if self.gives_quantiles_in_order:
+            bundle.wrapper = _SortedQuantiles(bundle.wrapper)
         return bundle
+
+
+class _SortedQuantiles(nn.Module):
+    """An exported network whose quantiles do not cross."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        prediction: torch.Tensor = self.network(*inputs)  # -> (B, H, C, N)
+        return prediction.sort(dim=-1).values
 
 
 class Encoder(Protocol):
@@ -601,16 +617,6 @@ class SequenceModel(CheckedModel, ABC):
     ) -> Any:
         named = {"series": series, "past_covariates": past_covariates, "future_covariates": future_covariates}
         arguments = kwargs | named
-        for prefix in ("", "val_"):
-            targets = arguments.get(f"{prefix}series")
-            if targets is None:
-                continue
-            check_series_input(f"{prefix}series", targets)
-            for name in (f"{prefix}past_covariates", f"{prefix}future_covariates", f"{prefix}sample_weight"):
-                value = arguments.get(name)
-                if value is not None and not (name.endswith("sample_weight") and isinstance(value, str)):
-                    check_series_input(name, value)
-                    check_number_of_series(name, value, f"{prefix}series", targets)
         prefixes = _prefixes_of_fit.set(iter(("", "val_")))
         try:
             with self._restored_after():
@@ -670,8 +676,6 @@ class SequenceModel(CheckedModel, ABC):
     ) -> dict[str, Any]:
         given = dict(dataloader_kwargs or {})  # Darts takes entries out of it
         arguments: dict[str, Any] = super()._setup_for_train(*args, dataloader_kwargs=dict(given), **kwargs)
-        if arguments["datamodule"].val_dataset is None and kwargs.get("trainer") is None:
-            arguments["trainer"].limit_val_batches = 0  # Lightning would wonder at an empty validation set
         load_whole_batches(arguments["datamodule"], given, _single_device(arguments["trainer"]))
         return arguments
 
@@ -706,7 +710,6 @@ class SequenceModel(CheckedModel, ABC):
                 data_module.batch_size = max(data_module.batch_size, prediction_batch_size(arguments["model"]))
         return arguments
 
-    @functools.wraps(CheckedModel.scale_batch_size)
     def scale_batch_size(self, *args: Any, **kwargs: Any) -> int:
         fast_prediction = self.fast_prediction
         self.fast_prediction = False  # the batch size is looked for with the trainer
@@ -715,6 +718,9 @@ class SequenceModel(CheckedModel, ABC):
         finally:
             self.fast_prediction = fast_prediction
         return batch_size
+
+    # decorators would hide from mypy that these are methods
+    functools.update_wrapper(scale_batch_size, CheckedModel.scale_batch_size)
 
     def historical_forecasts(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -727,7 +733,6 @@ class SequenceModel(CheckedModel, ABC):
                 ) from error
             raise
 
-    # a decorator would hide from mypy that it is a method
     functools.update_wrapper(historical_forecasts, CheckedModel.historical_forecasts)
 
     def _predict(self, trainer: Any, *args: Any, values_only: bool = False, **kwargs: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from seq_plugins.models._arguments import SOME_EPOCHS, ArgumentCheck, integer_from, unexpected
 from seq_plugins.models._savable_model import SavableModel
-from seq_plugins.windows import check_series_input
+from seq_plugins.windows import check_number_of_series, check_series_input
 
 
 def _weights(name: str, value: Any) -> None:
@@ -23,15 +23,16 @@ def _trainer(name: str, value: Any) -> None:
         raise unexpected(f"{name}.max_epochs", SOME_EPOCHS, 0)
 
 
+_PREFIXES = ("", "val_")
+_COVARIATES = ("past_covariates", "future_covariates")
+
 _CHECKS: Mapping[str, ArgumentCheck] = {
     "n": integer_from(1),
     "forecast_horizon": integer_from(1),
     "num_samples": integer_from(1),
     "epochs": integer_from(0),  # 0, the default, stands for the model's `n_epochs`
-    "series": check_series_input,
-    "past_covariates": check_series_input,
-    "future_covariates": check_series_input,
-    "sample_weight": _weights,
+    **{prefix + name: check_series_input for prefix in _PREFIXES for name in ("series", *_COVARIATES)},
+    **{f"{prefix}sample_weight": _weights for prefix in _PREFIXES},
 }
 
 
@@ -55,9 +56,20 @@ def _checked(method: Callable[..., Any], **own_checks: ArgumentCheck) -> Callabl
             if value is signature.parameters[name].default:
                 continue
             checks[name](name, value)
+        for prefix in _PREFIXES:
+            _check_numbers_of_series(given.arguments, prefix)
         return method(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
 
     return call
+
+
+def _check_numbers_of_series(given: Mapping[str, Any], prefix: str) -> None:
+    """Check that there are as many covariates and weights as series, where both are given."""
+    targets = given.get(f"{prefix}series")
+    for name in (*_COVARIATES, "sample_weight"):
+        others = given.get(prefix + name)
+        if targets is not None and others is not None and not isinstance(others, str):
+            check_number_of_series(prefix + name, others, f"{prefix}series", targets)
 
 
 class CheckedModel(SavableModel, ABC):
@@ -70,4 +82,6 @@ class CheckedModel(SavableModel, ABC):
     historical_forecasts = _checked(SavableModel.historical_forecasts)
     backtest = _checked(SavableModel.backtest)
     residuals = _checked(SavableModel.residuals)
+    lr_find = _checked(SavableModel.lr_find)
+    scale_batch_size = _checked(SavableModel.scale_batch_size)
     gridsearch = classmethod(_checked(SavableModel.gridsearch.__func__))

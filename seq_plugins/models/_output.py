@@ -22,6 +22,8 @@ _CHATTER = re.compile(
 _WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     # Lightning 2.6 uses a name that PyTorch has deprecated
     (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),
+    # Darts gives Lightning an empty list where there is no validation set
+    (r"Total length of `list` across ranks is zero", UserWarning),
     # windows are cut from arrays in memory, whole batches at once: worker processes would only be in the way
     (r"The '\w+' does not have many workers which may be a bottleneck", UserWarning),
 )

@@ -127,7 +127,7 @@ class SeriesChecks:
         elif not self.in_training:
             remedies = ["Give one time step with a missing value, the one before the forecast, for no history at all"]
         raise ValueError(
-            f"`{name}` has {len(target)} time steps, expected at least {needed}: {parts}. {' or '.join(remedies)}."
+            f"`{name}` has {len(target)} time steps, expected at least {needed}: {parts}. {', or '.join(remedies)}."
         )
 
 

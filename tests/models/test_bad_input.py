@@ -98,7 +98,7 @@ def test_a_series_that_is_too_short_is_told_how_long_it_must_be(model_name: str,
 
 def test_a_series_too_short_to_forecast_from_is_told_how_long_it_must_be(model_name: str) -> None:
     model = make_model(model_name).fit(make_series())
-    with pytest.raises(ValueError, match=rf"Expected min length: `{INPUT}`"):
+    with pytest.raises(ValueError, match=rf"`series` has {INPUT - 1} time steps, expected at least {INPUT}"):
         model.predict(OUTPUT, make_series(INPUT - 1))
 
 

@@ -53,7 +53,7 @@ FITS: dict[str, dict[str, Any]] = {
     "within epochs": {"pl_trainer_kwargs": {"val_check_interval": 2}},
     "accumulated gradients": {"pl_trainer_kwargs": {"accumulate_grad_batches": 2}},
     "no validation": {"validates": False},
-    "checkpoints": {"save_checkpoints": True},
+    "checkpoints": {"save_checkpoints": True, "force_reset": True},
     "plateau": {
         "lr_scheduler_cls": torch.optim.lr_scheduler.ReduceLROnPlateau,
         "lr_scheduler_kwargs": {"patience": 0, "factor": 0.1, "threshold": 1e9, "monitor": "val_loss"},

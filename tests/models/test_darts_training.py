@@ -42,11 +42,6 @@ def test_each_optimizer_trains(model_name: str, optimizer: type[torch.optim.Opti
     assert _differ(_weights(models[0]), _weights(models[1]))
 
 
-def test_an_optimizer_that_is_none_is_told_as_darts_tells_it(model_name: str) -> None:
-    with pytest.raises(ValueError, match="Error when building the optimizer"):
-        make_model(model_name, optimizer_cls="Adam").fit(make_series())
-
-
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_each_kind_of_scheduler_has_the_loss_that_it_goes_by(model_name: str, name: str) -> None:
     scheduler, arguments = SCHEDULERS[name]

@@ -201,7 +201,7 @@ def test_values_of_another_size_are_told_once_for_each_network(
     name: str, fast: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     for series, size in (
-        (make_series() * 20 + 300, "around 3[0-9][0-9],"),
+        (make_series() * 20 + 350, "around 3[0-9][0-9],"),
         (make_series() * 1e-6, "around [0-9]e-0[67],"),
     ):
         caplog.clear()
@@ -411,6 +411,17 @@ def test_what_is_no_series_is_refused_by_every_method_as_by_fit(method: str, val
     for covariates in ("past_covariates", "future_covariates"):
         with pytest.raises(ValueError, match=expected.format(covariates)):
             getattr(model, method)(*leading, make_series(), **{covariates: value})
+
+
+@pytest.mark.parametrize("method", ["predict", "historical_forecasts", "backtest", "residuals"])
+@pytest.mark.parametrize("argument", ["past_covariates", "future_covariates"])
+def test_another_number_of_covariates_than_of_series_is_refused_by_every_method(method: str, argument: str) -> None:
+    covariates = make_series(60, seed=1)
+    model = make_model(NAME).fit(make_series(), **{argument: covariates})
+    leading = [OUTPUT] if method == "predict" else []
+    for n_series, n_given in ((2, 1), (2, 3), (1, 2)):
+        with pytest.raises(ValueError, match=f"`{argument}` holds {n_given} series, expected {n_series}, one for each"):
+            getattr(model, method)(*leading, [make_series()] * n_series, **{argument: [covariates] * n_given})
 
 
 @pytest.mark.parametrize("value", ["7", 7.0, True, None, [3], 0, -1, np.float64(3)])

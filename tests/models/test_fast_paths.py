@@ -159,7 +159,7 @@ def test_the_fast_path_can_be_switched_off(caplog: pytest.LogCaptureFixture) -> 
     model.fast_training = model.fast_prediction = False
     with caplog.at_level(logging.DEBUG, logger="seq_plugins"):
         model.fit(make_series())
-    assert "path" not in caplog.text
+    assert "Training takes the ordinary path: `fast_training` is off." in caplog.text
     assert len(model.predict(OUTPUT)) == OUTPUT
 
 
