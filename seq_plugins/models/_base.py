@@ -824,7 +824,7 @@ class SequenceModel(CheckedModel, ABC):
             n_inputs = sum(shape is not None for name, shape in shapes.items() if name != "future_target")
             kwargs["dynamic_shapes"] = (({0: torch.export.Dim("batch")},) * n_inputs,)
         path = self._default_save_path() + ".onnx" if path is None else os.fspath(path)
-        with torch.no_grad(), whole_file(path) as temporary:
+        with only_what_concerns_the_user(), torch.no_grad(), whole_file(path) as temporary:
             super().to_onnx(str(temporary), **kwargs)
 
 

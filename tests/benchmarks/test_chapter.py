@@ -405,6 +405,7 @@ def test_two_processes_give_the_numbers_of_one(columns: TimeSeries) -> None:
 
 
 @pytest.mark.usefixtures("_no_processes_left")
+@pytest.mark.slow
 def test_runs_whose_processes_are_killed_are_made_again(columns: TimeSeries) -> None:
     chapter = small_chapter(n_epochs=2)
     runs = runs_of(chapter.find_rows(["naive", "linear"]), 3)
@@ -422,6 +423,7 @@ def test_runs_whose_processes_are_killed_are_made_again(columns: TimeSeries) -> 
 
 
 @pytest.mark.usefixtures("_no_processes_left")
+@pytest.mark.slow
 def test_a_run_whose_process_dies_every_time_has_a_result_that_says_so(
     columns: TimeSeries, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -299,7 +299,7 @@ def test_darts_forecasts_from_an_exported_network_without_pytorch(model_name: st
 def test_shapley_values_and_the_mean_add_up_to_the_forecast(model_name: str) -> None:
     from darts.explainability import ShapExplainer
 
-    target = make_series(20)
+    target = make_series(14)
     model = make_model(model_name, input_chunk_length=4, output_chunk_length=1).fit(target)
     explained = ShapExplainer(model, target, shap_method="permutation", test_stationarity=False).explain(target)
     explanation = explained.get_shap_explanation_object(horizon=1)
