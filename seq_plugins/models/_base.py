@@ -4,6 +4,7 @@ import copy
 import functools
 import inspect
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
@@ -45,6 +46,7 @@ from seq_plugins.models._fast_prediction import PlainPredictor, can_predict_plai
 from seq_plugins.models._fast_training import (
     FastTrainingEpochLoop,
     is_enabled,
+    network_sees_batches,
     sees_batches,
     use_fast_training,
     validates_within_epochs,
@@ -81,6 +83,8 @@ from seq_plugins.windows import (
 
 
 # prefixes of the arguments of the data sets that a fit has yet to make
+_setting_up_prediction = threading.RLock()
+
 _prefixes_of_fit: ContextVar[Iterator[str] | None] = ContextVar("prefixes_of_fit", default=None)
 
 
@@ -326,6 +330,7 @@ class SequenceModule(PLForecastingModule, ABC):
         """
         trainer = self.trainer
         self.loss_watch = LossWatch(self, trainer) if watches(trainer) else None
+        self.forget_losses()
         state, self._state_to_resume = self._state_to_resume, None
         if state is not None and trainer.ckpt_path is not None:
             go_on(trainer, state)
@@ -335,6 +340,7 @@ class SequenceModule(PLForecastingModule, ABC):
             or bool(trainer.loggers)
             or is_enabled(trainer.progress_bar_callback)
             or validates_within_epochs(trainer)
+            or network_sees_batches(self)
             or any(map(sees_batches, trainer.callbacks))
             or any(config.interval == "step" for config in trainer.lr_scheduler_configs)  # one may go by the loss
         )
@@ -367,6 +373,15 @@ class SequenceModule(PLForecastingModule, ABC):
         if self.loss_watch is not None:
             self.loss_watch.see(loss)
         self._last_train_loss = loss.detach(), batch.past_target.shape[0]
+
+    @property
+    def has_trained_a_batch(self) -> bool:
+        """Whether the training in progress, or the one that was broken off, has seen a batch."""
+        return self._last_train_loss is not None
+
+    def forget_losses(self) -> None:
+        """Begin anew."""
+        self._last_train_loss = None
 
     def log_train_loss(self) -> None:
         """Log the loss of the last training batch, if there was one."""
@@ -558,6 +573,13 @@ class SequenceModel(CheckedModel, ABC):
         self._considers_static_covariates = arguments["use_static_covariates"]
         self._warnings_given: list[str] = []
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_module_params" not in state:  # of a model saved when these were the model's own arguments
+            names = _argument_names(self._module_class)
+            own = {name: value for name, value in state["_model_params"].items() if name in names}
+            state = state | {"_module_params": own, "_warnings_given": []}
+        super().__setstate__(state)
+
     @classmethod
     def _validate_model_params(cls, **kwargs: Any) -> None:
         check_names(cls, kwargs)
@@ -692,22 +714,27 @@ class SequenceModel(CheckedModel, ABC):
                 "Weights of the network are NaN or infinite, and so would be every forecast. Load weights from before "
                 "they were, or fit again with a lower learning rate."
             )
-        trainer_of_training, given = self.trainer, dict(dataloader_kwargs or {})
-        arguments: dict[str, Any] = super()._setup_for_predict(
-            *args, trainer=trainer, batch_size=batch_size, dataloader_kwargs=dict(given), **kwargs
-        )
-        check_type(
-            required_type(arguments["trainer"].precision, arguments["model"].dtype),
-            value_types_of(arguments["datamodule"].predict_dataset),
-        )
-        load_whole_batches(arguments["datamodule"], given, _single_device(arguments["trainer"]))
-        if trainer is None and self.fast_prediction and can_predict_plainly(arguments["trainer"], arguments["model"]):
-            # the network keeps its trainer, and with it the number of its epochs and the state of its optimizer
-            self.trainer = trainer_of_training
-            arguments["trainer"] = PlainPredictor(arguments["trainer"])
-            if batch_size is None and "batch_size" not in given:
-                data_module = arguments["datamodule"]
-                data_module.batch_size = max(data_module.batch_size, prediction_batch_size(arguments["model"]))
+        with _setting_up_prediction:  # another thread's trainer must not be taken for that of training
+            trainer_of_training, given = self.trainer, dict(dataloader_kwargs or {})
+            arguments: dict[str, Any] = super()._setup_for_predict(
+                *args, trainer=trainer, batch_size=batch_size, dataloader_kwargs=dict(given), **kwargs
+            )
+            check_type(
+                required_type(arguments["trainer"].precision, arguments["model"].dtype),
+                value_types_of(arguments["datamodule"].predict_dataset),
+            )
+            load_whole_batches(arguments["datamodule"], given, _single_device(arguments["trainer"]))
+            if (
+                trainer is None
+                and self.fast_prediction
+                and can_predict_plainly(arguments["trainer"], arguments["model"])
+            ):
+                # the network keeps its trainer, and with it the number of its epochs and the state of its optimizer
+                self.trainer = trainer_of_training
+                arguments["trainer"] = PlainPredictor(arguments["trainer"])
+                if batch_size is None and "batch_size" not in given:
+                    data_module = arguments["datamodule"]
+                    data_module.batch_size = max(data_module.batch_size, prediction_batch_size(arguments["model"]))
         return arguments
 
     def scale_batch_size(self, *args: Any, **kwargs: Any) -> int:
@@ -802,8 +829,7 @@ class SequenceModel(CheckedModel, ABC):
 
         Inputs are named and shaped as in Darts: `past_target` `(batch, L, C)` and, where the model uses them,
         `past_covariates`, `historic_future_covariates`, `future_covariates` and `static_covariates`. The output is
-        `prediction`, `(batch, H, C, N)`. With ``QuantileRegression`` these are quantiles as the network gives them:
-        they may cross.
+        `prediction`, `(batch, H, C, N)`; quantiles are in order, unless `sort_quantiles` is off.
 
         Parameters
         ----------

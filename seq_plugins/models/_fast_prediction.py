@@ -1,6 +1,10 @@
 """Prediction without PyTorch Lightning's work around each batch."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytorch_lightning as pl
 import torch
@@ -46,6 +50,11 @@ _MOST_ACTIVATIONS = 2**23
 _NOT_MISSED = (EarlyStopping, ModelCheckpoint, ModelSummary, RichModelSummary, RichProgressBar, TQDMProgressBar)
 
 
+_lock = threading.Lock()
+_n_predicting: WeakKeyDictionary[PLForecastingModule, int] = WeakKeyDictionary()
+_modes: WeakKeyDictionary[PLForecastingModule, dict[torch.nn.Module, bool]] = WeakKeyDictionary()
+
+
 class PlainPredictor:
     """Stands for a trainer in Darts' prediction: a loop over the batches, and nothing else.
 
@@ -63,30 +72,43 @@ class PlainPredictor:
         bar = self._trainer.progress_bar_callback
         precision = self._trainer.precision_plugin
         batches = datamodule.predict_dataloader()
-        was_training = {module: module.training for module in model.modules()}
-        model.eval()
-        model.on_predict_start()
-        try:
-            with (
-                torch.inference_mode() if self._trainer.predict_loop.inference_mode else torch.no_grad(),
-                precision.predict_step_context(),
-                # not around the batches: it would draw from the random numbers once more
-                progress_bar(total=len(batches), desc="Predicting", disable=not is_enabled(bar), kind=tqdm) as progress,
-            ):
-                predictions = []
-                for index, batch in enumerate(batches):
-                    predictions.append(model.predict_step(self._in_precision(model, batch), index))
-                    progress.update()
-                return predictions
-        finally:
-            model.on_predict_end()
-            for module, training in was_training.items():
-                module.training = training
+        with (
+            evaluating(model),
+            torch.inference_mode() if self._trainer.predict_loop.inference_mode else torch.no_grad(),
+            precision.predict_step_context(),
+            # not around the batches: it would draw from the random numbers once more
+            progress_bar(total=len(batches), desc="Predicting", disable=not is_enabled(bar), kind=tqdm) as progress,
+        ):
+            predictions = []
+            for index, batch in enumerate(batches):
+                predictions.append(model.predict_step(self._in_precision(model, batch), index))
+                progress.update()
+            return predictions
 
     def _in_precision(self, model: PLForecastingModule, batch: Any) -> Any:
         if batch.past_target.dtype == model.dtype:
             return batch
         return self._trainer.precision_plugin.convert_input(batch)
+
+
+@contextmanager
+def evaluating(model: PLForecastingModule) -> Iterator[None]:
+    """Put a network into the mode of prediction until the last of the threads that predict with it has ended."""
+    with _lock:
+        if _n_predicting.setdefault(model, 0) == 0:
+            _modes[model] = {module: module.training for module in model.modules()}
+        _n_predicting[model] += 1
+        model.eval()
+        model.on_predict_start()
+    try:
+        yield
+    finally:
+        with _lock:
+            _n_predicting[model] -= 1
+            if _n_predicting[model] == 0:
+                model.on_predict_end()
+                for module, training in _modes.pop(model).items():
+                    module.training = training
 
 
 def can_predict_plainly(trainer: Any, module: PLForecastingModule) -> bool:

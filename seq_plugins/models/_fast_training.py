@@ -68,7 +68,7 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
             if is_alone:
                 module.log_train_loss()
             raise
-        if is_alone and not module.logs_every_batch and self._is_to_stop():
+        if is_alone and not module.logs_every_batch and (self._is_training_done or self._is_to_stop()):
             module.log_train_loss()
             trainer._logger_connector.on_batch_end()
 
@@ -266,6 +266,11 @@ def validates_within_epochs(trainer: Any) -> bool:
     """Return whether validation may run after other batches than the last of an epoch."""
     by_batches = trainer.val_check_batch not in (None, trainer.num_training_batches)
     return trainer.enable_validation and (by_batches or trainer._val_check_time_interval is not None)
+
+
+def network_sees_batches(module: Any) -> bool:
+    """Return whether a network has a hook for every batch, be it of its class or its own."""
+    return any(is_overridden(module, pl.LightningModule, hook) for hook in _BATCH_HOOKS)
 
 
 def sees_batches(callback: Callback) -> bool:

@@ -53,7 +53,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
     """How the first fit ended, if it did not succeed."""
 
     _has_begun_to_train: bool = False
-    """Whether the last fit came as far as its first batch."""
+    """Whether the last fit has trained a batch."""
 
     def save(self, path: str | os.PathLike[str] | None = None, clean: bool = False) -> None:
         """Save the model, as Darts does; a file that stands at `path` is replaced only when the new one is whole.
@@ -349,7 +349,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
                 remedy += (
                     f', or load the last whole epoch: `{type(self).__name__}.load_from_checkpoint("{self.model_name}", '
                     f'work_dir="{self.work_dir}", best=False)`.'
-                    if self.save_checkpoints
+                    if self.save_checkpoints and _has_checkpoint(self.work_dir, self.model_name)
                     else "; with `save_checkpoints=True`, its last whole epoch can be loaded."
                 )
             raise ValueError(f"This {type(self).__name__} is not fitted and can't predict. {remedy}")
@@ -362,14 +362,15 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         weights, trainer_of_network = None, model._trainer
         if self.model is not None:
             weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
-        self._has_begun_to_train = True
+        model.forget_losses()
         resumed, random_state = self.load_ckpt_path, self.__dict__.pop("_random_state_of_training", None)
         try:
             with only_what_concerns_the_user():
                 super()._train(trainer, model, *args, **kwargs)
         except BaseException as error:
             self._fit_called = weights is not None
-            if not isinstance(error, DivergenceError):
+            self._has_begun_to_train = model.has_trained_a_batch
+            if self._has_begun_to_train and not isinstance(error, DivergenceError):
                 raise
             model.on_train_end()
             model.on_fit_end()
@@ -378,8 +379,13 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
                 model.load_state_dict(weights)
                 self.load_ckpt_path = resumed
             raise
+        self._has_begun_to_train = True
         if resumed and random_state is not None:  # forecasts drawn at random are those after an uninterrupted run
             self._random_instance.set_state(random_state)
+
+
+def _has_checkpoint(work_dir: str, model_name: str) -> bool:
+    return any(Path(_get_checkpoint_folder(work_dir, model_name)).glob("last-*.ckpt"))
 
 
 def _default_work_dir() -> str:

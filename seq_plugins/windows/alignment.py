@@ -44,8 +44,10 @@ class AlignedSeries(NamedTuple):
     needed
         Parts that windows need, in positions of the target, one for each field of a window, in
         their order.
+    first_step
+        First step of the target that is needed.
     n_steps_before
-        Number of steps before the target's first one at which its oldest window begins, if it may.
+        Number of steps before it at which the oldest window begins, if it may.
     """
 
     prefix: str
@@ -55,6 +57,7 @@ class AlignedSeries(NamedTuple):
     target: TimeSeries
     offset: int | None
     needed: Sequence[Span]
+    first_step: int = 0
     n_steps_before: int = 0
 
     @property

@@ -124,7 +124,7 @@ class SeriesChecks:
             remedies.append("make the chunks shorter")
         if window.min_input == window.input > 1:
             remedies.append(_REMEDY_FOR_SHORT_HISTORIES)
-        elif not self.in_training:
+        elif not self.in_training and self.allow_missing:
             remedies = ["Give one time step with a missing value, the one before the forecast, for no history at all"]
         raise ValueError(
             f"`{name}` has {len(target)} time steps, expected at least {needed}: {parts}. {', or '.join(remedies)}."

@@ -66,7 +66,6 @@ class Gatherer:
     ) -> None:
         self._kinds = kinds
         self._static_covariates = static_covariates
-        self._inputs = [name for kind in kinds for name, (first, *_) in kind.fields.items() if first.start == 0]
 
     @property
     def n_bytes(self) -> float:
@@ -94,9 +93,12 @@ class Gatherer:
         if self._static_covariates is not None:
             rows = torch.from_numpy(series).to(self._static_covariates.device)
             fields["static_covariates"] = self._static_covariates.index_select(0, rows)
-        if starts.min(initial=0) < 0:
-            for name in self._inputs:
-                _hide_steps_before_the_series(fields[name], starts, 0.0 if name == "sample_weight" else torch.nan)
+        for kind in self._kinds:
+            n_hidden = kind.first_steps[series] - starts
+            if n_hidden.max(initial=0) > 0:
+                for name, (part, *_) in kind.fields.items():
+                    if part.start == 0:
+                        _hide_first_steps(fields[name], n_hidden, 0.0 if name == "sample_weight" else torch.nan)
         return fields
 
 
@@ -110,12 +112,14 @@ class StackedSeries:
     first_rows
         Row of `values` that belongs to the first step of each target series, `(N,)`; it need not be one of its own.
     fields
-        The fields. Their windows must lie in their series, but for steps before the target's first one: in their
-        places anything may be gathered.
+        The fields. Their windows must lie in their series, but for input steps before `first_steps`: in their places
+        anything may be gathered.
+    first_steps
+        First step of each target series whose inputs are there, `(N,)`.
     """
 
-    def __init__(self, values: torch.Tensor, first_rows: np.ndarray, fields: Fields) -> None:
-        self.values, self._first_rows, self.fields = values, first_rows, fields
+    def __init__(self, values: torch.Tensor, first_rows: np.ndarray, fields: Fields, first_steps: np.ndarray) -> None:
+        self.values, self._first_rows, self.fields, self.first_steps = values, first_rows, fields, first_steps
         first_step = min(part.start for parts in fields.values() for part in parts)
         self._rows_of_first_steps = first_rows + first_step
         self._views = {
@@ -125,7 +129,7 @@ class StackedSeries:
 
     def to(self, device: torch.device) -> "StackedSeries":
         """Return the same on another device."""
-        return StackedSeries(self.values.to(device), self._first_rows, self.fields)
+        return StackedSeries(self.values.to(device), self._first_rows, self.fields, self.first_steps)
 
     def gather_into(self, fields: dict[str, torch.Tensor], series: np.ndarray, starts: np.ndarray) -> None:
         """Add the fields of this kind, each `(B, W, C)`."""
@@ -144,12 +148,16 @@ class SeparateSeries:
     offsets
         Position in each of its target's first time step, `(N,)`.
     fields
-        The fields. Their windows must lie in their series, but for steps before the target's first one: in their
-        places anything may be gathered.
+        The fields. Their windows must lie in their series, but for input steps before `first_steps`: in their places
+        anything may be gathered.
+    first_steps
+        First step of each target series whose inputs are there, `(N,)`.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray], offsets: np.ndarray, fields: Fields) -> None:
-        self._arrays, self._offsets, self.fields = arrays, offsets, fields
+    def __init__(
+        self, arrays: Sequence[np.ndarray], offsets: np.ndarray, fields: Fields, first_steps: np.ndarray
+    ) -> None:
+        self._arrays, self._offsets, self.fields, self.first_steps = arrays, offsets, fields, first_steps
 
     def to(self, device: torch.device) -> "SeparateSeries":
         """Return the same: the values stay."""
@@ -190,6 +198,9 @@ class BatchedWindows(ABC):
 
     is_stochastic: bool
     """Whether values of a series are drawn anew for each sample."""
+
+    takes_late_covariates: bool = False
+    """Whether covariates that start later than their target are missing before, where inputs may be missing."""
 
     series: Sequence[TimeSeries]
     uses_static_covariates_covariates: bool
@@ -256,23 +267,25 @@ class BatchedWindows(ABC):
         self._offsets = {name: np.zeros(n_series, dtype=np.int64) for name in specs}
         self._reaches = {name: np.ones(n_series, dtype=bool) for name in specs}
         self._widths: dict[str, int] = {}
-        self.value_types, self.is_stochastic = {}, False
+        self.value_types, self.is_stochastic, self._has_late_covariates = {}, False, False
         for index in range(n_series):
             target = read_series(f"{prefix}series", self.series, index)
             self._lengths[index] = len(target)
             starts = self._starts(index, len(target))
-            # windows may begin before their series; of what is there, they need what comes after its start
-            first = 0 if self.min_input_chunk_length < self.input_chunk_length else starts.oldest
             for name, spec in specs.items():
                 series = target if name == "series" else read_series(prefix + name, spec.series, index)
+                offset = find_offset(series, target)
+                first = self._first_step(starts, parts[name], offset)
+                self._has_late_covariates |= first > max(starts.oldest, 0)
                 aligned = AlignedSeries(
                     prefix,
                     name,
                     index if n_series > 1 else None,
                     series,
                     target,
-                    find_offset(series, target),
+                    offset,
                     [Span(max(starts.oldest + part.start, first), starts.newest + part.stop) for part in parts[name]],
+                    first,
                     max(first - starts.oldest, 0),
                 )
                 if checks is not None:
@@ -288,6 +301,17 @@ class BatchedWindows(ABC):
                 static_covariates.append(target.static_covariates_values(copy=False))
         self._all_reach = all(reaches.all() for reaches in self._reaches.values())
         self._gatherer = self._make_gatherer(list(kept.values()), static_covariates)
+
+    def _first_step(self, starts: Starts, parts: Sequence[range], offset: int | None) -> int:
+        """Return the first step that windows need of a series: not all begin after it does, if inputs may be missing.
+
+        In prediction, covariates may start later than their target, as long as the oldest window has one step of them.
+        """
+        if self.min_input_chunk_length == self.input_chunk_length:
+            return starts.oldest
+        late = 0 if offset is None else max(-offset, 0)
+        soonest = min((part.start for part in parts if part.start > 0), default=self.input_chunk_length - 1)
+        return late if self.takes_late_covariates and late <= starts.oldest + soonest else 0
 
     def _make_gatherer(
         self, kept: Sequence["_KeptValues"], static_covariates: Sequence[np.ndarray | None]
@@ -326,6 +350,8 @@ def is_stochastic(data_set: Any) -> bool:
 def _series_of(data_set: Any, arguments: Sequence[str]) -> Iterator[tuple[str, TimeSeries]]:
     for argument in arguments:
         given: Any = getattr(data_set, argument, None)
+        if isinstance(given, TimeSeries):  # in a data set of the user's own
+            given = [given]
         n_series = 0 if given is None else len(given)
         for index in range(n_series):
             yield name_of(argument, index if n_series > 1 else None), given[index]
@@ -344,6 +370,7 @@ class _KeptValues:
         self._arrays: list[np.ndarray] = []
         self._spans: list[Span] = []  # which part of each is needed
         self._offsets: list[int] = []
+        self._first_steps: list[int] = []
         self._fits = all(part for parts in spec.fields.values() for part in parts)
         self._n_rows_before = 0
 
@@ -369,6 +396,7 @@ class _KeptValues:
                 self._fits = self._n_bytes_of_copies <= MOST_BYTES_TO_COPY
             self._arrays.append(array)
             self._spans.append(span)
+            self._first_steps.append(aligned.first_step)
             self._n_rows_before = max(self._n_rows_before, aligned.n_steps_before)
             self._offsets.append(offset)
         if not self._fits:
@@ -390,11 +418,11 @@ class _KeptValues:
         for key, (start, stop) in spans.items():
             first_rows[key] = n_rows - start
             n_rows += stop - start
-        offsets = np.array(self._offsets, dtype=np.int64)
+        offsets, first_steps = (np.array(each, dtype=np.int64) for each in (self._offsets, self._first_steps))
         n_components, dtype = self._arrays[0].shape[1], self._arrays[0].dtype
         is_copied = len(arrays) > 1 or self._n_rows_before > 0
         if is_copied and n_rows * n_components * dtype.itemsize > MOST_BYTES_TO_COPY:
-            return SeparateSeries(self._arrays, offsets, self._fields)
+            return SeparateSeries(self._arrays, offsets, self._fields, first_steps)
         self._arrays.clear()
         if not is_copied:
             ((start, stop),) = spans.values()
@@ -406,7 +434,10 @@ class _KeptValues:
                 row = first_rows[key]
                 values[row + start : row + stop] = arrays.pop(key)[start:stop, :, 0]
         return StackedSeries(
-            _as_tensor(values), offsets + np.array([first_rows[key] for key in keys], dtype=np.int64), self._fields
+            _as_tensor(values),
+            offsets + np.array([first_rows[key] for key in keys], dtype=np.int64),
+            self._fields,
+            first_steps,
         )
 
 
@@ -432,22 +463,22 @@ def cut_values(array: np.ndarray, start: int, stop: int) -> np.ndarray:
     return np.concatenate([np.full((-start, values.shape[1]), np.nan, values.dtype), values])
 
 
-def _hide_steps_before_the_series(values: torch.Tensor, starts: np.ndarray, value: float) -> None:
-    """Put `value` in place of the inputs `(B, W, C)` at the steps before the target series, in place.
+def _hide_first_steps(values: torch.Tensor, n_hidden: np.ndarray, value: float) -> None:
+    """Put `value` in place of the first steps of inputs `(B, W, C)`, in place.
 
-    As in Darts, covariates are missing there, too, even if they are known.
+    As in Darts, covariates are missing before their target starts, even if they are known.
 
     Parameters
     ----------
     values
         Inputs of a batch.
-    starts
-        Time steps of the target series at which the windows start, negative if before it, `(B,)`.
+    n_hidden
+        Number of steps to hide of each sample, none if negative, `(B,)`.
     value
         What stands for a step that is not there.
     """
-    n_hidden = torch.from_numpy(-starts).to(values.device)
-    hidden = torch.arange(values.shape[1], device=values.device) < n_hidden[:, None]  # -> (B, W)
+    n_first = torch.from_numpy(n_hidden).to(values.device)
+    hidden = torch.arange(values.shape[1], device=values.device) < n_first[:, None]  # -> (B, W)
     values.masked_fill_(hidden[:, :, None], value)
 
 

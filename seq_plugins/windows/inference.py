@@ -1,10 +1,12 @@
 """Windows to forecast from: Darts' samples, whole batches at a time."""
 
+import dataclasses
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from darts import TimeSeries
 from darts.typing import TimeSeriesLike
 from darts.utils.data import SequentialTorchInferenceDataset
@@ -58,6 +60,8 @@ class WindowsInferenceDataset(BatchedWindows, SequentialTorchInferenceDataset):
         If a check fails.
     """
 
+    takes_late_covariates = True
+
     def __init__(
         self,
         series: TimeSeriesLike,
@@ -86,6 +90,19 @@ class WindowsInferenceDataset(BatchedWindows, SequentialTorchInferenceDataset):
         )
         self._stops = np.arange(1, len(self.series) + 1) if self.bounds is None else self.cum_lengths
         self._read(checks)
+
+    def __getitem__(self, index: int) -> TorchInferenceSample:
+        if self._gatherer is None or not self._has_late_covariates:
+            sample: TorchInferenceSample = super().__getitem__(index)
+            return sample
+        batch = self._gather_batch(self._gatherer, np.array([index]))  # Darts would refuse the covariates
+        values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(TorchInferenceSample)}
+        return TorchInferenceSample(
+            **{
+                name: value[0].cpu().numpy() if isinstance(value, torch.Tensor) else value and value[0]
+                for name, value in values.items()
+            }
+        )
 
     def _field_specs(self) -> dict[str, FieldSpec]:
         length, shift, horizon = self.input_chunk_length, self.output_chunk_shift, self.output_chunk_length

@@ -278,3 +278,26 @@ def test_the_trainers_inference_mode_holds_in_prediction(inference_mode: bool, f
     model.fast_prediction = fast
     model.predict(OUTPUT)
     assert modes == [(inference_mode, False)]
+
+
+def test_steps_that_are_limited_and_hooks_of_the_network_leave_the_loss_to_be_seen() -> None:
+    for trainer, hook in (({"max_steps": 3}, None), ({"max_steps": 7}, None), ({}, "on_train_batch_end")):
+        seen: list[dict[str, list[float]]] = []
+        for fast in (True, False):
+            losses: list[float] = []
+            recorder = LambdaCallback(
+                on_train_epoch_end=lambda trainer, _, losses=losses: losses.append(
+                    float(trainer.callback_metrics["train_loss"])
+                )
+            )
+            model = make_model("SimpleRNNModel", n_epochs=2, batch_size=8)
+            model.fast_training = fast
+            model.trainer_params |= trainer | {"callbacks": [recorder]}
+            if hook is not None:
+                model.fit(make_series(50))
+                setattr(model.model, hook, Counts())
+            model.fit(make_series(50))
+            seen.append({"losses": losses})
+        assert seen[0]["losses"]
+        assert seen[0]["losses"] == pytest.approx(seen[1]["losses"], rel=1e-4)
+        assert len(set(seen[0]["losses"])) == len(seen[0]["losses"])

@@ -13,6 +13,7 @@ from darts.utils.data import SequentialTorchInferenceDataset
 from darts.utils.likelihood_models import torch as likelihoods
 from darts.utils.onnx import run_onnx_prediction
 
+from seq_plugins.models._fast_prediction import evaluating
 from tests.conftest import INPUT, OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
 ENCODERS = {"cyclic": {"future": ["dayofweek"]}, "datetime_attribute": {"past": ["day"]}, "transformer": Scaler()}
@@ -307,3 +308,15 @@ def test_shapley_values_and_the_mean_add_up_to_the_forecast(model_name: str) -> 
     total = explanation.values.sum(axis=1) + explanation.base_values  # noqa: PD011
     forecasts = model.historical_forecasts(target, retrain=False, show_warnings=False, overlap_end=True)
     np.testing.assert_allclose(total, values_of(forecasts)[: len(total), 0, 0], rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_stays_in_the_mode_of_prediction_while_a_thread_predicts() -> None:
+    network = make_model("SimpleRNNModel", dropout=0.5).fit(make_series()).model
+    network.train()
+    first, second = evaluating(network), evaluating(network)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not any(module.training for module in network.modules())
+    second.__exit__(None, None, None)
+    assert all(module.training for module in network.modules())

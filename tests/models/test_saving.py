@@ -56,6 +56,16 @@ def test_a_loaded_model_is_trained_further_with_the_loss_that_it_was_trained_wit
     np.testing.assert_array_equal(values_of(loaded.predict(OUTPUT)), values_of(model.predict(OUTPUT)))
 
 
+def test_a_model_whose_file_lacks_what_was_added_since_is_loaded(model_name: str) -> None:
+    model = make_model(model_name, missing="mask").fit(make_series())
+    state = model.__getstate__()
+    for name in ("_module_params", "_warnings_given"):
+        del state[name]
+    loaded = object.__new__(type(model))
+    loaded.__setstate__(state)
+    np.testing.assert_array_equal(values_of(loaded.predict(OUTPUT)), values_of(model.predict(OUTPUT)))
+
+
 @pytest.mark.parametrize("clean", [False, True])
 def test_a_loaded_model_forecasts_the_same(model_name: str, clean: bool, tmp_path: Path) -> None:
     model = _fitted(model_name, **_own_arguments(model_name))

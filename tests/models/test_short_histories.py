@@ -118,3 +118,24 @@ def test_models_that_do_not_mask_say_which_do(model_name: str) -> None:
             model.historical_forecasts(make_series(5), retrain=retrain, forecast_horizon=OUTPUT)
         with pytest.raises(ValueError, match=told):
             model.backtest(make_series(5), retrain=retrain, forecast_horizon=OUTPUT)
+
+
+@pytest.mark.parametrize("argument", ["past_covariates", "future_covariates"])
+def test_covariates_that_start_after_the_target_are_missing_before_in_forecasts(model_name: str, argument: str) -> None:
+    target, covariates = make_series(30), make_series(40, seed=1)
+    model = make_masking_model(model_name).fit(target, **{argument: covariates})
+    late = covariates[5:]
+    forecasts = model.historical_forecasts(
+        target, retrain=False, forecast_horizon=OUTPUT, last_points_only=False, **{argument: late}
+    )
+    assert forecasts[0].start_time() == late.time_index[1]
+    missing = padded(late, 5)
+    for forecast in forecasts:
+        expected = model.predict(OUTPUT, target.drop_after(forecast.start_time()), **{argument: missing})
+        np.testing.assert_allclose(values_of(forecast), values_of(expected), rtol=1e-5, atol=1e-6)
+    several = model.predict(OUTPUT, [target[:8], target], **{argument: [late, covariates]})
+    for series, given, forecast in zip([target[:8], target], [missing, covariates], several, strict=True):
+        expected = model.predict(OUTPUT, series, **{argument: given})
+        np.testing.assert_allclose(values_of(forecast), values_of(expected), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=f"`{argument}` reaches from"):
+        make_masking_model(model_name).fit(target, **{argument: late})

@@ -132,3 +132,24 @@ def test_a_later_fit_that_is_refused_leaves_the_model_as_it_was(model_name: str,
     with pytest.raises(ValueError, match="series"):
         model.fit(**given)
     np.testing.assert_array_equal(values_of(model.predict(OUTPUT)), expected)
+
+
+class FailsAtTheStart(Callback):
+    """Fails before the first batch of a second fit."""
+
+    def __init__(self) -> None:
+        self.n_fits = 0
+
+    def on_fit_start(self, *args: Any) -> None:
+        self.n_fits += 1
+        if self.n_fits > 1:
+            raise LookupError
+
+
+def test_a_later_fit_that_fails_before_its_first_batch_leaves_the_model_as_it_was() -> None:
+    model = make_model("SimpleRNNModel", pl_trainer_kwargs={"callbacks": [FailsAtTheStart()]}).fit(make_series())
+    expected, trainer = values_of(model.predict(OUTPUT)), model.model._trainer
+    with pytest.raises(LookupError):
+        model.fit(make_series(50, seed=1))
+    assert (model.epochs_trained, model.model._trainer) == (1, trainer)
+    np.testing.assert_array_equal(values_of(model.predict(OUTPUT)), expected)
