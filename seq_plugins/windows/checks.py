@@ -247,16 +247,21 @@ def _check_reach(aligned: AlignedSeries) -> None:
     first, last = target.time_index[[needed.start, needed.stop - 1]]
     raise ValueError(
         f"`{name}` reaches from {start} to {series.end_time()}, expected at least from {first} to {last}, so that "
-        f"every window of `{aligned.target_name}` has its values. Give longer covariates or a shorter target."
+        f"every window of `{aligned.target_name}` has its values. Give longer {_noun(aligned)} or a shorter target."
     )
 
 
 def _check_time_axis(aligned: AlignedSeries) -> None:
     if len(aligned.series) == 0:
         raise ValueError(
-            f"`{aligned.name}` has no time steps, expected those of `{aligned.target_name}`. Give longer covariates."
+            f"`{aligned.name}` has no time steps, expected those of `{aligned.target_name}`. Give longer "
+            f"{_noun(aligned)}."
         )
     _check_frequency(aligned)
+
+
+def _noun(aligned: AlignedSeries) -> str:
+    return "weights" if aligned.argument == "sample_weight" else "covariates"
 
 
 def _check_frequency(aligned: AlignedSeries) -> None:

@@ -307,3 +307,8 @@ def test_no_activation_makes_a_forecast_depend_on_the_rest_of_its_batch(activati
 def test_covariates_without_time_steps_are_refused(model_name: str, argument: str) -> None:
     with pytest.raises(ValueError, match=f"`{argument}` has no time steps, expected those of `series`"):
         make_model(model_name).fit(make_series(), **{argument: make_series()[:0]})
+
+
+def test_weights_that_are_too_short_are_not_called_covariates(model_name: str) -> None:
+    with pytest.raises(ValueError, match=r"`sample_weight` reaches from .* Give longer weights or a shorter target\."):
+        make_model(model_name).fit(make_series(), sample_weight=make_series(30).map(np.abs))
