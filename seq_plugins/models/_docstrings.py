@@ -61,7 +61,7 @@ SHARED_PARAMETERS = {
         sort_quantiles
             With ``QuantileRegression``: whether the quantiles forecast for a step are put in order, so that they do not
             cross; by default ``True``. Samples are drawn from them in order, too, and a network that
-            :meth:`to_onnx` exports gives them in order. Training does not change.
+            ``to_onnx`` exports gives them in order. Training does not change.
         **kwargs
             Everything else that Darts' torch models take: `loss_fn`, `likelihood`, `torch_metrics`,
             `optimizer_cls`, `optimizer_kwargs`, `lr_scheduler_cls`, `lr_scheduler_kwargs`,
