@@ -98,9 +98,10 @@ def evaluating(model: PLForecastingModule) -> Iterator[None]:
         if _n_predicting.setdefault(model, 0) == 0:
             _modes[model] = {module: module.training for module in model.modules()}
         _n_predicting[model] += 1
-        model.eval()
-        model.on_predict_start()
     try:
+        with _lock:
+            model.eval()
+            model.on_predict_start()
         yield
     finally:
         with _lock:

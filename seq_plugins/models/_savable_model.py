@@ -49,7 +49,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
     trainer: Any
     load_ckpt_path: str | None
 
-    _first_fit_that_ended: str | None = None
+    _how_first_fit_ended: str | None = None
     """How the first fit ended, if it did not succeed."""
 
     _has_begun_to_train: bool = False
@@ -334,9 +334,9 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         except BaseException as error:
             if not was_fitted:
                 was_interrupted = isinstance(error, SystemExit | KeyboardInterrupt | SIGTERMException)
-                self._first_fit_that_ended = "interrupted" if was_interrupted else f"ended by a {type(error).__name__}"
+                self._how_first_fit_ended = "interrupted" if was_interrupted else f"ended by a {type(error).__name__}"
             raise
-        self._first_fit_that_ended = None
+        self._how_first_fit_ended = None
         return fitted
 
     functools.update_wrapper(fit, MixedCovariatesTorchModel.fit)  # a decorator would hide from mypy that it is a method
@@ -344,8 +344,8 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         if not self._fit_called:
             remedy = "Call `fit` first, or load the weights of a fitted model with `load_weights`."
-            if self._first_fit_that_ended:
-                remedy = f"Its first fit was {self._first_fit_that_ended}, and nothing of it is kept. Call `fit` again"
+            if self._how_first_fit_ended:
+                remedy = f"Its first fit was {self._how_first_fit_ended}, and nothing of it is kept. Call `fit` again"
                 remedy += (
                     f', or load the last whole epoch: `{type(self).__name__}.load_from_checkpoint("{self.model_name}", '
                     f'work_dir="{self.work_dir}", best=False)`.'

@@ -120,10 +120,10 @@ class StackedSeries:
 
     def __init__(self, values: torch.Tensor, first_rows: np.ndarray, fields: Fields, first_steps: np.ndarray) -> None:
         self.values, self._first_rows, self.fields, self.first_steps = values, first_rows, fields, first_steps
-        first_step = min(part.start for parts in fields.values() for part in parts)
-        self._rows_of_first_steps = first_rows + first_step
+        first_part = min(part.start for parts in fields.values() for part in parts)
+        self._rows_of_first_parts = first_rows + first_part
         self._views = {
-            name: [_windows(values[part.start - first_step :], len(part)) for part in parts]
+            name: [_windows(values[part.start - first_part :], len(part)) for part in parts]
             for name, parts in fields.items()
         }
 
@@ -133,7 +133,7 @@ class StackedSeries:
 
     def gather_into(self, fields: dict[str, torch.Tensor], series: np.ndarray, starts: np.ndarray) -> None:
         """Add the fields of this kind, each `(B, W, C)`."""
-        rows = torch.from_numpy(self._rows_of_first_steps[series] + starts).to(self.values.device)
+        rows = torch.from_numpy(self._rows_of_first_parts[series] + starts).to(self.values.device)
         for name, views in self._views.items():
             fields[name] = _concatenate([view.index_select(0, rows) for view in views])
 
@@ -303,7 +303,7 @@ class BatchedWindows(ABC):
         self._gatherer = self._make_gatherer(list(kept.values()), static_covariates)
 
     def _first_step(self, starts: Starts, parts: Sequence[range], offset: int | None) -> int:
-        """Return the first step that windows need of a series: not all begin after it does, if inputs may be missing.
+        """Return the first step of the target at which windows need a series; inputs before it are missing.
 
         In prediction, covariates may start later than their target, as long as the oldest window has one step of them.
         """
