@@ -4,14 +4,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import backtest_command, chapter_command, sentiment_command, speed_command
-from benchmarks.tasks import UserError
+from benchmarks.backtest import command as backtest
+from benchmarks.chapter import command as chapter
+from benchmarks.core.errors import UserError
+from benchmarks.sentiment import command as sentiment
+from benchmarks.speed import command as speed
 
 COMMANDS = {
-    "backtest": backtest_command,
-    "chapter": chapter_command,
-    "sentiment": sentiment_command,
-    "speed": speed_command,
+    "backtest": backtest,
+    "chapter": chapter,
+    "sentiment": sentiment,
+    "speed": speed,
 }
 
 

@@ -11,7 +11,7 @@ __version__ = version("seq-plugins")
 
 _SUBPACKAGES = ("datasets", "layers", "models", "text", "windows")
 
-_ERROR_MODULES = {"DivergenceError": "seq_plugins.models._divergence"}
+_ERROR_MODULES = {"DivergenceError": "seq_plugins.lightning.divergence"}
 
 __all__ = sorted([*MODEL_MODULES, *_ERROR_MODULES, *_SUBPACKAGES])
 

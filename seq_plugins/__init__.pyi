@@ -3,7 +3,7 @@ from . import layers as layers
 from . import models as models
 from . import text as text
 from . import windows as windows
+from .lightning.divergence import DivergenceError as DivergenceError
 from .models import *
-from .models._divergence import DivergenceError as DivergenceError
 
 __version__: str

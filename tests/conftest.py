@@ -13,7 +13,7 @@ from darts import TimeSeries
 from hypothesis import HealthCheck, settings
 
 import seq_plugins
-from seq_plugins.models._base import SequenceModel
+from seq_plugins.models.base import SequenceModel
 
 INPUT, OUTPUT = 12, 4
 THREADS = int(os.environ.get("SEQ_PLUGINS_TEST_THREADS", "1"))  # small networks are fastest in one

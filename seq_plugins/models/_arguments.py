@@ -9,8 +9,8 @@ from darts.utils.likelihood_models.torch import TorchLikelihood
 from torchmetrics import Metric, MetricCollection
 
 from seq_plugins.layers.convolution import POOLING_LAYERS
+from seq_plugins.layers.missing_values import Missing
 from seq_plugins.layers.recurrent import RECURRENT_LAYERS
-from seq_plugins.models._missing_values import Missing
 
 ArgumentCheck = Callable[[str, Any], None]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from seq_plugins.models._arguments import SOME_EPOCHS, ArgumentCheck, integer_from, unexpected
-from seq_plugins.models._savable_model import SavableModel
+from seq_plugins.saving.savable_model import SavableModel
 from seq_plugins.windows import check_number_of_series, check_series_input
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from darts.utils.likelihood_models.torch import QuantileRegression
 
-from seq_plugins.models._seasonal_skip import WITH_A_LOCATION
+from seq_plugins.layers.seasonal_skip import WITH_A_LOCATION
 
 logger = logging.getLogger(__name__)
 

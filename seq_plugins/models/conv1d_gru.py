@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from seq_plugins.layers import CellName, DownSampling, PoolingName, RecurrentStack, down_sampled_step_ends
-from seq_plugins.models._base import SequenceModel, SequenceModule
+from seq_plugins.models.base import SequenceModel, SequenceModule
 
 
 class Conv1DRecurrentEncoder(nn.Module):

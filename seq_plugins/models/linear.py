@@ -6,7 +6,7 @@ import torch
 from darts.utils.data.torch_datasets.utils import PLModuleInput
 
 from seq_plugins.layers import Dense
-from seq_plugins.models._base import SequenceModel, SequenceModule
+from seq_plugins.models.base import SequenceModel, SequenceModule
 
 
 class LinearModule(SequenceModule):

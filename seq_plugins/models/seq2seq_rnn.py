@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seq_plugins.layers import CellName
-from seq_plugins.models._base import SequenceModel
+from seq_plugins.models.base import SequenceModel
 from seq_plugins.models.simple_rnn import RecurrentModule
 
 

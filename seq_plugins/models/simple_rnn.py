@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seq_plugins.layers import CellName, RecurrentStack
-from seq_plugins.models._base import SequenceModel, SequenceModule
+from seq_plugins.models.base import SequenceModel, SequenceModule
 
 
 class RecurrentModule(SequenceModule):

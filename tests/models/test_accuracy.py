@@ -13,11 +13,11 @@ from darts import TimeSeries
 from darts.metrics import mae
 from darts.models import NaiveSeasonal
 
-from benchmarks.backtest import make_run
-from benchmarks.data import TaskData
-from benchmarks.models import find_entries
-from benchmarks.runs import Plan, RunResult, plan_runs
-from benchmarks.tasks import read_task
+from benchmarks.backtest.entries import find_entries
+from benchmarks.backtest.plan import Plan, RunResult, plan_runs
+from benchmarks.backtest.run import make_run
+from benchmarks.backtest.series import TaskData
+from benchmarks.backtest.task import read_task
 from tests.conftest import make_model
 
 

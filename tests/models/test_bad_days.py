@@ -33,9 +33,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 import seq_plugins
 from seq_plugins import DivergenceError
 from seq_plugins._files import whole_file
-from seq_plugins.models import _saving
-from seq_plugins.models._base import SequenceModel, SequenceModule
-from seq_plugins.models._divergence import LossWatch
+from seq_plugins.lightning.divergence import LossWatch
+from seq_plugins.models.base import SequenceModel, SequenceModule
+from seq_plugins.saving import pair
 from tests.conftest import OUTPUT, make_model, make_series, takes, values_of
 
 ROOT = Path(__file__).parents[2]
@@ -252,8 +252,8 @@ KILLED_SCRIPT = """
 import os, signal, sys
 import torch
 from pytorch_lightning.callbacks import EarlyStopping
-from seq_plugins.models import _saving
-from seq_plugins.models._base import SequenceModule
+from seq_plugins.saving import pair
+from seq_plugins.models.base import SequenceModule
 from tests.conftest import THREADS
 from tests.models.test_bad_days import SCHEDULERS, KILLED_IN, _validated, _with_checkpoints
 torch.set_num_threads(THREADS)
@@ -270,7 +270,7 @@ def write_half(thing, path):
         os.kill(os.getpid(), signal.SIGKILL)
 
 if when == "writing":
-    write, _saving.write_with_torch = _saving.write_with_torch, write_half
+    write, pair.write_with_torch = pair.write_with_torch, write_half
 elif when != "never":
     setattr(SequenceModule, when, die)
 stop = {"callbacks": [EarlyStopping("val_loss", patience=4, min_delta=10.0)]}
@@ -385,7 +385,7 @@ def test_a_weight_that_would_pass_for_a_folder_is_noticed(saved: Path, tmp_path:
     attributes = data.rindex(b"archive/data/0") - 8
     path.write_bytes(data[:attributes] + b"\x10" + data[attributes + 1 :])
     with pytest.raises(ValueError, match="bytes of its part archive/data/0 have changed"):
-        _saving.check_whole(path)
+        pair.check_whole(path)
 
 
 def test_no_changed_byte_changes_a_forecast_unseen(saved: Path, tmp_path: Path) -> None:
@@ -488,14 +488,14 @@ def test_a_disk_that_is_full_in_training_leaves_the_checkpoint_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = _with_checkpoints("SimpleRNNModel", tmp_path)
-    write = _saving.write_with_torch
+    write = pair.write_with_torch
 
     def write_until_full(thing: Any, path: Path) -> None:
         write(thing, path)
         if isinstance(thing, dict) and thing["epoch"] == KILLED_IN:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(_saving, "write_with_torch", write_until_full)
+    monkeypatch.setattr(pair, "write_with_torch", write_until_full)
     with pytest.raises(OSError, match=rf"No space left.*-epoch={KILLED_IN}.*ckpt"):
         model.fit(**_validated())
     checkpoints = tmp_path / "run" / "checkpoints"
@@ -541,7 +541,7 @@ def test_an_unfitted_model_that_is_saved_over_a_fitted_one_and_killed_leaves_one
 def test_where_folders_cannot_be_locked_a_load_amid_a_save_loses_no_model(
     fitted: bool, renamed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_saving, "fcntl", None)
+    monkeypatch.setattr(pair, "fcntl", None)
     path, old = tmp_path / "model.pt", make_model("SimpleRNNModel").fit(make_series())
     new = make_model("SimpleRNNModel", random_state=2)
     if fitted:

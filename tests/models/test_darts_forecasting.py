@@ -13,7 +13,7 @@ from darts.utils.data import SequentialTorchInferenceDataset
 from darts.utils.likelihood_models import torch as likelihoods
 from darts.utils.onnx import run_onnx_prediction
 
-from seq_plugins.models._fast_prediction import evaluating
+from seq_plugins.lightning.prediction_loop import evaluating
 from tests.conftest import INPUT, OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
 ENCODERS = {"cyclic": {"future": ["dayofweek"]}, "datetime_attribute": {"past": ["day"]}, "transformer": Scaler()}

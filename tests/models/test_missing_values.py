@@ -32,8 +32,8 @@ from darts.utils.likelihood_models.torch import (
 from darts.utils.losses import MAELoss
 from pytorch_lightning.callbacks import Callback
 
-from seq_plugins.models._base import SequenceModel
-from seq_plugins.models._missing_values import LossInputs, RINormOfKnownValues, leave_out_missing_targets
+from seq_plugins.layers.missing_values import LossInputs, RINormOfKnownValues, leave_out_missing_targets
+from seq_plugins.models.base import SequenceModel
 from tests.conftest import INPUT, MODEL_NAMES, OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
 NAN = float("nan")

@@ -18,7 +18,7 @@ from darts.utils.data.torch_datasets.utils import PLModuleInput
 from darts.utils.likelihood_models.torch import QuantileRegression
 
 import seq_plugins
-from seq_plugins.models._base import SequenceModel
+from seq_plugins.models.base import SequenceModel
 from tests.conftest import MODEL_NAMES, OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
 

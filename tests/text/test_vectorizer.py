@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from benchmarks.sentiment_speed import tokenize_and_vectorize
+from benchmarks.sentiment.speed_cases import tokenize_and_vectorize
 from seq_plugins.text import Word2VecVectorizer
 from seq_plugins.text.documents import Documents, WordTable
 from tests.text.samples import make_texts, make_vectors, needs_data, read_movie_reviews

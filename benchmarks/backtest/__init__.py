@@ -1,0 +1,1 @@
+"""The command ``backtest``: tasks, models, the harness that runs them, and tables and report of the results."""

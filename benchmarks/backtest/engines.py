@@ -1,0 +1,44 @@
+"""Who makes the runs of a backtest: this process, several processes of this machine, or a Ray cluster.
+
+Each engine takes the same runs and yields the same results, seed for seed, as they finish.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from benchmarks.backtest.plan import Failure, Plan, Run, RunResult
+from benchmarks.backtest.run import Show, make_run
+from benchmarks.core.processes import DIED, share_out
+
+Engine = Callable[[Plan, Sequence[Run]], Iterator[RunResult | Failure]]
+
+
+def in_this_process(show: Callable[[Run], Show]) -> Engine:
+    """Return the engine that makes one run after the other, here.
+
+    Parameters
+    ----------
+    show
+        Returns, for a run that starts, what is called with a line that says what is being done.
+    """
+
+    def make_runs(plan: Plan, runs: Sequence[Run]) -> Iterator[RunResult | Failure]:
+        for run in runs:
+            yield make_run(plan, run, show(run))
+
+    return make_runs
+
+
+def in_processes(n_processes: int) -> Engine:
+    """Return the engine that makes runs in processes of this machine.
+
+    Parameters
+    ----------
+    n_processes
+        Number of processes.
+    """
+
+    def make_runs(plan: Plan, runs: Sequence[Run]) -> Iterator[RunResult | Failure]:
+        for run, result in share_out(make_run, plan, runs, n_processes):
+            yield Failure(run.key, DIED) if result is None else result
+
+    return make_runs

@@ -1,0 +1,268 @@
+"""The models that are compared: each entry is a class, its settings, and how it is trained."""
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import seq_plugins
+from benchmarks.backtest.task import Task
+from benchmarks.core.errors import UserError
+
+TRAINING_SETTINGS = (
+    "n_epochs",
+    "patience",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "gradient_clip_val",
+    "loss",
+)
+"""Settings of how a network is trained; all others are arguments of its constructor or those below."""
+
+PROTOCOL_SETTINGS = ("refit_every", "by_component")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Everything that is set of a model in a task.
+
+    Parameters
+    ----------
+    constructor
+        Arguments of the class.
+    training
+        How a network is trained: entries of ``TRAINING_SETTINGS``.
+    refit_every
+        Number of forecasts after which a statistical model is fitted again; ``None`` for a model fitted once.
+    by_component
+        Whether each target component is a series of its own, all forecast by one model that sees one at a time.
+    """
+
+    constructor: dict[str, Any]
+    training: dict[str, Any]
+    refit_every: int | None
+    by_component: bool
+
+    def plain(self) -> dict[str, Any]:
+        """Return all settings in one dictionary, ready for JSON."""
+        settings = self.constructor | self.training
+        if self.refit_every is not None:
+            settings["refit_every"] = self.refit_every
+        if self.by_component:
+            settings["by_component"] = True
+        return settings
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model in a comparison.
+
+    Parameters
+    ----------
+    name
+        Name in tables.
+    class_name
+        Name of the model's class.
+    find_class
+        Returns the model's class; called when the model is run.
+    settings
+        Own settings, beside those of the task; functions are called with the task.
+    is_network
+        Whether the model is trained in epochs, with early stopping and a seed.
+    is_ours
+        Whether it is one of this package.
+    needs_package
+        Package, beyond those of Darts, that the model needs.
+    forecasts_quantiles
+        Whether a probabilistic model gives the quantiles themselves; otherwise they are taken from samples.
+    quantile_settings
+        Arguments with which a model forecasts quantiles of the given levels, beside a network's likelihood; ``None`` if
+        there are none: a model that is no network can't, then.
+    needs_independent_covariates
+        Whether components of the covariates that follow from the others are left out, since the model fails on them.
+    """
+
+    name: str
+    class_name: str
+    find_class: Callable[[], type]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    is_network: bool = True
+    is_ours: bool = False
+    needs_package: str | None = None
+    forecasts_quantiles: bool = True
+    quantile_settings: Callable[[Sequence[float]], dict[str, Any]] | None = None
+    needs_independent_covariates: bool = False
+
+    @property
+    def without_candidate(self) -> str:
+        """Name without the settings that are tried, which stand behind a space."""
+        return self.name.partition(" ")[0]
+
+    @property
+    def candidate(self) -> str:
+        """Settings that are tried, as they stand in the name; empty if none are."""
+        return self.name.partition(" ")[2]
+
+    @property
+    def is_probabilistic(self) -> bool:
+        """Whether the model can forecast quantiles."""
+        return self.is_network or self.quantile_settings is not None
+
+    def settings_in(self, task: Task) -> ModelSettings:
+        """Return what is set of the model in `task`: that of all networks, the entry's, the task's for it."""
+        # that of the constructor: the signature of a Darts model's class itself is its metaclass'
+        accepted = inspect.signature(self.find_class().__init__).parameters  # type: ignore[misc]
+        chunks = {"input_chunk_length": task.input_chunk_length, "output_chunk_length": task.output_chunk_length}
+        shared = chunks | (task.training if self.is_network else {})
+        settings = {
+            name: value for name, value in shared.items() if name in accepted or name in TRAINING_SETTINGS
+        }  # fmt: skip
+        names = dict.fromkeys((self.class_name, self.without_candidate, self.name))
+        for own in (self.settings, *(task.models.get(name, {}) for name in names)):
+            settings |= {name: value(task) if callable(value) else value for name, value in own.items()}
+        not_constructor = TRAINING_SETTINGS + PROTOCOL_SETTINGS
+        return ModelSettings(
+            constructor={name: value for name, value in settings.items() if name not in not_constructor},
+            training={name: value for name, value in settings.items() if self.is_network and name in TRAINING_SETTINGS},
+            refit_every=settings.get("refit_every"),
+            by_component=settings.get("by_component", False),
+        )
+
+
+def _rival(name: str, settings: Mapping[str, Any] | None = None, **kwargs: Any) -> ModelEntry:
+    class_name = name.split("-")[0]
+
+    def find_class() -> type:
+        import darts.models
+
+        found: type = getattr(darts.models, class_name)
+        return found
+
+    return ModelEntry(name, class_name, find_class, settings or {}, **kwargs)
+
+
+def _ours(class_name: str) -> Iterator[ModelEntry]:
+    """Return the entries of one of our models: one for each cell, if it has recurrent layers."""
+
+    def find_class() -> type:
+        found: type = getattr(seq_plugins, class_name)
+        return found
+
+    if class_name not in _OUR_CELLS:
+        yield ModelEntry(class_name, class_name, find_class, is_ours=True)
+    for cell in _OUR_CELLS.get(class_name, ()):
+        yield ModelEntry(f"{class_name}-{cell}", class_name, find_class, {"model": cell}, is_ours=True)
+
+
+_OUR_CELLS = {
+    "SimpleRNNModel": ("RNN", "LSTM", "GRU"),
+    "DeepRNNModel": ("RNN", "LSTM", "GRU"),
+    "Seq2SeqRNNModel": ("RNN", "LSTM", "GRU"),
+    "Conv1DGRUModel": ("GRU",),
+}
+"""Cells that are compared; a model that is not here runs with its class's default."""
+
+
+def _past_lags(task: Task) -> int | None:
+    return task.input_chunk_length if task.past_covariates else None
+
+
+def _future_lags(task: Task) -> tuple[int, int] | None:
+    return (task.input_chunk_length, task.output_chunk_length) if task.future_covariates else None
+
+
+_LAGS = {
+    "lags": lambda task: task.input_chunk_length,
+    "lags_past_covariates": _past_lags,
+    "lags_future_covariates": _future_lags,
+}
+
+
+def _quantile_regression(levels: Sequence[float]) -> dict[str, Any]:
+    return {"likelihood": "quantile", "quantiles": list(levels)}
+
+
+RIVALS = [
+    _rival("NaiveSeasonal", {"K": lambda task: task.season_length, "refit_every": 1}, is_network=False),
+    _rival(
+        "ExponentialSmoothing",
+        {"seasonal_periods": lambda task: task.season_length, "random_state": 0, "refit_every": 1},
+        is_network=False,
+        forecasts_quantiles=False,
+        quantile_settings=lambda levels: {},
+    ),
+    _rival(
+        "AutoARIMA",
+        {"season_length": lambda task: task.season_length, "refit_every": 28},
+        is_network=False,
+        needs_package="statsforecast",
+        quantile_settings=lambda levels: {"quantiles": list(levels)},
+        needs_independent_covariates=True,
+    ),
+    _rival("LinearRegressionModel", _LAGS, is_network=False, quantile_settings=_quantile_regression),
+    _rival(
+        "LightGBMModel",
+        _LAGS | {"verbose": -1},
+        is_network=False,
+        needs_package="lightgbm",
+        quantile_settings=_quantile_regression,
+    ),
+    *(_rival(f"BlockRNNModel-{cell}", {"model": cell}) for cell in ("RNN", "LSTM", "GRU")),
+    _rival(
+        "RNNModel",
+        {"model": "GRU", "training_length": lambda task: task.input_chunk_length + task.output_chunk_length},
+        forecasts_quantiles=False,  # it forecasts one step, and its samples go on from there
+    ),
+    _rival("TCNModel"),
+    _rival("NLinearModel", quantile_settings=lambda levels: {"normalize": False}),  # Darts refuses both together
+    *map(_rival, ("DLinearModel", "NBEATSModel", "NHiTSModel", "TiDEModel", "TSMixerModel", "TransformerModel")),
+    _rival("TFTModel", {"add_relative_index": lambda task: not task.future_covariates}),
+]
+
+OURS = [entry for class_name in vars(seq_plugins.models)["__all__"] for entry in _ours(class_name)]
+
+ENTRIES = {entry.name: entry for entry in [*RIVALS, *OURS]}
+
+
+def entry_of(name: str) -> ModelEntry:
+    """Return the entry of a name in rows, which may have settings that are tried behind a space."""
+    return replace(ENTRIES[name.partition(" ")[0]], name=name)
+
+
+def is_of(entry: ModelEntry, names: Collection[str]) -> bool:
+    """Return whether `names` has ``"all"``, ``"networks"`` and it is one, the entry's name or that of its class."""
+    own_names = {"all", entry.name, entry.class_name} | ({"networks"} if entry.is_network else set())
+    return not own_names.isdisjoint(names)
+
+
+def find_entries(names: Sequence[str] | None, task: Task) -> list[ModelEntry]:
+    """Return the entries to run.
+
+    Parameters
+    ----------
+    names
+        Names of entries, or of classes for all their entries; ``["all"]`` for all entries and ``["networks"]`` for
+        those that are trained in epochs. By default those that the task names.
+    task
+        The task.
+
+    Raises
+    ------
+    UserError
+        If there is no entry of a name.
+    """
+    names = names or task.default_models or ["all"]
+    chosen: dict[str, ModelEntry] = {}
+    for name in names:
+        found = [entry for entry in ENTRIES.values() if is_of(entry, [name])]
+        if not found:
+            raise UserError(f"--models: no model {name!r}; there are all, networks, {', '.join(ENTRIES)}.")
+        chosen |= {entry.name: entry for entry in found}
+    return list(chosen.values())
+
+
+def with_settings(task: Task, entries: Sequence[ModelEntry], settings: Mapping[str, Any]) -> Task:
+    """Return `task` with `settings` for all of `entries`, before those that it has."""
+    changed = {entry.name: {**task.models.get(entry.name, {}), **settings} for entry in entries}
+    return replace(task, models=task.models | changed)

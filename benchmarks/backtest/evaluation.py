@@ -1,0 +1,184 @@
+"""What rows and forecasts of a folder say together: ensembles of seeds, leads over the best rival, what is shown."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchmarks.backtest.comparison import Difference, paired_difference
+from benchmarks.backtest.entries import entry_of
+from benchmarks.backtest.plan import PeriodForecasts, Plan, Run, RunResult, runs_of
+from benchmarks.backtest.rows import Row, RowMaker, join_folds, mean_forecasts
+from benchmarks.backtest.tables import Summary, summarise
+
+# W: forecasts, H: steps forecast, C: target components, Q: quantile levels
+
+N_SHOWN = 4
+"""Number of forecasts of a test period that are shown, spaced evenly: chosen before any was seen."""
+
+_Key = tuple[str, str, bool]  # period, model, whether it is an ensemble
+
+
+@dataclass(frozen=True)
+class ShownForecast:
+    """One forecast, for a picture.
+
+    Parameters
+    ----------
+    start
+        Time of the first step forecast.
+    true
+        What came true, `(H, C)`.
+    predicted
+        Point forecast, `(H, C)`.
+    low, high
+        Lowest and highest quantile, `(H, C)`, of a probabilistic forecast.
+    """
+
+    start: np.datetime64
+    true: np.ndarray
+    predicted: np.ndarray
+    low: np.ndarray | None
+    high: np.ndarray | None
+
+
+@dataclass
+class Evaluation:
+    """A backtest as a whole.
+
+    Parameters
+    ----------
+    plan
+        What all runs share.
+    rows
+        Rows of single seeds.
+    """
+
+    plan: Plan
+    rows: list[Row]
+    ensemble_rows: list[Row] = field(default_factory=list)
+    """Rows of the means of all seeds' forecasts."""
+    summaries: list[Summary] = field(default_factory=list)
+    """One for each model and period, and for each ensemble, the best first."""
+    shown: dict[_Key, list[ShownForecast]] = field(default_factory=dict)
+    """Forecasts for pictures: those of a model's first seed, and of its ensemble."""
+    curves: dict[str, list[tuple[list[float], list[float]]]] = field(default_factory=dict)
+    """Losses of each epoch in training and validation, one pair a fit, by model."""
+    best_rivals: dict[tuple[str, bool], str] = field(default_factory=dict)
+    """Rival that the others are compared with, by period and whether they are ensembles."""
+
+    @property
+    def best_of_ours(self) -> str | None:
+        """Model of ours with the lowest error over the early-stopping period, median over seeds."""
+        found: dict[str, list[float]] = {}
+        for row in self.rows:
+            if row.is_ours and row.early_stopping_mae is not None:
+                found.setdefault(row.model, []).append(row.early_stopping_mae)
+        return min(found, key=lambda model: statistics.median(found[model])) if found else None
+
+
+def evaluate(
+    plan: Plan,
+    row_maker: RowMaker,
+    rows: Sequence[Row],
+    load: Callable[[Run], RunResult | None],
+) -> Evaluation:
+    """Look at all finished results together.
+
+    Parameters
+    ----------
+    plan
+        What all runs share.
+    row_maker
+        Maker of rows.
+    rows
+        Rows of single seeds.
+    load
+        Returns what a run has given, or ``None`` if it has not been made.
+    """
+    evaluation = Evaluation(plan, list(rows))
+    errors: dict[_Key, np.ndarray] = {}  # of each forecast, (W,)
+    by_model: dict[str, list[Sequence[Run]]] = {}
+    for model, seed in sorted({(row.model, row.seed) for row in rows}, key=lambda found: (found[0], found[1] or 0)):
+        by_model.setdefault(model, []).append(runs_of(plan, model, seed))
+    for model, of_model in by_model.items():
+        results = [[load(run) for run in group] for group in of_model]
+        finished = [[made for made in of_seed if made is not None] for of_seed in results if all(of_seed)]
+        evaluation.curves[model] = [
+            (made.train_losses, made.validation_losses) for of_seed in finished for made in of_seed
+        ]  # fmt: skip
+        for period in plan.task.tests:
+            of_period = [row for row in rows if (row.model, row.period) == (model, period.name)]
+            of_period.sort(key=lambda row: row.seed or 0)
+            forecasts = [_of_period(of_seed, period.name) for of_seed in finished]
+            if not of_period or len(of_period) != len(forecasts):
+                continue
+            true = row_maker.truth[period.name]
+            key = (period.name, model, False)
+            errors[key] = np.mean([_error_of_each(made, true) for made in forecasts], axis=0)
+            evaluation.shown[key] = _shown(forecasts[0], true)
+            if len(forecasts) > 1:
+                key = (period.name, model, True)
+                mean = mean_forecasts(forecasts)
+                errors[key] = _error_of_each(mean, true)
+                evaluation.shown[key] = _shown(mean, true)
+                evaluation.ensemble_rows.append(row_maker.make_ensemble_row(of_period, forecasts))
+    leads = _leads(evaluation, errors)
+    evaluation.summaries = summarise([*rows, *evaluation.ensemble_rows], leads)
+    return evaluation
+
+
+def _of_period(results: Sequence[RunResult], period: str) -> PeriodForecasts:
+    return join_folds([made for result in results for made in result.forecasts if made.period == period])
+
+
+def _error_of_each(forecasts: PeriodForecasts, true: np.ndarray) -> np.ndarray:
+    error: np.ndarray = np.abs(forecasts.predicted - true).mean(axis=(1, 2))
+    return error
+
+
+def _shown(forecasts: PeriodForecasts, true: np.ndarray) -> list[ShownForecast]:
+    positions = np.unique(np.linspace(0, len(true) - 1, N_SHOWN + 2).round().astype(int)[1:-1])
+    quantiles = forecasts.quantiles
+    return [
+        ShownForecast(
+            forecasts.starts[position],
+            true[position],
+            forecasts.predicted[position],
+            None if quantiles is None else quantiles[position, ..., 0],
+            None if quantiles is None else quantiles[position, ..., -1],
+        )
+        for position in positions
+    ]
+
+
+def _leads(evaluation: Evaluation, errors: Mapping[_Key, np.ndarray]) -> dict[_Key, Difference]:
+    """Return each model's difference to the best rival, and each ensemble's to the best rival's ensemble.
+
+    The best rival is that of the test period itself, so that none is spared the comparison. Rivals in which nothing is
+    random stand beside the ensembles as they are.
+    """
+    summaries = summarise([*evaluation.rows, *evaluation.ensemble_rows])
+    leads = {}
+    for period in {summary.period for summary in summaries}:
+        for is_ensemble in (False, True):
+            entrants = [
+                summary
+                for summary in summaries
+                if summary.period == period
+                and (summary.is_ensemble == is_ensemble or (is_ensemble and summary.rows[0].seed is None))
+            ]
+            rivals = [summary for summary in entrants if not entry_of(summary.model).is_ours]
+            if not rivals or not any(summary.is_ensemble == is_ensemble for summary in entrants):
+                continue
+            rival = rivals[0]
+            evaluation.best_rivals[period, is_ensemble] = rival.name
+            for summary in entrants:
+                if summary is not rival and summary.is_ensemble == is_ensemble:
+                    leads[period, summary.model, is_ensemble] = paired_difference(
+                        errors[period, summary.model, is_ensemble],
+                        errors[period, rival.model, rival.is_ensemble],
+                        evaluation.plan.task.output_chunk_length,
+                    )
+    return leads

@@ -1,0 +1,222 @@
+"""What a backtest consists of: runs, each one fit and its forecasts, that can be made in any order and place."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.backtest.entries import ModelEntry
+from benchmarks.backtest.task import Period, Task
+from benchmarks.core.errors import UserError
+
+# W: forecasts, H: steps forecast, C: target components, Q: quantile levels
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fit of a model, and the periods that it then forecasts.
+
+    Parameters
+    ----------
+    model
+        Name of the model's entry.
+    seed
+        Seed of the training, or ``None`` where nothing is random.
+    train
+        Period of the training targets and, before them, inputs.
+    early_stopping
+        Period of the targets by which training is stopped.
+    tests
+        Periods of the targets to forecast, from each of their steps on.
+    fold
+        Number of the fold in a backtest that refits, counted from 0; ``None`` if the model is fitted once.
+    """
+
+    model: str
+    seed: int | None
+    train: Period
+    early_stopping: Period
+    tests: tuple[Period, ...]
+    fold: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Name of the run, fit for a file."""
+        seed = "" if self.seed is None else f"-seed-{self.seed}"
+        period = "" if self.fold is None else f"-{self.tests[0].name.replace(' ', '-')}-fold-{self.fold}"
+        return f"{self.model}{seed}{period}"
+
+
+@dataclass(frozen=True)
+class PeriodForecasts:
+    """Forecasts from every step of a period, in the units of the errors.
+
+    Parameters
+    ----------
+    period
+        Name of the period.
+    starts
+        Times of the first steps forecast, `(W,)`.
+    predicted
+        Point forecasts, `(W, H, C)`.
+    quantiles
+        Forecast quantiles, `(W, H, C, Q)`; ``None`` of a point forecast.
+    seconds
+        Seconds that forecasting took.
+    """
+
+    period: str
+    starts: np.ndarray
+    predicted: np.ndarray
+    quantiles: np.ndarray | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one run gives.
+
+    Parameters
+    ----------
+    key
+        Name of the run.
+    fit_seconds
+        Seconds that fitting took.
+    n_parameters
+        Number of a network's weights.
+    n_epochs
+        Number of epochs trained.
+    covariates
+        Kinds of covariates that the model was given as what they are.
+    cannot_take
+        Kinds of covariates that the task has and the model cannot take, with what was done about it.
+    early_stopping_mae
+        Mean absolute error over the early-stopping period; ``None`` where the model does not stop early.
+    train_losses
+        Loss of the last batch of each epoch.
+    validation_losses
+        Loss on the early-stopping period after each epoch.
+    forecasts
+        Forecasts of each test period.
+    """
+
+    key: str
+    fit_seconds: float
+    n_parameters: int | None
+    n_epochs: int | None
+    covariates: list[str]
+    cannot_take: list[str]
+    early_stopping_mae: float | None
+    train_losses: list[float]
+    validation_losses: list[float]
+    forecasts: list[PeriodForecasts]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that gave nothing, and why."""
+
+    key: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all runs of a backtest share; it is sent to whoever makes them.
+
+    Parameters
+    ----------
+    task
+        The task, with its series.
+    threads
+        Threads of a run.
+    levels
+        Levels of forecast quantiles; none for point forecasts.
+    retrain_every
+        Number of forecasts after which models are fitted anew; ``None`` if they are fitted once.
+    """
+
+    task: Task
+    threads: int = 1
+    levels: tuple[float, ...] = ()
+    retrain_every: int | None = None
+
+
+def plan_runs(plan: Plan, entries: Sequence[ModelEntry], n_seeds: int) -> list[list[Run]]:
+    """Return the runs, those of a model and seed together: their forecasts make its rows."""
+    return [
+        runs_of(plan, entry.name, seed)
+        for entry in entries
+        for seed in (range(1, n_seeds + 1) if entry.is_network else [None])
+    ]
+
+
+def runs_of(plan: Plan, model: str, seed: int | None) -> list[Run]:
+    """Return the runs of a model and seed."""
+    return list(_runs(plan, model, seed))
+
+
+def _runs(plan: Plan, model: str, seed: int | None) -> Iterator[Run]:
+    task = plan.task
+    if plan.retrain_every is None:
+        yield Run(model, seed, task.train, task.early_stopping, tuple(task.tests))
+        return
+    for period in task.tests:
+        for fold, (train, early_stopping, test) in enumerate(fold_periods(task, period, plan.retrain_every)):
+            yield Run(model, seed, train, early_stopping, (test,), fold)
+
+
+def fold_periods(task: Task, period: Period, retrain_every: int) -> list[tuple[Period, Period, Period]]:
+    """Return training, early-stopping and test period of each fold of a backtest that refits.
+
+    Forecasts are the same as without refits. A fold is `retrain_every` of them; its model has seen everything before
+    the first of them: training starts as early as in the task, and the early-stopping period, as long as in the task,
+    ends right before the fold.
+
+    Parameters
+    ----------
+    task
+        The task.
+    period
+        One of its test periods.
+    retrain_every
+        Number of forecasts in a fold.
+    """
+    freq = _freq(task)
+    step = pd.tseries.frequencies.to_offset(freq)
+    times = pd.date_range(period.start, period.end, freq=freq)
+    n_forecasts = len(times) - task.output_chunk_length + 1
+    length = len(pd.date_range(task.early_stopping.start, task.early_stopping.end, freq=freq))
+    folds = []
+    for first in range(0, n_forecasts, retrain_every):
+        last = min(first + retrain_every, n_forecasts) - 1
+        test = Period(period.name, times[first], times[last + task.output_chunk_length - 1])
+        stop = Period("early stopping", times[first] - length * step, times[first] - step)
+        folds.append((Period("train", task.train.start, stop.start - step), stop, test))
+    return folds
+
+
+def _freq(task: Task) -> Any:
+    if task.source is None:
+        raise ValueError("Expected a task with its series. Call `load` first.")
+    return task.source.freq
+
+
+def check_periods(plan: Plan) -> None:
+    """Find out before hours of work whether every period has room for a forecast.
+
+    Raises
+    ------
+    UserError
+        If one has not.
+    """
+    task = plan.task
+    for period in [task.early_stopping, *task.tests]:
+        steps = len(pd.date_range(period.start, period.end, freq=_freq(task)))
+        if steps < task.output_chunk_length:
+            raise UserError(
+                f"{task.name}: period {period.name} has {steps} steps, fewer than the {task.output_chunk_length} of a "
+                "forecast. Make the period longer or the horizon shorter."
+            )

@@ -1,0 +1,243 @@
+"""The folder of a backtest's results: rows and forecasts as they finish, so that a killed run can go on."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from benchmarks.backtest.plan import PeriodForecasts, Run, RunResult
+from benchmarks.backtest.rows import Row
+from benchmarks.core.errors import UserError
+from seq_plugins._files import whole_file
+
+ROWS, SETTINGS, FORECASTS, LOCK, LEDGER = "rows.jsonl", "settings.json", "forecasts", ".lock", "evaluations.jsonl"
+
+
+@contextmanager
+def open_results(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator["Results"]:
+    """Open a folder for results, alone: no other process can open it until the end, or until this one is dead.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    settings
+        Everything that rows of one folder have in common, with the settings of each model under ``models``.
+    resume
+        Whether to go on with what is in the folder; otherwise there must be no results.
+
+    Raises
+    ------
+    UserError
+        If another process has the folder, if it holds results already, other settings or none, or cannot be written.
+    """
+    if resume and not (path / SETTINGS).is_file():
+        raise UserError(f"--resume: {path} holds no results to go on with. Leave --resume out, or name their folder.")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"--output: another run writes to {path}. Wait for it, or name another folder.") from None
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        yield Results(path, settings, resume)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        lock.release()
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    reason = os.strerror(error.errno) if error.errno else error
+    return UserError(
+        f"--output: cannot write to {path}: {reason}. Make room or name another folder; what is finished there is "
+        "whole, and --resume goes on with it."
+    )
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """One evaluation of a model on a test period."""
+
+    task: str
+    period: str
+    model: str
+    seed: int | None
+    folder: str
+
+
+class Results:
+    """Results in a folder; made by :func:`open_results`.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    settings
+        Everything that its rows have in common, with the settings of each model under ``models``.
+    resume
+        Whether to go on with what is there.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], resume: bool) -> None:
+        self.path = path
+        if (path / ROWS).exists() and not resume:
+            raise UserError(
+                f"--output: {path} holds results already. Name another folder, remove it, or go on with --resume."
+            )
+        shared: dict[str, Any] = json.loads(json.dumps(settings))
+        if resume:
+            shared = _joined(self._read_settings(), shared)
+        self.rows = self._read_rows() if resume else []
+        """Rows of single seeds that are finished."""
+        (path / FORECASTS).mkdir(exist_ok=True)
+        self._write(SETTINGS, json.dumps(shared, indent=1) + "\n")
+        self._write(ROWS, "".join(row.to_json() + "\n" for row in self.rows))
+
+    def _read_settings(self) -> dict[str, Any]:
+        path = self.path / SETTINGS
+        try:
+            settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            settings["models"].keys()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"--resume: {path} cannot be read: {error}. Name another folder.") from error
+        return settings
+
+    def _write(self, name: str, text: str) -> None:
+        with whole_file(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def _read_rows(self) -> list[Row]:
+        """Return the rows that need no run: without those that failed, ensembles, and a last line that was cut off."""
+        if not (self.path / ROWS).exists():
+            return []
+        *lines, _ = (self.path / ROWS).read_text(encoding="utf-8").split("\n")
+        rows = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows.append(Row.from_json(line))
+            except (ValueError, TypeError) as error:
+                raise UserError(
+                    f"--resume: line {number} of {self.path / ROWS} cannot be read: {error}. Remove the line, or name "
+                    "another folder."
+                ) from error
+        return [row for row in rows if row.error is None and not row.members]
+
+    def is_finished(self, group: Sequence[Run], periods: Sequence[str]) -> bool:
+        """Whether the rows of all runs of a model and seed are there, and their forecasts."""
+        first = group[0]
+        found = {row.period for row in self.rows if (row.model, row.seed) == (first.model, first.seed)}
+        return found == set(periods) and all(self._forecast_path(run.key).exists() for run in group)
+
+    def drop(self, group: Sequence[Run]) -> None:
+        """Leave out rows of a model and seed that are not all there: they are made again."""
+        first = group[0]
+        kept = [row for row in self.rows if (row.model, row.seed) != (first.model, first.seed)]
+        if len(kept) < len(self.rows):
+            self.rows = kept
+            self._write(ROWS, "".join(row.to_json() + "\n" for row in kept))
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Write rows, all or none."""
+        path = self.path / ROWS
+        size = path.stat().st_size
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write("".join(row.to_json() + "\n" for row in rows))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, size)
+            raise
+        self.rows += [row for row in rows if row.error is None and not row.members]
+
+    def store(self, result: RunResult) -> None:
+        """Write what a run has given, as a whole."""
+        facts = {name: value for name, value in vars(result).items() if name != "forecasts"}
+        facts["periods"] = [[made.period, made.seconds] for made in result.forecasts]
+        arrays = {"facts": np.array(json.dumps(facts))}
+        for position, made in enumerate(result.forecasts):
+            arrays[f"starts_{position}"] = made.starts
+            arrays[f"predicted_{position}"] = made.predicted.astype(np.float32)
+            if made.quantiles is not None:
+                arrays[f"quantiles_{position}"] = made.quantiles.astype(np.float32)
+        with whole_file(self._forecast_path(result.key)) as temporary, temporary.open("xb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    def load(self, run: Run) -> RunResult | None:
+        """Return what a run has given, or ``None`` if it has not been made."""
+        path = self._forecast_path(run.key)
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                facts = json.loads(str(arrays["facts"]))
+                forecasts = [
+                    PeriodForecasts(
+                        period,
+                        arrays[f"starts_{position}"],
+                        arrays[f"predicted_{position}"],
+                        arrays.get(f"quantiles_{position}"),
+                        seconds,
+                    )
+                    for position, (period, seconds) in enumerate(facts.pop("periods"))
+                ]
+                return RunResult(**facts, forecasts=forecasts)
+        except (ValueError, KeyError, TypeError, EOFError) as error:
+            raise UserError(f"--resume: {path} cannot be read: {error}. Remove it, and it is made again.") from error
+
+    def _forecast_path(self, key: str) -> Path:
+        return self.path / FORECASTS / f"{key}.npz"
+
+    def count_evaluations(self, run: Run, task: str, periods: Sequence[str]) -> dict[str, int]:
+        """Note that a model is evaluated on test periods; return how often it has been, by results beside this folder.
+
+        Parameters
+        ----------
+        run
+            A run of the model.
+        task
+            Name of the task.
+        periods
+            Names of the test periods.
+        """
+        ledger = self.path.parent / LEDGER
+        new = [_Evaluation(task, period, run.model, run.seed, self.path.name) for period in periods]
+        with ledger.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(asdict(evaluation)) + "\n" for evaluation in new))
+        counts = dict.fromkeys(periods, 0)
+        for line in ledger.read_text(encoding="utf-8").splitlines():
+            try:
+                noted = _Evaluation(**json.loads(line))
+            except (ValueError, TypeError):  # cut off by a kill
+                continue
+            if (noted.task, noted.model, noted.seed) == (task, run.model, run.seed) and noted.period in counts:
+                counts[noted.period] += 1
+        return counts
+
+
+def _joined(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run that goes on: the same, with models that may have been added."""
+    for name, settings in now["models"].items():
+        _compare(f"models.{name}", before["models"].setdefault(name, settings), settings)
+    for name in before.keys() | now.keys():
+        if name != "models":
+            _compare(name, before.get(name), now.get(name))
+    return before
+
+
+def _compare(name: str, before: Any, now: Any) -> None:
+    if before == now:
+        return
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            _compare(f"{name}.{key}", before.get(key), now.get(key))
+    raise UserError(f"--resume: {name} was {before!r} there and is {now!r} now. Give the same, or name another folder.")

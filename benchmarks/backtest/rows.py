@@ -1,0 +1,281 @@
+"""Result rows: one a model, seed and test period, with what is needed to run it again."""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.backtest.entries import ModelEntry
+from benchmarks.backtest.metrics import Errors, measure
+from benchmarks.backtest.plan import PeriodForecasts, Plan, Run, RunResult
+from benchmarks.backtest.series import TaskData
+from benchmarks.backtest.task import Period
+from benchmarks.core.versions import versions
+
+
+@dataclass(frozen=True)
+class Row:
+    """One result.
+
+    Parameters
+    ----------
+    task
+        Name of the task.
+    model
+        Name of the model.
+    seed
+        Seed of the training, or ``None`` where nothing is random or several seeds are averaged.
+    period
+        Name of the test period.
+    members
+        Seeds whose forecasts were averaged, if it is an ensemble.
+    is_ours
+        Whether the model is one of this package.
+    mae, rmse, mase, smape, crps, coverage
+        Errors at each step forecast; see :class:`benchmarks.backtest.metrics.Errors`. The last two are of quantiles.
+    means
+        Means of the errors over all steps forecast.
+    mse
+        Mean squared error over all steps forecast.
+    quantile_levels
+        Levels of the quantiles forecast.
+    n_forecasts
+        Number of forecasts.
+    early_stopping_mae
+        Mean absolute error over the early-stopping period.
+    evaluations
+        How often the model, with this seed, has been evaluated on the test period: those that the task tells of from
+        before evaluations were counted, those of earlier results beside this folder, and this one.
+    n_fits
+        Number of fits: more than one in a backtest that refits.
+    retrain_every
+        Number of forecasts after which the model was fitted anew.
+    fit_seconds
+        Seconds that fitting took.
+    predict_seconds
+        Seconds that the period's forecasts took; those of a statistical model include its refits.
+    n_parameters
+        Number of a network's weights.
+    n_epochs
+        Number of epochs trained, in all fits.
+    covariates
+        Kinds of covariates that the model was given.
+    cannot_take
+        Kinds of covariates that the task has and the model cannot take.
+    model_settings
+        Settings of the model.
+    task_settings
+        Settings of the task.
+    threads
+        Number of threads.
+    versions
+        Versions of Python and of the packages that matter.
+    error
+        What went wrong, or ``None``.
+    """
+
+    task: str
+    model: str
+    seed: int | None
+    period: str | None = None
+    members: list[int] = field(default_factory=list)
+    is_ours: bool = False
+    mae: list[float] = field(default_factory=list)
+    rmse: list[float] = field(default_factory=list)
+    mase: list[float] = field(default_factory=list)
+    smape: list[float] = field(default_factory=list)
+    crps: list[float] | None = None
+    coverage: list[float] | None = None
+    means: dict[str, float] = field(default_factory=dict)
+    mse: float | None = None
+    quantile_levels: list[float] = field(default_factory=list)
+    n_forecasts: int = 0
+    early_stopping_mae: float | None = None
+    evaluations: int = 0
+    n_fits: int = 0
+    retrain_every: int | None = None
+    fit_seconds: float | None = None
+    predict_seconds: float | None = None
+    n_parameters: int | None = None
+    n_epochs: int | None = None
+    covariates: list[str] = field(default_factory=list)
+    cannot_take: list[str] = field(default_factory=list)
+    model_settings: dict[str, Any] = field(default_factory=dict)
+    task_settings: dict[str, Any] = field(default_factory=dict)
+    threads: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def mean_mae(self) -> float:
+        """Mean of the absolute errors over all steps forecast."""
+        return statistics.fmean(self.mae)
+
+    def to_json(self) -> str:
+        """Return the row as a line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> "Row":
+        """Return the row of a line of JSON.
+
+        Raises
+        ------
+        ValueError
+            If it is not one.
+        """
+        entries = json.loads(line)
+        names = {entry.name for entry in fields(cls)}
+        if not isinstance(entries, dict) or not {"task", "model", "seed"} <= entries.keys() <= names:
+            raise ValueError("it is no row of this version of the benchmarks")
+        return cls(**entries)
+
+
+def start_row(plan: Plan, entry: ModelEntry, run: Run) -> Row:
+    """Return what is known of a run's rows before it is made."""
+    return Row(
+        task=plan.task.name,
+        model=entry.name,
+        seed=run.seed,
+        is_ours=entry.is_ours,
+        retrain_every=plan.retrain_every,
+        threads=plan.threads,
+        versions=versions(),
+        model_settings=entry.settings_in(plan.task).plain(),
+        task_settings=plan.task.settings(),
+    )
+
+
+class RowMaker:
+    """Makes rows of forecasts.
+
+    Parameters
+    ----------
+    plan
+        What all runs share.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        data = TaskData(plan.task)
+        self._naive_error = data.naive_error()
+        self.truth = {period.name: data.truth(period) for period in plan.task.tests}
+        """What came true in each test period, `(W, H, C)`."""
+
+    def make_rows(
+        self, entry: ModelEntry, runs: Sequence[Run], results: Sequence[RunResult], evaluations: Mapping[str, int]
+    ) -> list[Row]:
+        """Return the rows of a model and seed: one for each test period.
+
+        Parameters
+        ----------
+        entry
+            The model.
+        runs
+            All runs of the model and seed.
+        results
+            What they gave, in the same order.
+        evaluations
+            How often the model has been evaluated on each period.
+        """
+        rows = []
+        for period in self._plan.task.tests:
+            of_period = [
+                result for run, result in zip(runs, results, strict=True) if period.name in _names(run.tests)
+            ]  # fmt: skip
+            forecasts = [next(made for made in result.forecasts if made.period == period.name) for result in of_period]
+            stopping = [result.early_stopping_mae for result in of_period if result.early_stopping_mae is not None]
+            first = of_period[0]
+            row = replace(
+                start_row(self._plan, entry, runs[0]),
+                period=period.name,
+                early_stopping_mae=statistics.fmean(stopping) if stopping else None,
+                evaluations=evaluations[period.name],
+                n_fits=len(of_period),
+                fit_seconds=sum(result.fit_seconds for result in of_period),
+                predict_seconds=sum(made.seconds for made in forecasts),
+                n_parameters=first.n_parameters,
+                n_epochs=None if first.n_epochs is None else sum(result.n_epochs or 0 for result in of_period),
+                covariates=first.covariates,
+                cannot_take=first.cannot_take,
+            )
+            rows.append(self.with_errors(row, join_folds(forecasts)))
+        return rows
+
+    def make_ensemble_row(self, rows: Sequence[Row], forecasts: Sequence[PeriodForecasts]) -> Row:
+        """Return the row of the mean of several seeds' forecasts, quantile by quantile.
+
+        Parameters
+        ----------
+        rows
+            Rows of the seeds, of one model and period.
+        forecasts
+            Their forecasts.
+        """
+        seconds = [(row.fit_seconds or 0, row.predict_seconds or 0, row.n_epochs or 0) for row in rows]
+        stopping = [row.early_stopping_mae for row in rows if row.early_stopping_mae is not None]
+        row = replace(
+            rows[0],
+            seed=None,
+            members=[row.seed for row in rows if row.seed is not None],
+            early_stopping_mae=statistics.fmean(stopping) if stopping else None,
+            evaluations=max(row.evaluations for row in rows),
+            n_fits=sum(row.n_fits for row in rows),
+            fit_seconds=sum(fit for fit, _, _ in seconds),
+            predict_seconds=sum(predict for _, predict, _ in seconds),
+            n_epochs=sum(epochs for _, _, epochs in seconds),
+        )
+        return self.with_errors(row, mean_forecasts(forecasts))
+
+    def with_errors(self, row: Row, forecasts: PeriodForecasts) -> Row:
+        """Return `row` with the errors of its forecasts."""
+        errors = measure(
+            self.truth[forecasts.period],
+            forecasts.predicted,
+            self._naive_error,
+            forecasts.quantiles,
+            self._plan.levels,
+        )
+        given = {name: values for name, values in asdict(errors).items() if values is not None}
+        return replace(
+            row,
+            **given,
+            means={name: statistics.fmean(values) for name, values in given.items()},
+            mse=_mean_squared(errors),
+            quantile_levels=list(self._plan.levels) if errors.crps is not None else [],
+            n_forecasts=len(forecasts.predicted),
+        )
+
+
+def _mean_squared(errors: Errors) -> float:
+    return statistics.fmean(error**2 for error in errors.rmse)
+
+
+def _names(periods: Iterable[Period]) -> set[str]:
+    return {period.name for period in periods}
+
+
+def join_folds(forecasts: Sequence[PeriodForecasts]) -> PeriodForecasts:
+    """Return the forecasts of all folds of a period as those of the period."""
+    quantiles = [made.quantiles for made in forecasts if made.quantiles is not None]
+    return PeriodForecasts(
+        forecasts[0].period,
+        np.concatenate([made.starts for made in forecasts]),
+        np.concatenate([made.predicted for made in forecasts]),
+        np.concatenate(quantiles) if quantiles else None,
+        sum(made.seconds for made in forecasts),
+    )
+
+
+def mean_forecasts(forecasts: Sequence[PeriodForecasts]) -> PeriodForecasts:
+    """Return the mean of several forecasts of the same period."""
+    quantiles = [made.quantiles for made in forecasts if made.quantiles is not None]
+    return replace(
+        forecasts[0],
+        predicted=np.mean([made.predicted for made in forecasts], axis=0),
+        quantiles=np.mean(quantiles, axis=0) if quantiles else None,
+        seconds=sum(made.seconds for made in forecasts),
+    )

@@ -1,0 +1,250 @@
+"""One run of a backtest: train on one period, stop early on the next, forecast from every step of those after it."""
+
+import errno
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from darts import TimeSeries
+from darts.models.forecasting.forecasting_model import ForecastingModel
+from darts.utils.likelihood_models.torch import QuantileRegression
+from pytorch_lightning.callbacks import Callback, EarlyStopping
+
+from benchmarks.backtest.entries import ModelEntry, ModelSettings, entry_of
+from benchmarks.backtest.plan import Failure, PeriodForecasts, Plan, Run, RunResult
+from benchmarks.backtest.series import Inputs, TaskData
+from benchmarks.backtest.task import Period
+from benchmarks.core.threads import limit_threads
+
+# W: forecasts, H: steps forecast, C: target components, Q: quantile levels, N: samples
+
+SAMPLES = 200
+"""Number of samples from which quantiles are taken of models that forecast none by themselves."""
+
+Show = Callable[[str], None]
+
+
+def make_run(plan: Plan, run: Run, show: Show = lambda text: None) -> RunResult | Failure:
+    """Fit a model and forecast its test periods; whatever it raises is told in the result, and stops nothing else.
+
+    Parameters
+    ----------
+    plan
+        What all runs share.
+    run
+        The run to make.
+    show
+        Called with a line that says what is being done.
+    """
+    entry = entry_of(run.model)
+    try:
+        with limit_threads(plan.threads), _quiet(), tempfile.TemporaryDirectory() as work_dir:
+            return _make_run(plan, run, entry, work_dir, show)
+    except Exception as error:  # the row's, not ours
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # nor could the row be written
+            raise
+        return Failure(run.key, _told(entry, error))
+
+
+def _told(entry: ModelEntry, error: Exception) -> str:
+    reason = (str(error).splitlines() or [""])[0]
+    if entry.needs_package and (isinstance(error, ImportError) or "import" in reason or "dependenc" in reason):
+        return f"{type(error).__name__}: {reason} Install {entry.needs_package}: pip install 'seq-plugins[benchmarks]'."
+    return f"{type(error).__name__}: {reason}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep libraries from telling what the rows say, for a while."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "darts", "lightgbm")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show) -> RunResult:
+    data = TaskData(plan.task, run.train)
+    settings = entry.settings_in(plan.task)
+    curve = TrainingCurve(show)
+    model = make_model(plan, entry, settings, run.seed, work_dir, curve)
+    inputs = data.inputs_of(model, entry.needs_independent_covariates)
+    show("fit")
+    start = time.perf_counter()
+    if settings.refit_every is None:
+        fit_model(data, entry, settings, model, inputs, run)
+    fit_seconds = time.perf_counter() - start
+    stopping_mae = None
+    if entry.is_network:
+        stopping = forecast_period(plan, data, entry, settings, model, inputs, run.early_stopping)
+        stopping_mae = float(np.abs(data.truth(run.early_stopping) - stopping.predicted).mean())
+    forecasts = []
+    for period in run.tests:
+        show(f"forecasts of {period.name}")
+        forecasts.append(forecast_period(plan, data, entry, settings, model, inputs, period))
+    return RunResult(
+        key=run.key,
+        fit_seconds=fit_seconds,
+        n_parameters=_n_parameters(model),
+        n_epochs=len(curve.validation_losses) if entry.is_network else None,
+        covariates=sorted(inputs.arguments()),
+        cannot_take=inputs.cannot_take,
+        early_stopping_mae=stopping_mae,
+        train_losses=curve.train_losses,
+        validation_losses=curve.validation_losses,
+        forecasts=forecasts,
+    )
+
+
+class TrainingCurve(Callback):
+    """Keeps the losses of every epoch, and tells which epoch a training is in."""
+
+    def __init__(self, show: Show = lambda text: None) -> None:
+        self._show: Show | None = show
+        self.train_losses: list[float] = []
+        self.validation_losses: list[float] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_show": None, "train_losses": [], "validation_losses": []}  # checkpoints hold the callbacks
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Keep and show the losses of the epoch that has ended."""
+        losses = {name: float(trainer.callback_metrics.get(name, "nan")) for name in ("train_loss", "val_loss")}
+        self.train_losses.append(losses["train_loss"])
+        self.validation_losses.append(losses["val_loss"])
+        if self._show is not None:
+            self._show(
+                f"epoch {trainer.current_epoch + 1} of at most {trainer.max_epochs}, "
+                f"validation loss {losses['val_loss']:.4f}"
+            )
+
+
+def make_model(
+    plan: Plan, entry: ModelEntry, settings: ModelSettings, seed: int | None, work_dir: str, curve: TrainingCurve
+) -> ForecastingModel:
+    """Make the untrained model of `entry`."""
+    arguments = dict(settings.constructor)
+    if entry.is_network:
+        arguments |= _training_arguments(settings.training, entry, seed, work_dir, curve)
+        if plan.levels:
+            arguments["likelihood"] = QuantileRegression(list(plan.levels))
+            del arguments["loss_fn"]
+    if plan.levels and entry.quantile_settings is not None:
+        arguments |= entry.quantile_settings(plan.levels)
+    if entry.name == "LightGBMModel":
+        arguments["n_jobs"] = plan.threads
+    return entry.find_class()(**arguments)
+
+
+def _training_arguments(
+    training: dict[str, Any], entry: ModelEntry, seed: int | None, work_dir: str, curve: TrainingCurve
+) -> dict[str, Any]:
+    optimizer = {"lr": training["learning_rate"]}
+    if training.get("weight_decay"):
+        optimizer["weight_decay"] = training["weight_decay"]
+    return {
+        "n_epochs": training["n_epochs"],
+        "batch_size": training["batch_size"],
+        "optimizer_kwargs": optimizer,
+        "loss_fn": getattr(torch.nn, training.get("loss", "L1Loss"))(),
+        "random_state": seed,
+        "save_checkpoints": True,
+        "work_dir": work_dir,
+        "model_name": entry.name,
+        "pl_trainer_kwargs": {
+            "accelerator": "cpu",
+            "gradient_clip_val": training["gradient_clip_val"],
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "callbacks": [EarlyStopping("val_loss", patience=training["patience"]), curve],
+        },
+    }
+
+
+def fit_model(
+    data: TaskData, entry: ModelEntry, settings: ModelSettings, model: ForecastingModel, inputs: Inputs, run: Run
+) -> None:
+    """Fit `model` on the training period; networks stop early and keep their best weights."""
+    copies = len(data.task.target) if settings.by_component else None
+    train = data.target.slice(run.train.start, run.train.end)
+    arguments = inputs.arguments(copies=copies)
+    if entry.is_network:
+        arguments |= {"val_series": _split(data.targets_in(run.early_stopping), settings), "load_best": True}
+        arguments |= inputs.arguments("val_", copies)
+    model.fit(_split(train, settings), **arguments)
+
+
+def _split(series: TimeSeries, settings: ModelSettings) -> TimeSeries | list[TimeSeries]:
+    return [series[name] for name in series.components] if settings.by_component else series
+
+
+def forecast_period(
+    plan: Plan,
+    data: TaskData,
+    entry: ModelEntry,
+    settings: ModelSettings,
+    model: ForecastingModel,
+    inputs: Inputs,
+    period: Period,
+) -> PeriodForecasts:
+    """Forecast from every step whose targets all lie in `period`."""
+    series = data.targets_in(period)
+    if settings.refit_every is not None:  # it is fitted on everything before a forecast
+        series = data.target.slice(data.train.start, period.end)
+    start = time.perf_counter()
+    made = model.historical_forecasts(
+        _split(series, settings),
+        start=period.start,
+        forecast_horizon=data.task.output_chunk_length,
+        retrain=settings.refit_every or False,
+        last_points_only=False,
+        verbose=False,
+        show_warnings=False,
+        **_quantile_arguments(plan, entry),
+        **inputs.arguments(copies=len(data.task.target) if settings.by_component else None),
+    )
+    seconds = time.perf_counter() - start
+    by_series: list[list[TimeSeries]] = made if settings.by_component else [made]
+    values = np.stack([_values(forecasts, plan, entry) for forecasts in by_series])  # -> (S, W, H, C', Q)
+    values = np.concatenate(list(values), axis=2)  # -> (W, H, C, Q)
+    values = data.in_error_units(np.moveaxis(values, -1, 0))  # -> (Q, W, H, C)
+    quantiles = None
+    if len(values) > 1:
+        quantiles = np.sort(np.moveaxis(values, 0, -1), axis=-1)  # quantiles that cross are put in order
+    point = values[0] if quantiles is None else quantiles[..., plan.levels.index(0.5)]
+    starts = np.array([forecast.start_time() for forecast in by_series[0]], dtype="datetime64[ns]")
+    return PeriodForecasts(period.name, starts, point, quantiles, seconds)
+
+
+def _quantile_arguments(plan: Plan, entry: ModelEntry) -> dict[str, Any]:
+    if not plan.levels or not entry.is_probabilistic:
+        return {}
+    return {"predict_likelihood_parameters": True} if entry.forecasts_quantiles else {"num_samples": SAMPLES}
+
+
+def _values(forecasts: Sequence[TimeSeries], plan: Plan, entry: ModelEntry) -> np.ndarray:
+    """Return point forecasts `(W, H, C, 1)` or quantiles `(W, H, C, Q)`."""
+    values = np.stack([forecast.all_values(copy=False) for forecast in forecasts])  # -> (W, H, C or C * Q, N)
+    arguments = _quantile_arguments(plan, entry)
+    if "num_samples" in arguments:
+        return np.moveaxis(np.quantile(values, plan.levels, axis=-1), 0, -1)
+    if "predict_likelihood_parameters" in arguments:
+        return values[..., 0].reshape(*values.shape[:2], -1, len(plan.levels))
+    return values
+
+
+def _n_parameters(model: ForecastingModel) -> int | None:
+    network = getattr(model, "model", None)
+    return sum(weight.numel() for weight in network.parameters()) if isinstance(network, torch.nn.Module) else None

@@ -1,0 +1,144 @@
+"""The series of a task as models are given them: standardised, with the covariates that a model is able to use."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from darts import TimeSeries
+from darts.dataprocessing.transformers import Scaler
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.backtest.metrics import seasonal_naive_error
+from benchmarks.backtest.task import Period, Task
+
+# W: forecasts, H: steps forecast, C: target components
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Covariates that a model is given.
+
+    Parameters
+    ----------
+    past_covariates
+        Those known up to the forecast only, or ``None``.
+    future_covariates
+        Those known in advance, or ``None``.
+    cannot_take
+        Kinds that the task has and the model cannot take, with what was done about it.
+    """
+
+    past_covariates: TimeSeries | None
+    future_covariates: TimeSeries | None
+    cannot_take: list[str]
+
+    def arguments(self, prefix: str = "", copies: int | None = None) -> dict[str, Any]:
+        """Return them as arguments of `fit` and its like, where there are any: once, or in a list of `copies`."""
+        given = {"past_covariates": self.past_covariates, "future_covariates": self.future_covariates}
+        return {
+            f"{prefix}{name}": series if copies is None else [series] * copies
+            for name, series in given.items()
+            if series is not None
+        }
+
+
+class TaskData:
+    """The series of a task, standardised by the mean and standard deviation of the training period.
+
+    Parameters
+    ----------
+    task
+        The task; its series are loaded if they are not.
+    train
+        Training period, if it is not the task's.
+    """
+
+    def __init__(self, task: Task, train: Period | None = None) -> None:
+        self.task = task.load()
+        self.train = task.train if train is None else train
+        assert self.task.source is not None  # noqa: S101
+        self._source = self.task.source.astype(np.float32)
+        self.target = self._standardised(task.target)
+        self.past_covariates = self._standardised(task.past_covariates) if task.past_covariates else None
+        self.future_covariates = self._standardised(task.future_covariates) if task.future_covariates else None
+
+    def _standardised(self, components: list[str]) -> TimeSeries:
+        series = self._source[components]
+        scaler = Scaler(StandardScaler()).fit(series.slice(self.train.start, self.train.end))
+        return scaler.transform(series)
+
+    @property
+    def scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each target component over the training period."""
+        values = self._source[self.task.target].slice(self.train.start, self.train.end).values()
+        deviation = values.std(axis=0)
+        return values.mean(axis=0), np.where(deviation == 0, 1, deviation)  # as scikit-learn has it
+
+    def in_error_units(self, standardised: np.ndarray) -> np.ndarray:
+        """Return values in the unit of the errors: the target's, unless the task says that they stay standardised.
+
+        Parameters
+        ----------
+        standardised
+            Values whose last axis is the components.
+        """
+        if self.task.is_standardised:
+            return standardised
+        mean, deviation = self.scale
+        values: np.ndarray = standardised * deviation + mean
+        return values
+
+    def targets_in(self, period: Period) -> TimeSeries:
+        """Return the target from one input chunk before `period` to its end: all forecast steps lie in the period."""
+        first_input = period.start - self.task.input_chunk_length * self.target.freq
+        return self.target.slice(first_input, period.end)
+
+    def truth(self, period: Period) -> np.ndarray:
+        """Return what came true at each step of each forecast of `period`, `(W, H, C)`, in the unit of the errors."""
+        horizon = self.task.output_chunk_length
+        observed = self.in_error_units(self.target.slice(period.start, period.end).values(copy=False))
+        windows = np.lib.stride_tricks.sliding_window_view(observed, horizon, axis=0)  # -> (W, C, H)
+        return windows.transpose(0, 2, 1)
+
+    def naive_error(self) -> np.ndarray:
+        """Return the seasonal naive forecast's mean absolute error on the training period, `(C,)`."""
+        values = self.target.slice(self.train.start, self.train.end).values(copy=False)
+        return seasonal_naive_error(self.in_error_units(values), self.task.season_length)
+
+    def inputs_of(self, model: Any, independent: bool = False) -> Inputs:
+        """Return the covariates that `model` is able to use.
+
+        A model that takes no future covariates, but past ones, is given the known future as past covariates shifted by
+        the horizon: at the forecast it has seen what is known of every step forecast, like the others.
+
+        Parameters
+        ----------
+        model
+            The untrained model.
+        independent
+            Whether to leave out future covariates that follow from the others, such as the last of several indicators.
+        """
+        past = self.past_covariates if model.supports_past_covariates else None
+        future = self.future_covariates if model.supports_future_covariates else None
+        cannot_take = []
+        if self.past_covariates is not None and past is None:
+            cannot_take.append("past covariates")
+        if self.future_covariates is not None and future is None:
+            cannot_take.append("future covariates")
+            if model.supports_past_covariates:
+                cannot_take = ["future covariates (given as past covariates, shifted by the horizon)"]
+                shifted = self.future_covariates.shift(-self.task.output_chunk_length)
+                past = shifted if past is None else past.slice_intersect(shifted).stack(shifted.slice_intersect(past))
+        if future is not None and independent:
+            future = self._independent(future)
+        return Inputs(past, future, cannot_take)
+
+    def _independent(self, series: TimeSeries) -> TimeSeries:
+        """Return the components that do not follow, with a constant, from those before them in the training period."""
+        values = series.slice(self.train.start, self.train.end).values(copy=False)
+        kept: list[int] = []
+        for column in range(values.shape[1]):
+            chosen = np.column_stack([np.ones(len(values)), values[:, [*kept, column]]])
+            if np.linalg.matrix_rank(chosen, tol=1e-3) == chosen.shape[1]:
+                kept.append(column)
+        return series[[series.components[column] for column in kept]]

@@ -1,0 +1,182 @@
+"""Tables of results: one line a model, the best first."""
+
+import csv
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.backtest.comparison import Difference
+from benchmarks.backtest.rows import Row
+from seq_plugins._files import whole_file
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows of one model and test period over all seeds, or of the mean of their forecasts.
+
+    Parameters
+    ----------
+    period
+        Name of the test period.
+    model
+        Name of the model.
+    rows
+        The rows.
+    lead
+        Difference of its errors to those of the best rival; negative if it leads.
+    """
+
+    period: str
+    model: str
+    rows: Sequence[Row]
+    lead: Difference | None = None
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether forecasts of several seeds were averaged."""
+        return bool(self.rows[0].members)
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        return f"{self.model} x{len(self.rows[0].members)}" if self.is_ensemble else self.model
+
+    def median(self, step: int | None = None, error: str = "mae") -> float:
+        """Return the median over seeds of an error at `step`, counted from 0, or of its mean over all steps."""
+        return statistics.median(self._errors(step, error))
+
+    def spread(self, error: str = "mae") -> tuple[float, float]:
+        """Return the smallest and the largest mean error over seeds."""
+        errors = self._errors(None, error)
+        return min(errors), max(errors)
+
+    def _errors(self, step: int | None, error: str) -> list[float]:
+        if error == "mse":
+            return [row.mse or 0.0 for row in self.rows]
+        return [row.means[error] if step is None else getattr(row, error)[step] for row in self.rows]
+
+    @property
+    def fit_seconds(self) -> float:
+        """Median seconds of fitting; for a statistical model, those of its refits, which are in its forecasts' time."""
+        return statistics.median(
+            (row.predict_seconds if row.model_settings.get("refit_every") else row.fit_seconds) or 0.0
+            for row in self.rows
+        )
+
+
+def summarise(rows: Iterable[Row], leads: Mapping[tuple[str, str, bool], Difference] | None = None) -> list[Summary]:
+    """Group rows by test period and model, the best model first.
+
+    Parameters
+    ----------
+    rows
+        Rows of single seeds and of ensembles.
+    leads
+        Differences to the best rival, by period, model and whether it is an ensemble.
+    """
+    groups: dict[tuple[str, str, bool], list[Row]] = {}
+    for row in rows:
+        if row.error is None and row.period is not None:
+            groups.setdefault((row.period, row.model, bool(row.members)), []).append(row)
+    periods = list(dict.fromkeys(period for period, _, _ in groups))
+    summaries = [
+        Summary(key[0], key[1], group, (leads or {}).get(key)) for key, group in groups.items()
+    ]  # fmt: skip
+    return sorted(summaries, key=lambda summary: (periods.index(summary.period), summary.median()))
+
+
+def number(value: float) -> str:
+    """Return a number for a table: whole if it is large."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.4g}"
+
+
+def table_lines(summaries: Sequence[Summary], unit: str) -> list[str]:
+    """Return the lines of a table of `summaries` for the terminal."""
+    lines: list[str] = []
+    for period in dict.fromkeys(summary.period for summary in summaries):
+        of_period = [summary for summary in summaries if summary.period == period]
+        example = of_period[0].rows[0]
+        lines += [
+            "",
+            f"MAE{' in ' + unit if unit else ''}, test period {period}, {example.n_forecasts} forecasts of "
+            f"{len(example.mae)} steps, median over seeds, {example.threads} thread(s); "
+            + ", ".join(f"{name} {version}" for name, version in example.versions.items() if name in _SHOWN_VERSIONS),
+        ]
+        single = [summary for summary in of_period if not summary.is_ensemble]
+        ensembles = [summary for summary in of_period if summary.is_ensemble]
+        lines += _table(single) + (["", *_table(ensembles)] if ensembles else [])
+    return lines
+
+
+_SHOWN_VERSIONS = ("python", "darts", "torch")
+
+
+def _table(summaries: Sequence[Summary]) -> list[str]:
+    steps = _shown_steps(len(summaries[0].rows[0].mae))
+    heads = [f"t+{step + 1}" for step in steps] + ["mean", "min - max", "RMSE", "MASE", "sMAPE"]
+    errors = ["rmse", "mase", "smape"]
+    if any(summary.rows[0].task_settings.get("is_standardised") for summary in summaries):
+        heads.append("MSE")
+        errors.append("mse")
+    if any(summary.rows[0].crps for summary in summaries):
+        heads += ["CRPS"]
+        errors.append("crps")
+    heads += ["seeds", "fit s", "beside the best rival"]
+    lines = [f"{'model':24}" + "".join(f"{head:>{_width(head)}}" for head in heads)]
+    for summary in summaries:
+        low, high = summary.spread()
+        cells = [number(summary.median(step)) for step in [*steps, None]]
+        cells += ["" if len(summary.rows) == 1 else f"{number(low)} - {number(high)}"]
+        cells += [
+            number(summary.median(error=error)) if error in summary.rows[0].means | {"mse": 0} else ""
+            for error in errors
+        ]
+        seeds = len(summary.rows[0].members) if summary.is_ensemble else len(summary.rows)
+        cells += [str(seeds), f"{summary.fit_seconds:.1f}", lead_text(summary.lead)]
+        lines.append(
+            f"{summary.name:24}" + "".join(f"{cell:>{_width(head)}}" for head, cell in zip(heads, cells, strict=True))
+        )
+    return lines
+
+
+def lead_text(lead: Difference | None) -> str:
+    """Return the difference to the best rival with its interval."""
+    if lead is None:
+        return ""
+    numbers = lead.mean, lead.low, lead.high
+    shape = "+,.0f" if max(map(abs, numbers)) >= 100 else "+,.4g"  # the same for all three
+    mean, low, high = (format(value, shape) for value in numbers)
+    return f"{mean} [{low}, {high}]"
+
+
+def _width(head: str) -> int:
+    return {"min - max": 18, "beside the best rival": 34}.get(head, 8)
+
+
+def _shown_steps(horizon: int) -> list[int]:
+    return sorted({0, horizon // 2 - 1 if horizon > 2 else 0, horizon - 1})
+
+
+def write_csv(path: Path, summaries: Sequence[Summary]) -> None:
+    """Write the table as a CSV file: one line a model and test period."""
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        horizon = max(len(summary.rows[0].mae) for summary in summaries)
+        steps = [f"mae_t+{step + 1}" for step in range(horizon)]
+        means = ["rmse", "mase", "smape", "crps"]
+        writer.writerow(
+            ["period", "model", "seeds", "averaged", "mean_mae", "mean_mae_min", "mean_mae_max"]
+            + [f"mean_{error}" for error in means]
+            + ["mse", "lead", "lead_low", "lead_high", "fit_seconds", *steps]
+        )
+        for summary in summaries:
+            lead = summary.lead
+            writer.writerow(
+                [summary.period, summary.model, len(summary.rows[0].members) or len(summary.rows)]
+                + ["yes" if summary.is_ensemble else "no", summary.median(), *summary.spread()]
+                + [summary.median(error=error) if error in summary.rows[0].means else "" for error in means]
+                + [summary.median(error="mse")]
+                + (["", "", ""] if lead is None else [lead.mean, lead.low, lead.high])
+                + [summary.fit_seconds, *(summary.median(step) for step in range(horizon))]
+            )

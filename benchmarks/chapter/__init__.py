@@ -1,0 +1,1 @@
+"""The command ``chapter``: the lecture's networks with its own protocol."""

@@ -1,0 +1,1 @@
+"""What all commands share: errors told in a line, options, versions, threads, processes, timing."""

@@ -1,0 +1,1 @@
+"""The command ``sentiment``: classifiers of sentiment on the same folds."""

@@ -1,0 +1,270 @@
+"""The models of the sentiment benchmark: ours, linear ones, and the lecture's network in Keras."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
+
+from benchmarks.core.errors import UserError
+from benchmarks.core.timing import Worker, Workers
+from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
+from seq_plugins.text.documents import PADDING
+
+MAXLEN, BATCH_SIZE, PREDICT_BATCH_SIZE = 400, 32, 128
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a model did with a fold.
+
+    Parameters
+    ----------
+    scores
+        For each test text a number for each class, the more likely the larger, `(texts, classes)`.
+    fit_seconds
+        Seconds from texts to a trained model.
+    predict_seconds
+        Seconds from the test texts to their scores.
+    peak_mb
+        Megabytes by which the process grew at most while it was trained, if a process of its own has measured that.
+    model
+        The trained model, where it is in this process.
+    """
+
+    scores: np.ndarray
+    fit_seconds: float
+    predict_seconds: float
+    peak_mb: float | None = None
+    model: Any = None
+
+
+class Run(Protocol):
+    """Trains on texts and labels, and scores further texts."""
+
+    def __call__(self, texts: Sequence[str], labels: np.ndarray, further: Sequence[str]) -> Fitted:
+        """Do it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model of the benchmark.
+
+    Parameters
+    ----------
+    name
+        Name in the rows and on the command line.
+    run
+        Trains and predicts.
+    settings
+        What there is to set, for the rows.
+    peer
+        Name of the package that it needs in a process of its own.
+    """
+
+    name: str
+    run: Run
+    settings: dict[str, Any] = field(default_factory=dict)
+    peer: str | None = None
+
+
+def make_entries(
+    vectors: Callable[[Sequence[str]], Any], n_epochs: int, seed: int, workers: Workers | None
+) -> list[Entry]:
+    """Return all models.
+
+    Parameters
+    ----------
+    vectors
+        From the training texts to the word vectors.
+    n_epochs
+        Number of epochs of the networks.
+    seed
+        Seed of the networks.
+    workers
+        The peers' processes; without them there is no peer.
+    """
+    lecture: dict[str, Any] = {"n_epochs": n_epochs}
+    networks: dict[str, dict[str, Any]] = {
+        "SentimentClassifier": lecture,
+        "SentimentClassifier, trained vectors": lecture | {"train_embeddings": True, "oov": "random"},
+        "SentimentClassifier, 3 kernels, trained vectors": lecture
+        | {"train_embeddings": True, "oov": "random", "kernel_size": [3, 4, 5], "num_filters": 100, "dropout": 0.5},
+    }
+    entries = []
+    for name, settings in networks.items():
+        entries.append(Entry(name, _network_run(vectors, settings | {"random_state": seed}), settings | {"seed": seed}))
+    entries += [
+        Entry("TF-IDF + logistic regression", _linear_run(_make_tfidf), {"ngrams": [1, 2], "min_df": 2, "C": 10.0}),
+        Entry(
+            "naive-Bayes features + linear SVM",
+            _linear_run(_make_naive_bayes_svm),
+            {"ngrams": [1, 2], "min_df": 2, "C": 1.0},
+        ),
+    ]
+    if workers is not None:
+        settings = {"n_epochs": n_epochs, "seed": seed}
+        entries.append(Entry("Keras, the lecture's network", _keras_run(vectors, settings, workers), settings, "keras"))
+    return entries
+
+
+# --- in this process
+
+
+def _network_run(vectors: Callable[[Sequence[str]], Any], settings: dict[str, Any]) -> Run:
+    def run(texts: Sequence[str], labels: np.ndarray, further: Sequence[str]) -> Fitted:
+        found = vectors(texts)
+        return _fit(SentimentClassifier(found, verbose=False, **settings), texts, labels, further)
+
+    return run
+
+
+def _linear_run(make: Callable[[], Any]) -> Run:
+    def run(texts: Sequence[str], labels: np.ndarray, further: Sequence[str]) -> Fitted:
+        return _fit(make(), texts, labels, further)
+
+    return run
+
+
+def _fit(model: Any, texts: Sequence[str], labels: np.ndarray, further: Sequence[str]) -> Fitted:
+    start = time.perf_counter()
+    model.fit(texts, labels)
+    fit_seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    scores = model.decision_function(further)
+    predict_seconds = time.perf_counter() - start
+    if scores.ndim == 1:
+        scores = np.stack([-scores, scores], axis=1)
+    return Fitted(scores, fit_seconds, predict_seconds, model=model)
+
+
+def _make_tfidf() -> Any:
+    return make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1000)
+    )
+
+
+class NaiveBayesFeatures(TransformerMixin, BaseEstimator):
+    """Multiplies what texts contain with naive Bayes' log-count ratios.
+
+    S. Wang, C. D. Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification", 2012,
+    https://aclanthology.org/P12-2018. With more than two classes there is one ratio for each class against the others.
+    """
+
+    def fit(self, X: sparse.csr_matrix, y: np.ndarray) -> Self:  # noqa: N803
+        """Count."""
+        classes = np.unique(y)
+        ratios = []
+        for label in classes[1:] if len(classes) == 2 else classes:
+            inside, outside = (1 + np.asarray(X[mask].sum(axis=0)).ravel() for mask in (y == label, y != label))
+            ratios.append(np.log((inside / inside.sum()) / (outside / outside.sum())))
+        self.ratios_ = np.array(ratios)
+        return self
+
+    def transform(self, X: sparse.csr_matrix) -> Any:  # noqa: N803
+        """Multiply."""
+        return sparse.hstack([X.multiply(ratio) for ratio in self.ratios_]).tocsr()
+
+
+def _make_naive_bayes_svm() -> Any:
+    return make_pipeline(
+        CountVectorizer(ngram_range=(1, 2), min_df=2, binary=True), NaiveBayesFeatures(), LinearSVC(C=1.0)
+    )
+
+
+# --- Keras
+
+
+class SentimentWorker(Worker):
+    """Keras in a process of its own."""
+
+    FILE = Path(__file__).with_name("peer.py")
+
+    def prepare_documents(self, file: Path, settings: dict[str, Any]) -> None:
+        """Let it read the documents and build the network."""
+        self._ask({"do": "prepare", "file": str(file), "settings": settings})
+
+    def fit(self) -> dict[str, float]:
+        """Let it train from its first weights, and return seconds and megabytes."""
+        return self._ask({"do": "fit"})
+
+    def predict(self) -> dict[str, Any]:
+        """Let it predict, and return seconds and outputs."""
+        return self._ask({"do": "predict"})
+
+
+def write_documents(
+    file: Path, vectorizer: Word2VecVectorizer, train: np.ndarray, test: np.ndarray, codes: np.ndarray
+) -> None:
+    """Write what the peer needs: ids `(texts, maxlen)`, counted anew, and the vectors of those that occur."""
+    distinct, places = np.unique(np.concatenate([[PADDING], train.ravel(), test.ravel()]), return_inverse=True)
+    numbers = places[1:].astype(np.int32)
+    np.savez(
+        file,
+        words=vectorizer.table_.rows(distinct),
+        train=numbers[: train.size].reshape(train.shape),
+        test=numbers[train.size :].reshape(test.shape),
+        codes=codes,
+    )
+
+
+def find_keras(workers: Workers) -> SentimentWorker:
+    """Return the process of Keras."""
+    worker = workers["keras"]
+    if not isinstance(worker, SentimentWorker):
+        raise TypeError("Expected a process for texts.")
+    return worker
+
+
+def _keras_run(vectors: Callable[[Sequence[str]], Any], settings: dict[str, Any], workers: Workers) -> Run:
+    def run(texts: Sequence[str], labels: np.ndarray, further: Sequence[str]) -> Fitted:
+        worker = find_keras(workers)
+        found = vectors(texts)
+        start = time.perf_counter()
+        vectorizer = Word2VecVectorizer(found, MAXLEN)
+        train = vectorizer.fit_transform(texts)
+        seconds_of_ids = time.perf_counter() - start
+        classes, codes = np.unique(labels, return_inverse=True)
+        start = time.perf_counter()
+        test = vectorizer.transform(further)
+        seconds_of_test_ids = time.perf_counter() - start
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "documents.npz"
+            write_documents(file, vectorizer, train, test, codes)
+            n_outputs = 1 if len(classes) == 2 else len(classes)
+            sizes = {"n_outputs": n_outputs, "batch_size": BATCH_SIZE, "predict_batch_size": PREDICT_BATCH_SIZE}
+            worker.prepare_documents(file, settings | sizes)
+        fitted, predicted = worker.fit(), worker.predict()
+        outputs = np.array(predicted["outputs"])
+        return Fitted(
+            np.concatenate([1 - outputs, outputs], axis=1) if n_outputs == 1 else outputs,
+            seconds_of_ids + fitted["seconds_of_arrays"] + fitted["seconds"],
+            seconds_of_test_ids + predicted["seconds"],
+            fitted["peak_mb"],
+        )
+
+    return run
+
+
+def choose_entries(entries: Sequence[Entry], names: Sequence[str] | None) -> list[Entry]:
+    """Return the entries with these names, or all.
+
+    Raises
+    ------
+    UserError
+        If there is no such entry.
+    """
+    known = {entry.name: entry for entry in entries}
+    for name in names or []:
+        if name not in known:
+            raise UserError(f"--models: expected names among {'; '.join(known)}, got {name!r}.")
+    return [entry for entry in entries if names is None or entry.name in names]

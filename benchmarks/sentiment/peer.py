@@ -1,0 +1,103 @@
+"""The lecture's network in Keras, in a process of its own (``peer_server.py``).
+
+That has the peer's own Python, which need not have any package of this project: only NumPy is imported here, and Keras
+when it is asked for.
+"""
+
+import importlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# N: documents, L: maxlen, D: dimensions of a word
+
+
+class LectureNetwork:
+    """The lecture's network, layer for layer, on its arrays of documents x words x dimensions."""
+
+    packages = ("keras", "tensorflow-cpu", "tensorflow")
+
+    def __init__(self, threads: int) -> None:
+        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        tensorflow: Any = importlib.import_module("tensorflow")
+        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
+        self._keras: Any = importlib.import_module("keras")
+        self._model: Any = None
+
+    def prepare(self, file: str, settings: dict[str, Any]) -> dict[str, Any]:
+        """Read ids and vectors, and build and compile the network."""
+        keras = self._keras
+        with np.load(file, allow_pickle=False) as arrays:
+            self._words = arrays["words"]  # (distinct words, D), the first one zeros
+            self._train, self._test, self._codes = arrays["train"], arrays["test"], arrays["codes"]
+        self._settings = settings
+        keras.utils.set_random_seed(settings["seed"])
+        layers = keras.layers
+        n_outputs = settings["n_outputs"]
+        model = keras.Sequential(
+            [
+                keras.Input((self._train.shape[1], self._words.shape[1])),
+                layers.Conv1D(250, 3, padding="valid", activation="relu", strides=1),
+                layers.GlobalMaxPooling1D(),
+                layers.Dense(250),
+                layers.Dropout(0.2),
+                layers.Activation("relu"),
+                layers.Dense(n_outputs, activation="sigmoid" if n_outputs == 1 else "softmax"),
+            ]
+        )
+        loss = "binary_crossentropy" if n_outputs == 1 else "sparse_categorical_crossentropy"
+        model.compile(loss=loss, optimizer="adam", metrics=["accuracy"])
+        self._model, self._first_weights = model, model.get_weights()
+        self._inputs: Any = None
+        return {}
+
+    def fit(self) -> dict[str, Any]:
+        """Train from the first weights; the arrays are made in the first call, and kept."""
+        _forget_peak()
+        before = _memory("VmRSS")
+        start = time.perf_counter()
+        if self._inputs is None:
+            self._inputs = self._words[self._train]  # -> (N, L, D)
+        seconds_of_arrays = time.perf_counter() - start
+        self._model.set_weights(self._first_weights)
+        start = time.perf_counter()
+        self._model.fit(
+            self._inputs,
+            self._codes,
+            batch_size=self._settings["batch_size"],
+            epochs=self._settings["n_epochs"],
+            verbose=0,
+        )
+        seconds = time.perf_counter() - start
+        return {"seconds": seconds, "seconds_of_arrays": seconds_of_arrays, "peak_mb": _memory("VmHWM") - before}
+
+    def predict(self) -> dict[str, Any]:
+        """Return the outputs for the test documents."""
+        inputs = self._words[self._test]
+        start = time.perf_counter()
+        outputs = self._model.predict(inputs, batch_size=self._settings["predict_batch_size"], verbose=0)
+        return {"seconds": time.perf_counter() - start, "outputs": outputs.tolist()}
+
+
+def _forget_peak() -> None:
+    """Let the kernel count the peak of this process's memory anew."""
+    if Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _memory(name: str) -> float:
+    """Return a number of megabytes from the kernel; NaN where it tells none."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return float("nan")
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+PEERS = {"keras": LectureNetwork}

@@ -1,0 +1,579 @@
+"""The cases of ``python -m benchmarks speed``: the work, who does it how, and what is to be reached."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from darts import TimeSeries
+from darts.models import BlockRNNModel
+from darts.utils.data import SequentialTorchTrainingDataset
+from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatch, _batch_collate_fn_train
+from pytorch_lightning.callbacks import EarlyStopping
+from torch.utils.data import DataLoader
+
+from benchmarks.core.timing import Case, Goal, Rival, Turn, Workers, thread_environment, times_faster
+from benchmarks.speed.peers import CLIPPING, LEARNING_RATE, FitWork, make_values
+from seq_plugins.layers import GRU, LSTM, SimpleRNN
+from seq_plugins.models import DeepRNNModel, Seq2SeqRNNModel, SimpleRNNModel
+from seq_plugins.windows import WindowsTrainingDataset, collate_training
+
+# B: batch, L: input length, I: features of a step, D: hidden dimension, N: series, T: time steps of a series
+
+SECONDS_OF_IMPORT = 0.02
+SPREAD_OF_WINDOW_COST = 1.2
+MEMORY_SAMPLES = 4
+"""Windows of each series in a fit whose memory is measured."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the work.
+
+    Parameters
+    ----------
+    fit
+        Training of one layer on one series, which most cases are made from.
+    many_series
+        Training on many series.
+    refits
+        Training of each refit.
+    n_validation_windows
+        Windows of the validation series, where there is one.
+    n_epochs_of_large
+        Epochs of the deep network and of the sequence-to-sequence network.
+    n_layer_runs
+        Forward and backward passes of a layer in one turn.
+    n_history_windows
+        Windows to forecast from.
+    history_batch_size
+        Windows in a batch of forecasts.
+    n_refits
+        Number of refits.
+    memory_shape
+        Number of series and their length, for the measuring of memory.
+    n_cost_windows
+        Numbers of windows between which the cost of one is compared, the smallest first.
+    n_cost_batches
+        Number of batches for it.
+    """
+
+    fit: FitWork
+    many_series: FitWork
+    refits: FitWork
+    n_validation_windows: int
+    n_epochs_of_large: int
+    n_layer_runs: int
+    n_history_windows: int
+    history_batch_size: int
+    n_refits: int
+    memory_shape: tuple[int, int]
+    n_cost_windows: tuple[int, ...]
+    n_cost_batches: int
+
+
+FULL = Sizes(
+    fit=FitWork(n_windows=1_040, batch_size=32, n_epochs=20),
+    many_series=FitWork("GRU", horizon=14, n_series=200, n_windows=331, batch_size=512, n_epochs=1),
+    refits=FitWork(horizon=14, n_windows=200, n_epochs=10),
+    n_validation_windows=200,
+    n_epochs_of_large=5,
+    n_layer_runs=100,
+    n_history_windows=20_000,
+    history_batch_size=512,
+    n_refits=20,
+    memory_shape=(1_000, 10_000),
+    n_cost_windows=(1_000, 10_000, 100_000, 1_000_000),
+    n_cost_batches=200,
+)
+
+QUICK = Sizes(
+    fit=FitWork(hidden_dim=4, input_length=8, n_windows=20, batch_size=8, n_epochs=2),
+    many_series=FitWork("GRU", hidden_dim=4, input_length=8, horizon=2, n_series=3, n_windows=10, n_epochs=1),
+    refits=FitWork(hidden_dim=4, input_length=8, horizon=2, n_windows=10, batch_size=8, n_epochs=1),
+    n_validation_windows=5,
+    n_epochs_of_large=1,
+    n_layer_runs=2,
+    n_history_windows=30,
+    history_batch_size=8,
+    n_refits=2,
+    memory_shape=(5, 100),
+    n_cost_windows=(20, 40),
+    n_cost_batches=2,
+)
+
+
+def make_cases(sizes: Sizes, threads: int) -> list[Case]:
+    """Return all cases in the order in which they are run."""
+    fit = sizes.fit
+    validated = replace(fit, n_validation_windows=sizes.n_validation_windows)
+    deep = replace(fit, n_layers=3, n_epochs=sizes.n_epochs_of_large)
+    every_step = replace(fit, cell="GRU", horizon=min(14, fit.input_length), every_step=True, n_epochs=deep.n_epochs)
+    four, three, two = times_faster(4), times_faster(3), times_faster(2)
+    keras, darts, neuralforecast = "keras", "darts", "neuralforecast"
+    return [
+        _layer_case("RNN", fit, sizes.n_layer_runs, times_faster(3.5)),
+        _layer_case("GRU", fit, sizes.n_layer_runs, None),
+        _layer_case("LSTM", fit, sizes.n_layer_runs, None),
+        _fit_case("fit", "one SimpleRNN layer, fast path", fit, {darts: four, keras: four}),
+        _fit_case(
+            "fit-validated",
+            "the same with validation, early stopping and clipping, ordinary path",
+            validated,
+            {darts: two, keras: None},
+            fast_training=False,
+        ),
+        _fit_case("fit-validated-fast", "the same, fast path", validated, {darts: None, keras: None}),
+        _fit_case("fit-deep", "three SimpleRNN layers", deep, {darts: three, keras: three}),
+        _fit_case("fit-seq2seq", "sequence to sequence, GRU", every_step, {keras: four}),
+        _fit_case("fit-many-series", "many series, GRU", sizes.many_series, {darts: four, neuralforecast: four}),
+        _history_case("history-last", "historical forecasts, last points", sizes, times_faster(6)),
+        _history_case("history-whole", "historical forecasts, whole", sizes, four, whole=True),
+        _history_case(
+            "history-default", "the same, last points, batch size left to the model", sizes, same_batch=False
+        ),
+        _refit_case(sizes, three),
+        _import_case(threads),
+        _memory_case(sizes, threads),
+        *_cost_cases(sizes),
+        *_step_cases(fit),
+    ]
+
+
+# One recurrent layer
+
+
+def _layer_case(cell: str, work: FitWork, n_runs: int, goal: Goal | None) -> Case:
+    layers: dict[str, Callable[[int, int], torch.nn.Module]] = {"RNN": SimpleRNN, "GRU": GRU, "LSTM": LSTM}
+    ours = layers[cell]
+    return Case(
+        f"layer-{cell.lower()}",
+        f"one {cell} layer, forward and backward",
+        lambda: _layer_turn(ours(1, work.hidden_dim), work, n_runs),
+        [
+            Rival(
+                "torch.nn",
+                lambda workers: _layer_turn(
+                    getattr(torch.nn, cell)(1, work.hidden_dim, batch_first=True), work, n_runs
+                ),
+                goal,
+            )
+        ],
+        {"hidden_dim": work.hidden_dim, "batch_size": work.batch_size, "input_length": work.input_length},
+    )
+
+
+def _layer_turn(layer: torch.nn.Module, work: FitWork, n_runs: int) -> Turn:
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(work.batch_size, work.input_length, 1, generator=generator)  # (B, L, I)
+    gradient = torch.randn(work.batch_size, work.input_length, work.hidden_dim, generator=generator)  # (B, L, D)
+
+    def run() -> float:
+        start = time.perf_counter()
+        for _ in range(n_runs):
+            layer.zero_grad()
+            states = layer(inputs)
+            (states if isinstance(states, torch.Tensor) else states[0]).backward(gradient)
+        return (time.perf_counter() - start) / n_runs
+
+    return run
+
+
+# Training
+
+
+def _ours(work: FitWork, **arguments: Any) -> Any:
+    layers: dict[str, Any] = {"model": work.cell, "hidden_dim": work.hidden_dim}
+    if work.every_step:
+        return Seq2SeqRNNModel(**layers, n_rnn_layers=work.n_layers, **_shared_arguments(work), **arguments)
+    if work.n_layers > 1:
+        return DeepRNNModel(**layers, n_rnn_layers=work.n_layers, **_shared_arguments(work), **arguments)
+    return SimpleRNNModel(**layers, **_shared_arguments(work), **arguments)
+
+
+def _darts(work: FitWork) -> Any:
+    return BlockRNNModel(
+        model=work.cell, hidden_dim=work.hidden_dim, n_rnn_layers=work.n_layers, **_shared_arguments(work)
+    )
+
+
+def _shared_arguments(work: FitWork) -> dict[str, Any]:
+    trainer: dict[str, Any] = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    if work.n_validation_windows:
+        trainer |= {
+            "gradient_clip_val": CLIPPING,
+            "callbacks": [EarlyStopping("val_loss", patience=work.n_epochs + 1)],
+        }
+    return {
+        "input_chunk_length": work.input_length,
+        "output_chunk_length": work.horizon,
+        "batch_size": work.batch_size,
+        "n_epochs": work.n_epochs,
+        "optimizer_kwargs": {"lr": LEARNING_RATE},
+        "random_state": 1,
+        "save_checkpoints": False,
+        "pl_trainer_kwargs": trainer,
+    }
+
+
+def _to_series(values: np.ndarray) -> list[TimeSeries]:
+    return [TimeSeries.from_values(row[:, None]) for row in values]
+
+
+def _fit_case(
+    name: str, text: str, work: FitWork, goals: dict[str, Goal | None], fast_training: bool = True
+) -> Case:  # fmt: skip
+    def prepare_rival(peer: str, workers: Workers) -> Turn:
+        return _fit_turn(_darts, work) if peer == "darts" else workers[peer].prepare(work)
+
+    def make_ours(work: FitWork) -> Any:
+        model = _ours(work)
+        model.fast_training = fast_training
+        return model
+
+    rivals = [Rival(peer, partial(prepare_rival, peer), goal) for peer, goal in goals.items()]
+    return Case(name, text, lambda: _fit_turn(make_ours, work), rivals, asdict(work))
+
+
+def _fit_turn(make_model: Callable[[FitWork], Any], work: FitWork) -> Turn:
+    series = _to_series(work.training_values())
+    watched = {"val_series": _to_series(work.validation_values())} if work.n_validation_windows else {}
+
+    def run() -> float:
+        model = make_model(work)
+        start = time.perf_counter()
+        model.fit(series, **watched)
+        seconds = time.perf_counter() - start
+        work.check_updates(model.trainer.global_step)
+        return seconds
+
+    return run
+
+
+# Historical forecasts
+
+
+def _history_case(
+    name: str, text: str, sizes: Sizes, goal: Goal | None = None, whole: bool = False, same_batch: bool = True
+) -> Case:
+    work = replace(sizes.fit, horizon=min(14, sizes.fit.input_length), n_epochs=1)
+    n_windows, batch_size = sizes.n_history_windows, sizes.history_batch_size if same_batch else None
+
+    def prepare(make_model: Callable[[FitWork], Any], workers: Workers | None = None) -> Turn:
+        model = make_model(work)
+        model.fit(_to_series(work.training_values()))
+        series = _to_series(make_values(1, n_windows + work.input_length + work.horizon - 1))[0]
+
+        def run() -> float:
+            start = time.perf_counter()
+            forecasts = model.historical_forecasts(
+                series,
+                forecast_horizon=work.horizon,
+                retrain=False,
+                last_points_only=not whole,
+                predict_kwargs={"batch_size": batch_size},
+                verbose=False,
+            )
+            seconds = time.perf_counter() - start
+            _check_count(len(forecasts), n_windows)
+            return seconds
+
+        return run
+
+    settings = asdict(work) | {"n_history_windows": n_windows, "history_batch_size": batch_size}
+    return Case(name, text, partial(prepare, _ours), [Rival("darts", partial(prepare, _darts), goal)], settings)
+
+
+def _refit_case(sizes: Sizes, goal: Goal) -> Case:
+    work, n_refits = sizes.refits, sizes.n_refits
+    train_length = work.training_values().shape[1]
+
+    def prepare(make_model: Callable[[FitWork], Any], workers: Workers | None = None) -> Turn:
+        series = _to_series(make_values(1, train_length + n_refits + work.horizon - 1))[0]
+
+        def run() -> float:
+            model = make_model(work)
+            start = time.perf_counter()
+            forecasts = model.historical_forecasts(
+                series,
+                start=train_length,
+                train_length=train_length,
+                forecast_horizon=work.horizon,
+                retrain=True,
+                last_points_only=False,
+                verbose=False,
+            )
+            seconds = time.perf_counter() - start
+            _check_count(len(forecasts), n_refits)
+            return seconds
+
+        return run
+
+    rivals = [Rival("darts", partial(prepare, _darts), goal)]
+    settings = asdict(work) | {"n_refits": n_refits}
+    return Case("history-refit", "historical forecasts with refits", partial(prepare, _ours), rivals, settings)
+
+
+def _check_count(n_forecasts: int, expected: int) -> None:
+    if n_forecasts != expected:
+        raise RuntimeError(f"Expected {expected} forecasts, got {n_forecasts}.")
+
+
+# Import and memory, each turn in a new process
+
+
+def _import_case(threads: int) -> Case:
+    torch_imported: list[bool] = []
+
+    def prepare(package: str, workers: Workers | None = None) -> Turn:
+        code = (
+            "import json, sys, time; start = time.perf_counter(); "
+            f"import {package}; seconds = time.perf_counter() - start; "
+            "print(json.dumps([seconds, 'torch' in sys.modules]))"
+        )
+
+        def run() -> float:
+            seconds, has_torch = _run_python(code, threads)
+            if package == "seq_plugins":
+                torch_imported.append(has_torch)
+            return float(seconds)
+
+        return run
+
+    goal = Goal(
+        "20 ms more, no torch", lambda ours, peers: ours <= peers + SECONDS_OF_IMPORT and not any(torch_imported)
+    )
+    rivals = [Rival("darts", partial(prepare, "darts"), goal)]
+    return Case("import", "import seq_plugins, import darts", partial(prepare, "seq_plugins"), rivals)
+
+
+def _memory_case(sizes: Sizes, threads: int) -> Case:
+    n_series, length = sizes.memory_shape
+    work = replace(sizes.fit, n_series=n_series, n_epochs=1)  # small batches: the network itself takes little
+    copy = n_series * length * 4 / 2**20
+
+    def prepare(side: str, workers: Workers | None = None) -> Turn:
+        code = (
+            "import sys; from benchmarks.speed.cases import print_memory_of_fit; "
+            f"print_memory_of_fit({side!r}, {length}, {asdict(work)!r})"
+        )
+        return lambda: float(_run_python(code, threads))
+
+    goal = Goal("one copy of the values more", lambda ours, peers: ours <= peers + copy)
+    rivals = [Rival("darts", partial(prepare, "darts"), goal)]
+    settings = asdict(work) | {"length": length, "values_mb": copy, "max_samples_per_ts": MEMORY_SAMPLES}
+    return Case("memory", "memory of fit beyond the values", partial(prepare, "ours"), rivals, settings, "MB")
+
+
+def _run_python(code: str, threads: int) -> Any:
+    """Run code in a new process, from this checkout, and return the JSON that it prints last."""
+    run = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-W", "ignore", "-c", f"import sys; sys.path.insert(0, {str(_ROOT)!r}); {code}"],
+        env=thread_environment(threads),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        raise RuntimeError((run.stderr.strip().splitlines() or ["the process said nothing"])[-1])
+    return json.loads(run.stdout.strip().splitlines()[-1])
+
+
+_ROOT = Path(__file__).parents[2]
+
+
+def print_memory_of_fit(side: str, length: int, work: dict[str, Any]) -> None:
+    """Print by how many megabytes the process grows at most during a fit on many series.
+
+    Parameters
+    ----------
+    side
+        ``"ours"`` or ``"darts"``.
+    length
+        Time steps of a series.
+    work
+        Arguments of :class:`FitWork`.
+    """
+    fit_work = FitWork(**work)
+    make_model = {"ours": _ours, "darts": _darts}[side]
+    series = _to_series(make_values(fit_work.n_series, length))
+    make_model(fit_work).fit(
+        series[:2], max_samples_per_ts=MEMORY_SAMPLES
+    )  # what is loaded at the first fit does not count
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is counted anew
+    before = _memory("VmRSS")
+    make_model(fit_work).fit(series, max_samples_per_ts=MEMORY_SAMPLES)
+    print(json.dumps(_memory("VmHWM") - before))
+
+
+def _memory(name: str) -> float:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    kilobytes = next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    return kilobytes / 1024
+
+
+# The cost of a window, and the parts of a training step
+
+
+def _train(module: Any, batch: TorchTrainingBatch) -> None:
+    """Give the weights their gradients, as a training step does."""
+    module.zero_grad()
+    output = module(batch.to_module_input(ModuleStage.TRAIN))
+    loss = module._compute_loss(output, batch.future_target, module.train_criterion, batch.sample_weight)
+    loss.backward()
+
+
+def _cost_cases(sizes: Sizes) -> list[Case]:
+    smallest, *larger = sizes.n_cost_windows
+    work = sizes.fit
+    goal = Goal(
+        "flat within 20 %",
+        lambda ours, peers: max(ours, peers) <= SPREAD_OF_WINDOW_COST * min(ours, peers),
+    )
+
+    def prepare(n_windows: int, workers: Workers | None = None) -> Turn:
+        return _cost_turn(work, n_windows, sizes.n_cost_batches)
+
+    return [
+        Case(
+            f"window-of-{n_windows}",
+            f"cost of a window among {n_windows:,}",
+            partial(prepare, n_windows),
+            [Rival(f"of {smallest:,}", partial(prepare, smallest), goal)],
+            {"n_windows": n_windows, "batch_size": work.batch_size, "n_batches": sizes.n_cost_batches},
+        )
+        for n_windows in larger
+    ]
+
+
+def _cost_turn(work: FitWork, n_windows: int, n_batches: int) -> Turn:
+    """Gather batches at random and train on them, outside of any loop."""
+    module, optimizer = _trained(_ours, replace(work, n_epochs=1))
+    n_series = 10
+    dataset = _window_dataset(replace(work, n_series=n_series, n_windows=n_windows // n_series))
+    generator = np.random.default_rng(1)
+
+    def run() -> float:
+        batches = generator.integers(0, n_windows, (n_batches, work.batch_size)).tolist()
+        start = time.perf_counter()
+        for indices in batches:
+            _train(module, collate_training(dataset.__getitems__(indices)))
+            optimizer.step()
+        return (time.perf_counter() - start) / (n_batches * work.batch_size)
+
+    return run
+
+
+def _window_dataset(work: FitWork) -> WindowsTrainingDataset:
+    dataset = WindowsTrainingDataset(
+        _to_series(work.training_values()),
+        input_chunk_length=work.input_length,
+        output_chunk_length=work.horizon,
+    )
+    dataset.hand_over_batches = True
+    return dataset
+
+
+def _trained(make_model: Callable[[FitWork], Any], work: FitWork) -> tuple[Any, torch.optim.Optimizer]:
+    """Return a network after a fit, and its optimizer."""
+    model = make_model(work)
+    model.fit(_to_series(work.training_values()))
+    model.model.train()
+    return model.model, model.trainer.optimizers[0]
+
+
+def _step_cases(work: FitWork) -> list[Case]:
+    """Return the cases that say where the time of a training step goes, ours and Darts'."""
+
+    def whole(make_model: Callable[[FitWork], Any]) -> Turn:
+        fit = _fit_turn(make_model, work)
+        return lambda: fit() / work.n_updates
+
+    def network(make_model: Callable[[FitWork], Any]) -> Turn:
+        module, _ = _trained(make_model, replace(work, n_epochs=1))
+        batch = next(iter(_ordinary_loader(work)))
+        return _per_run(lambda: _train(module, batch))
+
+    def loading(make_model: Callable[[FitWork], Any]) -> Turn:
+        loader = _fast_loader(work) if make_model is _ours else _ordinary_loader(work)
+
+        def run() -> float:
+            start = time.perf_counter()
+            n_batches = sum(1 for _ in loader)
+            return (time.perf_counter() - start) / n_batches
+
+        return run
+
+    def optimizing(make_model: Callable[[FitWork], Any]) -> Turn:
+        module, optimizer = _trained(make_model, replace(work, n_epochs=1))
+        _train(module, next(iter(_ordinary_loader(work))))
+        return _per_run(optimizer.step)
+
+    def products(make_model: Callable[[FitWork], Any]) -> Turn:
+        return _per_run(_bare_arithmetic(work))
+
+    parts: Iterable[tuple[str, str, Callable[[Callable[[FitWork], Any]], Turn]]] = [
+        ("step-whole", "one training step of fit", whole),
+        ("step-network", "network and loss, forward and backward", network),
+        ("step-loading", "loading of its batch", loading),
+        ("step-optimizer", "update of the weights", optimizing),
+    ]
+    cases = [
+        Case(name, text, partial(prepare, _ours), [_darts_rival(partial(prepare, _darts))], asdict(work))
+        for name, text, prepare in parts
+    ]
+    limit = Rival("bare arithmetic", lambda workers: products(_ours))
+    return [*cases, Case("step-limit", "network beside its matrix products", partial(network, _ours), [limit])]
+
+
+def _darts_rival(prepare: Callable[[], Turn]) -> Rival:
+    return Rival("darts", lambda workers: prepare())
+
+
+def _per_run(do: Callable[[], Any], n_runs: int = 100) -> Turn:
+    def run() -> float:
+        start = time.perf_counter()
+        for _ in range(n_runs):
+            do()
+        return (time.perf_counter() - start) / n_runs
+
+    return run
+
+
+def _fast_loader(work: FitWork) -> DataLoader[Any]:
+    return DataLoader(_window_dataset(work), batch_size=work.batch_size, shuffle=True, collate_fn=collate_training)
+
+
+def _ordinary_loader(work: FitWork) -> DataLoader[Any]:
+    dataset = SequentialTorchTrainingDataset(
+        _to_series(work.training_values()), input_chunk_length=work.input_length, output_chunk_length=work.horizon
+    )
+    return DataLoader(dataset, batch_size=work.batch_size, shuffle=True, collate_fn=_batch_collate_fn_train)
+
+
+def _bare_arithmetic(work: FitWork) -> Callable[[], None]:
+    """Return the multiplications of a simple recurrent layer's training step, one product a step, and its tanh."""
+    state = torch.randn(work.batch_size, work.hidden_dim)
+    kernel = torch.randn(work.hidden_dim, work.hidden_dim)
+    product, weights = torch.empty_like(state), torch.empty_like(kernel)
+
+    def run() -> None:
+        for _ in range(work.input_length):
+            torch.mm(state, kernel, out=product)  # forwards
+            torch.tanh(product, out=product)
+            torch.mm(state, kernel, out=product)  # backwards, to the state
+            torch.mm(state.T, state, out=weights)  # and to the weights
+
+    return run

@@ -1,0 +1,62 @@
+"""The models that are compared, and what is set of them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import seq_plugins
+from benchmarks.backtest.entries import ENTRIES, OURS, find_entries, with_settings
+from benchmarks.backtest.task import read_task, task_names
+from benchmarks.core.errors import UserError
+
+
+def test_every_model_of_the_package_is_compared() -> None:
+    assert {entry.class_name for entry in OURS} == set(vars(seq_plugins.models)["__all__"])
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_every_setting_of_a_task_is_one_of_a_model_that_there_is(name: str) -> None:
+    task = read_task(name)
+    classes = {entry.class_name for entry in ENTRIES.values()}
+    assert set(task.models) <= classes | set(ENTRIES)
+    assert set(task.default_models) <= set(ENTRIES)
+
+
+def test_the_settings_of_an_entry_come_before_those_of_its_class_and_of_all_networks() -> None:
+    models: dict[str, dict[str, Any]] = {
+        "BlockRNNModel": {"hidden_dim": 5, "dropout": 0.1, "learning_rate": 0.5},
+        "BlockRNNModel-GRU": {"hidden_dim": 7, "batch_size": 3},
+    }
+    task = replace(read_task("chicago"), models=models)
+    found = ENTRIES["BlockRNNModel-GRU"].settings_in(task)
+    assert (found.constructor["hidden_dim"], found.constructor["dropout"], found.constructor["model"]) == (
+        7,
+        0.1,
+        "GRU",
+    )
+    assert (found.training["batch_size"], found.training["learning_rate"]) == (3, 0.5)
+    assert found.training["n_epochs"] == task.training["n_epochs"]
+    assert ENTRIES["BlockRNNModel-RNN"].settings_in(task).constructor["hidden_dim"] == 5
+
+
+def test_settings_of_a_command_come_before_those_of_a_task_and_reach_no_other_model() -> None:
+    task = read_task("chicago")
+    entries = find_entries(["TiDEModel", "NaiveSeasonal"], task)
+    changed = with_settings(task, entries[:1], {"hidden_size": 8, "n_epochs": 1})
+    assert entries[0].settings_in(changed).constructor["hidden_size"] == 8
+    assert entries[0].settings_in(changed).training["n_epochs"] == 1
+    assert entries[1].settings_in(changed) == entries[1].settings_in(task)
+
+
+def test_models_are_found_by_entry_by_class_all_or_as_the_task_says() -> None:
+    task = read_task("chicago")
+    names = [entry.name for entry in find_entries(["BlockRNNModel", "TFTModel", "BlockRNNModel-GRU"], task)]
+    assert names == ["BlockRNNModel-RNN", "BlockRNNModel-LSTM", "BlockRNNModel-GRU", "TFTModel"]
+    assert [entry.name for entry in find_entries(["all"], task)] == list(ENTRIES)
+    assert [entry.name for entry in find_entries(["networks"], task)] == [
+        entry.name for entry in ENTRIES.values() if entry.is_network
+    ]
+    assert [entry.name for entry in find_entries(None, task)] == task.default_models
+    with pytest.raises(UserError, match="no model 'Oracle'; there are all, networks, NaiveSeasonal"):
+        find_entries(["Oracle"], task)

@@ -1,0 +1,74 @@
+"""Errors of forecasts, beside Darts' metrics and obvious loops."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from darts import TimeSeries
+from darts.metrics import mae, mase, mql, rmse, smape
+
+from benchmarks.backtest.metrics import measure, quantile_loss, seasonal_naive_error
+
+
+@pytest.fixture
+def values() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    true = 5 + generator.random((6, 4, 2))
+    return true, true + 0.3 * generator.standard_normal(true.shape)
+
+
+def _series(values: np.ndarray) -> TimeSeries:
+    return TimeSeries.from_values(values)
+
+
+def test_errors_are_those_of_darts_at_each_step(values: tuple[np.ndarray, np.ndarray]) -> None:
+    true, predicted = values
+    history = 5 + np.random.default_rng(1).random((40, 2))
+    errors = measure(true, predicted, seasonal_naive_error(history, 7))
+    for step in range(4):
+        # the forecasts' step as a series of its own; Darts returns the mean over components
+        truth, forecast = _series(true[:, step]), _series(predicted[:, step])
+        assert errors.mae[step] == pytest.approx(mae(truth, forecast))
+        assert errors.smape[step] == pytest.approx(smape(truth, forecast))
+        start = TimeSeries.from_values(history)
+        later = [
+            TimeSeries.from_times_and_values(_after(start, len(true)), values)
+            for values in (true[:, step], predicted[:, step])
+        ]
+        assert errors.mase[step] == pytest.approx(mase(*later, insample=start, m=7))
+        squared = [rmse(_series(true[:, step, [c]]), _series(predicted[:, step, [c]])) ** 2 for c in range(2)]
+        assert errors.rmse[step] == pytest.approx(np.sqrt(np.mean(squared)))
+    assert errors.crps is None
+    assert errors.coverage is None
+
+
+def _after(series: TimeSeries, length: int) -> pd.RangeIndex:
+    return pd.RangeIndex(len(series), len(series) + length)
+
+
+def test_quantile_losses_are_those_of_darts(values: tuple[np.ndarray, np.ndarray]) -> None:
+    true, predicted = values
+    levels = [0.1, 0.5, 0.9]
+    quantiles = np.stack([predicted - 0.4, predicted, predicted + 0.4], axis=-1)
+    errors = measure(true, predicted, np.ones(2), quantiles, levels)
+    assert errors.crps is not None
+    assert errors.coverage is not None
+    for step in range(4):
+        names = [f"{component}_q{level:.3f}" for component in "ab" for level in levels]
+        forecast = TimeSeries.from_values(quantiles[:, step].reshape(6, -1), columns=names)
+        truth = TimeSeries.from_values(true[:, step], columns=["a", "b"])
+        assert errors.crps[step] == pytest.approx(np.mean(mql(truth, forecast, q=levels)))
+        inside = [
+            quantiles[w, step, c, 0] <= true[w, step, c] <= quantiles[w, step, c, 2] for w in range(6) for c in range(2)
+        ]
+        assert errors.coverage[step] == pytest.approx(np.mean(inside))
+
+
+def test_the_loss_of_the_median_is_half_the_absolute_error() -> None:
+    true = np.array([[[3.0]], [[5.0]]])
+    loss = quantile_loss(true, np.array([[[[4.0]]], [[[4.0]]]]), [0.5])
+    np.testing.assert_allclose(loss.ravel(), [0.5, 0.5])
+
+
+def test_a_symmetric_percentage_error_of_zeros_is_zero() -> None:
+    zeros = np.zeros((2, 1, 1))
+    assert measure(zeros, zeros, np.ones(1)).smape == [0.0]

@@ -1,0 +1,274 @@
+"""The command ``python -m benchmarks speed``, on tiny sizes. Nothing here says how fast anything is."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import benchmarks.core.threads
+import benchmarks.core.timing
+import benchmarks.speed.cases
+from benchmarks.__main__ import main
+from benchmarks.core.timing import Case, Rival, Workers, measure, times_faster
+from benchmarks.speed.cases import QUICK, make_cases, print_memory_of_fit
+from benchmarks.speed.peers import FitWork, cut_windows
+from seq_plugins.windows import WindowsTrainingDataset
+
+QUICK_ARGUMENTS = ["speed", "--quick", "--turns", "1"]
+IN_PROCESSES_OF_THEIR_OWN = ("import", "memory")
+
+
+@pytest.fixture(autouse=True)
+def _no_other_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras and NeuralForecast are not there, whatever is installed."""
+    monkeypatch.delenv(benchmarks.core.timing.PEER_PYTHON, raising=False)
+    monkeypatch.setattr(benchmarks.core.timing, "find_spec", lambda name: None)
+
+
+def _case(name: str = "nothing", ours: Any = lambda: lambda: 1.0, theirs: Any = lambda: lambda: 3.0) -> Case:
+    return Case(name, "nothing at all", ours, [Rival("darts", lambda workers: theirs(), times_faster(2))])
+
+
+def _measure(case: Case, turns: int = 5) -> list[benchmarks.core.timing.Row]:
+    return list(measure(case, case.rivals, Workers({}, 1), turns, 1, lambda what: None))
+
+
+def test_every_case_beside_darts_gives_a_whole_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = [case for case in make_cases(QUICK, 1) if case.name not in IN_PROCESSES_OF_THEIR_OWN]
+    chosen = ",".join(case.name for case in cases)
+    assert main([*QUICK_ARGUMENTS, "--peers", "darts", "--cases", chosen, "--json", "rows.json"]) == 0
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ""] == ["rows.json"]
+    written = json.loads((tmp_path / "rows.json").read_text())
+    expected = [(case.name, rival.peer) for case in cases for rival in case.against(["darts"])]
+    assert [(row["case"], row["peer"]) for row in written["rows"]] == expected
+    for row in written["rows"]:
+        assert row["error"] is None, row
+        assert row["ours_s"] > 0
+        assert row["peer_s"] > 0
+        assert row["ratio"] == pytest.approx(row["peer_s"] / row["ours_s"])
+        assert row["spread"]["ours"] == [row["ours_s"], row["ours_s"]]
+        assert row["met"] is None
+        assert (row["threads"], row["turns"]) == (1, 1)
+        assert row["versions"]["darts"].startswith("0.48")
+    for shares in written["shares"].values():
+        assert sum(shares.values()) == pytest.approx(1)
+    printed = capsys.readouterr().out
+    assert all(case.name in printed for case in cases if case.against(["darts"]))
+    assert "a training step of darts: " in printed
+
+
+def test_imports_are_measured_in_new_processes(tmp_path: Path) -> None:
+    assert main([*QUICK_ARGUMENTS, "--peers", "darts", "--cases", "import", "--json", "rows.json"]) == 0
+    (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert row["error"] is None
+    assert row["ours_s"] > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+@pytest.mark.parametrize("side", ["ours", "darts"])
+def test_memory_of_a_fit_is_printed_in_megabytes(side: str, capsys: pytest.CaptureFixture[str]) -> None:
+    work = {"hidden_dim": 4, "input_length": 8, "n_series": 3, "batch_size": 8, "n_epochs": 1}
+    print_memory_of_fit(side, 100, work)
+    assert json.loads(capsys.readouterr().out) >= 0
+
+
+def test_a_peer_that_is_not_installed_has_a_row_that_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--peers", "darts,keras,neuralforecast", "--cases", "fit,fit-many-series", "--json", "rows.json"]
+    assert main([*QUICK_ARGUMENTS, *arguments]) == 0
+    rows = {(row["case"], row["peer"]): row for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
+    assert len(rows) == 4
+    assert rows["fit", "darts"]["error"] is None
+    printed = capsys.readouterr().out
+    for key in (("fit", "keras"), ("fit-many-series", "neuralforecast")):
+        told = rows[key]["error"]
+        assert told == (
+            f"{key[1]} is not installed: pip install 'seq-plugins[peers]', or name a Python that has it: "
+            f"--peer-python {key[1]}=PATH."
+        )
+        assert told in printed
+        assert rows[key]["missing"]
+        assert rows[key]["peer_s"] is None
+
+
+def test_a_python_without_the_peer_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # an empty package in place of Keras: what it needs is not there
+    (tmp_path / "tensorflow.py").write_text("import no_such_module_at_all")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    arguments = [
+        "--peers",
+        "keras",
+        "--cases",
+        "fit",
+        "--peer-python",
+        f"keras={sys.executable}",
+        "--json",
+        "rows.json",
+    ]
+    assert main([*QUICK_ARGUMENTS, *arguments]) == 0
+    (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert "keras is not installed" in row["error"]
+
+
+def test_a_peer_runs_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for Keras, with the few names that are used."""
+    (tmp_path / "tensorflow.py").write_text(
+        "class threading:\n"
+        "    set_intra_op_parallelism_threads = set_inter_op_parallelism_threads = staticmethod(lambda threads: None)\n"
+        "class config:\n"
+        "    threading = threading\n"
+    )
+    (tmp_path / "keras.py").write_text(
+        "from types import SimpleNamespace as Names\n"
+        "from math import ceil\n"
+        "print('chatter that is no answer')\n"
+        "utils = Names(set_random_seed=lambda seed: None)\n"
+        "layer = lambda *args, **kwargs: None\n"
+        "layers = Names(SimpleRNN=layer, LSTM=layer, GRU=layer, Dense=layer)\n"
+        "optimizers = Names(Adam=lambda *args, **kwargs: None)\n"
+        "Input = lambda shape: None\n"
+        "class Sequential:\n"
+        "    def __init__(self, layers):\n"
+        "        self.n = 0\n"
+        "        self.optimizer = Names(iterations=Names(numpy=lambda: self.n))\n"
+        "    def compile(self, **kwargs): pass\n"
+        "    def get_weights(self): return []\n"
+        "    def set_weights(self, weights): pass\n"
+        "    def fit(self, inputs, targets, batch_size, epochs, **kwargs):\n"
+        "        assert inputs.shape == (20, 8, 1) and targets.shape == (20, 1)\n"
+        "        self.n += epochs * ceil(len(inputs) / batch_size)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv(benchmarks.core.timing.PEER_PYTHON, f"keras={sys.executable}")
+    arguments = ["--peers", "keras", "--cases", "fit", "--json", "rows.json"]
+    assert main([*QUICK_ARGUMENTS, *arguments]) == 0
+    (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert row["error"] is None
+    assert row["peer_s"] >= 0
+    assert "python" in row["peer_versions"]
+    assert "traced in the warm-up" in row["note"]
+
+
+def test_a_peer_that_dies_has_a_row_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho out of luck >&2\nexit 3\n")
+    program.chmod(0o755)
+    arguments = ["--peers", "keras", "--cases", "fit", "--peer-python", f"keras={program}"]
+    assert main([*QUICK_ARGUMENTS, *arguments]) == 1
+    assert "the process of keras has ended: out of luck" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--cases", "fit,fat"], "--cases: expected names among layer-rnn, "),
+        (["--cases", "fit,fat"], "got 'fat'"),
+        (["--peers", "darts,jax"], "--peers: expected names among darts, keras, neuralforecast, got 'jax'"),
+        (["--peers", ","], "--peers: expected at least one name"),
+        (["--peers", "keras", "--cases", "memory"], "none of memory is measured beside keras"),
+        (["--peer-python", "jax=python"], "no peer 'jax' runs on a Python of its own"),
+        (["--peer-python", "keras=nowhere/python"], "nowhere/python is not a program"),
+        (["--json", "nowhere/rows.json"], "cannot write nowhere/rows.json"),
+        (["--json", "folder"], "cannot write folder: it is a folder"),
+    ],
+)
+def test_wrong_input_ends_with_one_line_that_says_what_to_do_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    assert main([*QUICK_ARGUMENTS, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert told in error
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_medians_come_from_alternating_turns_after_a_warm_up() -> None:
+    done: list[str] = []
+
+    def turns(name: str, seconds: list[float]) -> Any:
+        remaining = iter(seconds)
+
+        def run() -> float:
+            done.append(name)
+            return next(remaining)
+
+        return lambda: run
+
+    ours, theirs = [99.0, 1.0, 5.0, 2.0], [99.0, 3.0, 4.0, 9.0]
+    (row,) = _measure(_case(ours=turns("ours", ours), theirs=turns("peer", theirs)), turns=3)
+    assert done == ["ours", "peer"] * 4
+    assert (row.ours_s, row.peer_s, row.ratio) == (2.0, 4.0, 2.0)
+    assert row.spread == {"ours": [1.0, 5.0], "peer": [3.0, 9.0]}
+    assert row.goal == "2 times"
+    assert row.met is True
+
+
+def test_a_goal_that_is_missed_is_not_met() -> None:
+    (row,) = _measure(_case(theirs=lambda: lambda: 1.9))
+    assert row.met is False
+
+
+def test_a_case_that_fails_has_a_row_that_says_so_and_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail() -> float:
+        raise RuntimeError("no such luck")
+
+    cases = [_case("first", ours=lambda: fail), _case("second", theirs=lambda: fail), _case("third")]
+    monkeypatch.setattr(benchmarks.speed.cases, "make_cases", lambda sizes, threads: cases)
+    assert main(["speed", "--json", "rows.json"]) == 1
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    told = "RuntimeError: no such luck"
+    assert [(row["case"], row["error"]) for row in rows] == [("first", told), ("second", told), ("third", None)]
+    assert rows[0]["met"] is None
+    assert rows[2]["met"] is True
+
+
+def test_a_full_disk_leaves_the_earlier_file_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(file: Any, rows: Any) -> None:
+        file.write("{")
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "rows.json").write_text("earlier")
+    monkeypatch.setattr(benchmarks.speed.cases, "make_cases", lambda sizes, threads: [_case()])
+    monkeypatch.setattr(benchmarks.core.timing, "_dump", fail)
+    assert main(["speed", "--json", "rows.json"]) == 2
+    assert "cannot write rows.json: No space left on device" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("rows.json", "earlier")]
+
+
+def test_the_number_of_threads_is_put_back() -> None:
+    torch.set_num_threads(1)
+    with benchmarks.core.threads.limit_threads(2):
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("n_series", [1, 3])
+def test_peers_are_given_the_windows_that_we_train_on(n_series: int) -> None:
+    work = FitWork(input_length=6, horizon=3, n_series=n_series, n_windows=10)
+    inputs, targets = cut_windows(work.training_values(), work)
+    dataset = WindowsTrainingDataset(
+        benchmarks.speed.cases._to_series(work.training_values()), input_chunk_length=6, output_chunk_length=3
+    )
+    samples = [dataset[index] for index in range(len(dataset))]
+    assert len(samples) == len(inputs) == 10 * n_series
+    ours = np.stack([np.concatenate([sample.past_target, sample.future_target])[:, 0] for sample in samples])
+    theirs = np.concatenate([inputs[..., 0], targets], axis=1)
+    np.testing.assert_array_equal(np.unique(ours, axis=0), np.unique(theirs, axis=0))
+
+
+def test_with_a_loss_on_every_step_the_targets_follow_each_step() -> None:
+    work = FitWork(input_length=4, horizon=2, n_windows=1, every_step=True)
+    inputs, targets = cut_windows(np.arange(6.0)[None], work)
+    assert inputs[0, :, 0].tolist() == [0, 1, 2, 3]
+    assert targets[0].tolist() == [[1, 2], [2, 3], [3, 4], [4, 5]]
