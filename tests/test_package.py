@@ -120,3 +120,14 @@ print(len(model.fit(riders).predict(7)), "days forecast")
 """
     done = _run(script, tmp_path)
     assert done.stdout.endswith("7 days forecast\n"), done.stderr
+
+
+def test_the_linter_before_a_commit_has_the_version_of_the_pinned_one() -> None:
+    pinned = re.findall(r"^ruff==(.+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    hook = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"ruff-pre-commit\n    rev: v(.+)$", hook, flags=re.MULTILINE) == pinned
+
+
+def test_the_citation_has_the_version_of_the_package() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.+)$", citation, flags=re.MULTILINE) == [seq_plugins.__version__]
