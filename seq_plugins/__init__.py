@@ -1,19 +1,20 @@
 """Recurrent and convolutional forecasters for Darts."""
 
-from importlib import import_module
 from importlib.metadata import version
 from typing import Any, NoReturn
+
+import lazy_loader
 
 from seq_plugins._requirements import check_darts
 from seq_plugins.models import MODEL_MODULES
 
 __version__ = version("seq-plugins")
 
-_SUBPACKAGES = ("datasets", "layers", "models", "text", "windows")
-
-_ERROR_MODULES = {"DivergenceError": "seq_plugins.lightning.divergence"}
-
-__all__ = sorted([*MODEL_MODULES, *_ERROR_MODULES, *_SUBPACKAGES])
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["datasets", "layers", "models", "text", "windows"],
+    submod_attrs={"models": [*MODEL_MODULES], "lightning.divergence": ["DivergenceError"]},
+)
 
 
 def _stand_in(*args: Any, **kwargs: Any) -> NoReturn:
@@ -31,16 +32,3 @@ def _register_models_for_loading() -> None:
 
 check_darts()
 _register_models_for_loading()
-
-
-def __getattr__(name: str) -> Any:
-    modules = MODEL_MODULES | _ERROR_MODULES
-    if name in modules:
-        return getattr(import_module(modules[name]), name)
-    if name in _SUBPACKAGES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__

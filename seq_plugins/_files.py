@@ -13,7 +13,7 @@ _ERRORS_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def atomic_file(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; what has been written there takes the place of `path` if nothing failed.
 
     The temporary file's name starts with a dot, so that no pattern for the names of whole files finds it. Its bytes are

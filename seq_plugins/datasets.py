@@ -14,7 +14,7 @@ import pandas as pd
 from darts import TimeSeries
 from tqdm import tqdm
 
-from seq_plugins._files import whole_file
+from seq_plugins._files import atomic_file
 
 __all__ = ["CTARidershipDataset", "ChicagoRidershipDataset", "DatasetError", "ETTh1Dataset"]
 
@@ -339,7 +339,7 @@ def replace_file(path: Path, content: bytes) -> None:
         If the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary, temporary.open("xb") as file:
+    with atomic_file(path) as temporary, temporary.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

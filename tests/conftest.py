@@ -13,11 +13,11 @@ from darts import TimeSeries
 from hypothesis import HealthCheck, settings
 
 import seq_plugins
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 
 INPUT, OUTPUT = 12, 4
 THREADS = int(os.environ.get("SEQ_PLUGINS_TEST_THREADS", "1"))  # small networks are fastest in one
-MODEL_NAMES: list[str] = vars(seq_plugins.models)["__all__"]
+MODEL_NAMES: list[str] = [*seq_plugins.models.MODEL_MODULES]
 
 # the same cases in each ordinary run; other and more ones in `make fuzz`; no file is kept of either
 _DRAWN: dict[str, Any] = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}

@@ -31,7 +31,7 @@ for layer in (SimpleRNN(2, 4), LSTM(2, 4), GRU(2, 4)):
 batch = convolution.Batch(Documents.from_lists([np.array([0, 1, 2, 1])]), 5)
 for dtype in (torch.float32, torch.float64):
     words, weight = torch.randn(3, 2, dtype=dtype), torch.randn(2, 4, 2, dtype=dtype, requires_grad=True)
-    convolution.convolve_and_find(words, batch, weight)[0].sum().backward()
+    convolution.convolve_and_pool(words, batch, weight)[0].sum().backward()
     assert convolution.load_loops(dtype) is None
 """
 

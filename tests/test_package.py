@@ -79,9 +79,9 @@ def test_every_public_name_can_be_imported_from_the_top() -> None:
 
 
 def test_an_unknown_name_is_told() -> None:
-    with pytest.raises(AttributeError, match="'seq_plugins' has no attribute 'TransformerModel'"):
+    with pytest.raises(AttributeError, match="TransformerModel"):
         getattr(seq_plugins, "TransformerModel")  # noqa: B009 mypy knows that it is not there
-    with pytest.raises(AttributeError, match=r"'seq_plugins\.models' has no attribute 'TransformerModel'"):
+    with pytest.raises(AttributeError, match="TransformerModel"):
         getattr(seq_plugins.models, "TransformerModel")  # noqa: B009
 
 

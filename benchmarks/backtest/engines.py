@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.backtest.plan import Failure, Plan, Run, RunResult
 from benchmarks.backtest.run import Show, make_run
-from benchmarks.core.processes import DIED, share_out
+from benchmarks.core.processes import DIED, map_in_processes
 
 Engine = Callable[[Plan, Sequence[Run]], Iterator[RunResult | Failure]]
 
@@ -38,7 +38,7 @@ def in_processes(n_processes: int) -> Engine:
     """
 
     def make_runs(plan: Plan, runs: Sequence[Run]) -> Iterator[RunResult | Failure]:
-        for run, result in share_out(make_run, plan, runs, n_processes):
+        for run, result in map_in_processes(make_run, plan, runs, n_processes):
             yield Failure(run.key, DIED) if result is None else result
 
     return make_runs

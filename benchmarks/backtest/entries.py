@@ -220,7 +220,7 @@ RIVALS = [
     _rival("TFTModel", {"add_relative_index": lambda task: not task.future_covariates}),
 ]
 
-OURS = [entry for class_name in vars(seq_plugins.models)["__all__"] for entry in _ours(class_name)]
+OURS = [entry for class_name in [*seq_plugins.models.MODEL_MODULES] for entry in _ours(class_name)]
 
 ENTRIES = {entry.name: entry for entry in [*RIVALS, *OURS]}
 

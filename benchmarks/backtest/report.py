@@ -12,7 +12,7 @@ from benchmarks.backtest.evaluation import Evaluation
 from benchmarks.backtest.pictures import draw_curves, draw_forecasts, draw_horizon, draw_ranking
 from benchmarks.backtest.rows import Row
 from benchmarks.backtest.tables import Summary, lead_text, number
-from seq_plugins._files import whole_file
+from seq_plugins._files import atomic_file
 
 N_IN_PICTURES = 10
 """Number of models in pictures of errors by horizon."""
@@ -50,7 +50,7 @@ def write_report(path: Path, evaluation: Evaluation, failures: Sequence[Row]) ->
         Rows of what failed.
     """
     page = "".join(_page(evaluation, failures))
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

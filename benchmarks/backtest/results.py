@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from benchmarks.backtest.plan import PeriodForecasts, Run, RunResult
 from benchmarks.backtest.rows import Row
 from benchmarks.core.errors import UserError
-from seq_plugins._files import whole_file
+from seq_plugins._files import atomic_file
 
 ROWS, SETTINGS, FORECASTS, LOCK, LEDGER = "rows.jsonl", "settings.json", "forecasts", ".lock", "evaluations.jsonl"
 
@@ -112,7 +112,7 @@ class Results:
         return settings
 
     def _write(self, name: str, text: str) -> None:
-        with whole_file(self.path / name) as temporary:
+        with atomic_file(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     def _read_rows(self) -> list[Row]:
@@ -169,7 +169,7 @@ class Results:
             arrays[f"predicted_{position}"] = made.predicted.astype(np.float32)
             if made.quantiles is not None:
                 arrays[f"quantiles_{position}"] = made.quantiles.astype(np.float32)
-        with whole_file(self._forecast_path(result.key)) as temporary, temporary.open("xb") as file:
+        with atomic_file(self._forecast_path(result.key)) as temporary, temporary.open("xb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
     def load(self, run: Run) -> RunResult | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.backtest.comparison import Difference
 from benchmarks.backtest.rows import Row
-from seq_plugins._files import whole_file
+from seq_plugins._files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _shown_steps(horizon: int) -> list[int]:
 
 def write_csv(path: Path, summaries: Sequence[Summary]) -> None:
     """Write the table as a CSV file: one line a model and test period."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         horizon = max(len(summary.rows[0].mae) for summary in summaries)
         steps = [f"mae_t+{step + 1}" for step in range(horizon)]

@@ -24,7 +24,7 @@ from benchmarks.backtest.run import TrainingCurve
 from benchmarks.chapter.callbacks import EveryStepError, TimeOrderedTraining
 from benchmarks.chapter.protocol import Chapter, Entry
 from benchmarks.core.errors import UserError
-from benchmarks.core.processes import DIED, share_out
+from benchmarks.core.processes import DIED, map_in_processes
 from benchmarks.core.versions import versions
 
 THREADS = 1
@@ -251,7 +251,7 @@ def run_all(
         for run in runs:
             yield run, run_seed(chapter, columns, run, show)
         return
-    for run, result in share_out(_run_in_process, (chapter, columns), runs, n_jobs):
+    for run, result in map_in_processes(_run_in_process, (chapter, columns), runs, n_jobs):
         if result is None:
             settings = chapter.settings(run.entry)
             result = Result(run.entry.name, run.seed, settings=settings, versions=versions(), error=DIED)

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.chapter.protocol import Chapter, Entry, Metric
 from benchmarks.chapter.runs import THREADS, Result, Run
 from benchmarks.core.versions import versions
-from seq_plugins._files import whole_file
+from seq_plugins._files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def write_json(path: Path, chapter: Chapter, runs: Sequence[Run], results: Seque
         "settings": {entry.name: chapter.settings(entry) for entry in _entries_of(runs)},
         "seconds": seconds,
     }
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1)
         file.write("\n")
 

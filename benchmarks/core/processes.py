@@ -20,7 +20,7 @@ DIED = f"its process died {MAX_ATTEMPTS} times, perhaps for want of memory. Try 
 """What to say of such an item."""
 
 
-def share_out(
+def map_in_processes(
     work: Callable[[Any, ItemT], ResultT], shared: Any, items: Sequence[ItemT], n_processes: int
 ) -> Iterator[tuple[ItemT, ResultT | None]]:
     """Yield each item with its result as it finishes, ``None`` if its process has died `MAX_ATTEMPTS` times.

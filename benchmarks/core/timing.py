@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from benchmarks.core.errors import UserError
 from benchmarks.core.versions import versions
 from benchmarks.speed.peers import FitWork
-from seq_plugins._files import whole_file
+from seq_plugins._files import atomic_file
 
 PEERS = ("darts", "keras", "neuralforecast")
 PEER_PYTHON = "SEQ_PLUGINS_PEER_PYTHON"
@@ -445,7 +445,7 @@ def _versions() -> dict[str, str]:
 
 def write_json(path: Path, rows: Sequence[Row]) -> None:
     """Write the rows as one JSON file, as a whole or not at all."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         _dump(file, rows)
 
 

@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from benchmarks.core.timing import MissingPeerError
 from benchmarks.sentiment.corpora import Corpus
 from benchmarks.sentiment.entries import Entry, Fitted
-from seq_plugins._files import whole_file
+from seq_plugins._files import atomic_file
 
 PACKAGES = ("seq-plugins", "torch", "gensim", "nltk", "scikit-learn", "numpy", "numba")
 
@@ -266,7 +266,7 @@ def verdict(summaries: Sequence[Summary]) -> str:
 
 def write_rows(path: Path, rows: Sequence[Row], more: Sequence[dict[str, Any]] = ()) -> None:
     """Write rows as one JSON file, as a whole or not at all; `more` are the rows of the speed cases."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         json.dump({"rows": [asdict(row) for row in rows], "speed": list(more)}, file, indent=1)
         file.write("\n")
 

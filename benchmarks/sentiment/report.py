@@ -19,7 +19,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from benchmarks.sentiment.corpora import Corpus
 from benchmarks.sentiment.folds import HEADS, PhraseEffect, Row, Summary, cells, verdict
-from seq_plugins._files import whole_file
+from seq_plugins._files import atomic_file
 
 _CSS = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1d1d1f; background: #fff; }
@@ -99,7 +99,7 @@ def write_report(path: Path, report: Report) -> None:
         if figure is not None
     ]
     parts.append(f"<h2>Again</h2><pre>{escape(report.command)}</pre></main></body></html>\n")
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text("".join(parts), encoding="utf-8")
 
 

@@ -30,7 +30,7 @@ from benchmarks.sentiment.entries import (
 from benchmarks.sentiment.folds import read_memory
 from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
 from seq_plugins.text.network import SentimentNetwork
-from seq_plugins.text.tokenizing import TreebankStretches
+from seq_plugins.text.tokenizing import CachedTreebankTokenizer
 from seq_plugins.text.training import ADAM_EPSILON, LabelledDocuments, Settings, Trainer, compute_logits
 from seq_plugins.text.word_vectors import make_keyed_vectors
 
@@ -101,7 +101,7 @@ def make_cases(corpus: Corpus, dataset: str, threads: int) -> list[Case]:
 
 def make_random_vectors(texts: Sequence[str]) -> KeyedVectors:
     """Return vectors for all words of texts: speed does not depend on their numbers."""
-    tokenize = TreebankStretches()
+    tokenize = CachedTreebankTokenizer()
     words = sorted({token for text in texts for token in tokenize(text)})
     numbers = np.random.default_rng(0).standard_normal((len(words), N_DIMENSIONS), dtype=np.float32)
     return make_keyed_vectors(words, numbers)

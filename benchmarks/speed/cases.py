@@ -482,7 +482,7 @@ def _window_dataset(work: FitWork) -> WindowsTrainingDataset:
         input_chunk_length=work.input_length,
         output_chunk_length=work.horizon,
     )
-    dataset.hand_over_batches = True
+    dataset.returns_batches = True
     return dataset
 
 

@@ -11,7 +11,7 @@ from darts import TimeSeries
 from pytorch_lightning.tuner.lr_finder import _LRCallback
 from torch import nn
 
-from seq_plugins.models._scale import warn_unless_scaled
+from seq_plugins.lightning.scale import warn_unless_scaled
 
 _LOSSES_OF_ERRORS = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 _LARGEST_GROWTH = 1e4
@@ -218,7 +218,7 @@ def _largest(series: Sequence[TimeSeries]) -> float:
     )
 
 
-def watches(trainer: Any) -> bool:
+def should_watch(trainer: Any) -> bool:
     """Return whether training is meant to succeed: a search for the learning rate goes on until it diverges."""
     return not any(isinstance(callback, _LRCallback) for callback in trainer.callbacks)
 

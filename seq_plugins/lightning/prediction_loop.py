@@ -55,7 +55,7 @@ _n_predicting: WeakKeyDictionary[PLForecastingModule, int] = WeakKeyDictionary()
 _modes: WeakKeyDictionary[PLForecastingModule, dict[torch.nn.Module, bool]] = WeakKeyDictionary()
 
 
-class PlainPredictor:
+class PredictionLoop:
     """Stands for a trainer in Darts' prediction: a loop over the batches, and nothing else.
 
     Parameters

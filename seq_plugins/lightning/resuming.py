@@ -33,7 +33,7 @@ def training_state(trainer: Any) -> dict[str, Any] | None:
     }
 
 
-def go_on(trainer: Any, state: dict[str, Any]) -> None:
+def restore_training_state(trainer: Any, state: dict[str, Any]) -> None:
     """Go on from :func:`training_state`; to be called when training starts, all of Lightning's own being restored.
 
     Parameters

@@ -76,7 +76,7 @@ class FastTrainingEpochLoop(_TrainingEpochLoop):
         if self.batch_progress.current.ready > 0 or self.restarting:
             return False
         try:
-            reason = reason_for_ordinary_training(self.trainer) if self.is_fast else "`fast_training` is off"
+            reason = why_not_fast(self.trainer) if self.is_fast else "`fast_training` is off"
         except AttributeError as error:
             reason = f"PyTorch Lightning has changed ({error})"
         path = f"ordinary path: {reason}" if reason else "fast path"
@@ -149,7 +149,6 @@ class _PlainBatches:
         self._progress = progress
         self._optimizer = trainer.optimizers[0]
         self._weights = [weight for group in self._optimizer.param_groups for weight in group["params"]]
-        self._has_metrics = len(self.module.train_metrics) > 0
         self._has_own_zero_grad = is_overridden(self._optimizer, torch.optim.Optimizer, "zero_grad")
         self._clips = trainer.gradient_clip_val is not None or is_overridden(
             self.module, pl.LightningModule, "configure_gradient_clipping"
@@ -167,13 +166,7 @@ class _PlainBatches:
         """Compute loss and gradients, as Lightning's closure does."""
         module = self.module
         with torch.enable_grad():
-            output = module(batch.to_module_input(ModuleStage.TRAIN))
-            loss: torch.Tensor = module._compute_loss(
-                output, batch.future_target, module.train_criterion, batch.sample_weight
-            )
-            module.see_train_loss(loss, batch)
-            if self._has_metrics:
-                module._update_metrics(output, batch.future_target, module.train_metrics)
+            loss: torch.Tensor = module.loss_of(batch, ModuleStage.TRAIN, module.train_criterion, module.train_metrics)
             self._progress.zero_grad.increment_ready()
             self._progress.zero_grad.increment_started()
             if self._has_own_zero_grad:
@@ -228,7 +221,7 @@ def use_fast_training(trainer: Any, is_fast: bool) -> None:
     trainer.fit_loop.epoch_loop = loop
 
 
-def reason_for_ordinary_training(trainer: Any) -> str | None:
+def why_not_fast(trainer: Any) -> str | None:
     """Return what the user configured that could tell the two paths apart; ``None`` if nothing could."""
     module = trainer.lightning_module
     checks = {

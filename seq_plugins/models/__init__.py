@@ -1,20 +1,27 @@
-"""The forecasting models. Each name is listed, with its module, in the stub ``__init__.pyi`` beside this file."""
+"""The forecasting models, and the base that models of your own are built on.
 
-from importlib import import_module
-from typing import Any
+Each name is listed, with its module, in the stub ``__init__.pyi`` beside this file.
+"""
 
-from seq_plugins._lazy import stub_modules
+import ast
+from pathlib import Path
 
-MODEL_MODULES = stub_modules(__name__, __file__)
+import lazy_loader
 
-__all__ = sorted(MODEL_MODULES)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in MODEL_MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(MODEL_MODULES[name]), name)
+_MODULES_OF_THE_BASE = {"arguments", "base", "module"}
 
 
-def __dir__() -> list[str]:
-    return __all__
+def _read_model_modules() -> dict[str, str]:
+    stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    return {
+        imported.name: f"{__name__}.{statement.module}"
+        for statement in stub.body
+        if isinstance(statement, ast.ImportFrom) and statement.module not in _MODULES_OF_THE_BASE
+        for imported in statement.names
+    }
+
+
+MODEL_MODULES = _read_model_modules()
+"""Module of each forecaster, by name."""

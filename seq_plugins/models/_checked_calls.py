@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from seq_plugins.models._arguments import SOME_EPOCHS, ArgumentCheck, integer_from, unexpected
-from seq_plugins.saving.savable_model import SavableModel
+from seq_plugins.models._unfinished_fits import UndoingModel
+from seq_plugins.models.arguments import SOME_EPOCHS, ArgumentCheck, integer_from, unexpected
 from seq_plugins.windows import check_number_of_series, check_series_input
 
 
@@ -72,16 +72,16 @@ def _check_numbers_of_series(given: Mapping[str, Any], prefix: str) -> None:
             check_number_of_series(prefix + name, others, f"{prefix}series", targets)
 
 
-class CheckedModel(SavableModel, ABC):
+class CheckedModel(UndoingModel, ABC):
     """Base of models whose methods refuse what is no series, no horizon or no number of samples."""
 
-    fit = _checked(SavableModel.fit, trainer=_trainer)
-    fit_from_dataset = _checked(SavableModel.fit_from_dataset, trainer=_trainer)
-    predict = _checked(SavableModel.predict)
-    predict_from_dataset = _checked(SavableModel.predict_from_dataset)
-    historical_forecasts = _checked(SavableModel.historical_forecasts)
-    backtest = _checked(SavableModel.backtest)
-    residuals = _checked(SavableModel.residuals)
-    lr_find = _checked(SavableModel.lr_find)
-    scale_batch_size = _checked(SavableModel.scale_batch_size)
-    gridsearch = classmethod(_checked(SavableModel.gridsearch.__func__))
+    fit = _checked(UndoingModel.fit, trainer=_trainer)
+    fit_from_dataset = _checked(UndoingModel.fit_from_dataset, trainer=_trainer)
+    predict = _checked(UndoingModel.predict)
+    predict_from_dataset = _checked(UndoingModel.predict_from_dataset)
+    historical_forecasts = _checked(UndoingModel.historical_forecasts)
+    backtest = _checked(UndoingModel.backtest)
+    residuals = _checked(UndoingModel.residuals)
+    lr_find = _checked(UndoingModel.lr_find)
+    scale_batch_size = _checked(UndoingModel.scale_batch_size)
+    gridsearch = classmethod(_checked(UndoingModel.gridsearch.__func__))

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from seq_plugins.layers import CellName, DownSampling, PoolingName, RecurrentStack, down_sampled_step_ends
-from seq_plugins.models.base import SequenceModel, SequenceModule
+from seq_plugins.models.base import SequenceModel
+from seq_plugins.models.module import SequenceModule
 
 
 class Conv1DRecurrentEncoder(nn.Module):
@@ -80,7 +81,7 @@ class Conv1DGRUModule(SequenceModule):
             self.input_chunk_length, self.input_dim, num_filters, kernel_size, stride, activation, pooling, pool_size
         )
         recurrent = RecurrentStack(model, num_filters, hidden_dim, n_rnn_layers, dropout, recurrent_dropout)
-        self.connect(Conv1DRecurrentEncoder(down_sampling, recurrent), down_sampling.step_ends)
+        self.set_encoder(Conv1DRecurrentEncoder(down_sampling, recurrent), down_sampling.step_ends)
 
 
 class Conv1DGRUModel(SequenceModel):

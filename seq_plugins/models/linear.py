@@ -6,7 +6,8 @@ import torch
 from darts.utils.data.torch_datasets.utils import PLModuleInput
 
 from seq_plugins.layers import Dense
-from seq_plugins.models.base import SequenceModel, SequenceModule
+from seq_plugins.models.base import SequenceModel
+from seq_plugins.models.module import SequenceModule
 
 
 class LinearModule(SequenceModule):

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from seq_plugins.layers import CellName, RecurrentStack
-from seq_plugins.models.base import SequenceModel, SequenceModule
+from seq_plugins.models.base import SequenceModel
+from seq_plugins.models.module import SequenceModule
 
 
 class RecurrentModule(SequenceModule):
@@ -36,7 +37,7 @@ class RecurrentModule(SequenceModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.connect(RecurrentStack(model, self.input_dim, hidden_dim, n_rnn_layers, dropout, recurrent_dropout))
+        self.set_encoder(RecurrentStack(model, self.input_dim, hidden_dim, n_rnn_layers, dropout, recurrent_dropout))
 
 
 class SimpleRNNModel(SequenceModel):

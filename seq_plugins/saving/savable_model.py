@@ -1,7 +1,6 @@
-"""A Darts model that is saved and loaded whole, whose training may be interrupted, and may fail."""
+"""A Darts model that is saved and loaded whole."""
 
 import copy
-import functools
 import logging
 import os
 import shutil
@@ -23,22 +22,10 @@ from darts.models.forecasting.torch_forecasting_model import (
 )
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import CheckpointIO
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from seq_plugins.lightning.divergence import DivergenceError
-from seq_plugins.models._output import only_what_concerns_the_user
-from seq_plugins.saving.pair import (
-    WholeCheckpointIO,
-    check_same_save,
-    check_whole,
-    checkpoint_beside,
-    digest,
-    finish_interrupted_save,
-    lock_folder,
-    whole_pair,
-    without_unpicklable,
-    write_with_torch,
-)
+from seq_plugins.saving.checkpoint_io import AtomicCheckpointIO, without_unpicklable, write_with_torch
+from seq_plugins.saving.integrity import check_same_save, digest, verify_integrity
+from seq_plugins.saving.pair import atomic_pair, checkpoint_beside, finish_interrupted_save, lock_folder
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +35,6 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
 
     trainer: Any
     load_ckpt_path: str | None
-
-    _how_first_fit_ended: str | None = None
-    """How the first fit ended, if it did not succeed."""
-
-    _has_begun_to_train: bool = False
-    """Whether the last fit has trained a batch."""
 
     def save(self, path: str | os.PathLike[str] | None = None, clean: bool = False) -> None:
         """Save the model, as Darts does; a file that stands at `path` is replaced only when the new one is whole.
@@ -76,7 +57,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
                 ", ".join(left_out),
                 path,
             )
-        with whole_pair(path) as files:
+        with atomic_pair(path) as files:
             self._write_checkpoint(files.checkpoint, clean)
             if self.trainer is not None and not self.trainer.is_global_zero:
                 return  # another process writes the model
@@ -99,7 +80,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         if self.trainer is not None:
             self.trainer.save_checkpoint(path, weights_only=clean)
         elif self.load_ckpt_path:
-            check_whole(self.load_ckpt_path)
+            verify_integrity(self.load_ckpt_path)
             shutil.copy(self.load_ckpt_path, path)
 
     @classmethod
@@ -120,7 +101,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         path = os.fspath(path)
         finish_interrupted_save(path)
         with lock_folder(Path(path).parent, exclusive=False):
-            check_whole(path, trusted=_is_trusted(kwargs, args, place=1))
+            verify_integrity(path, trusted=_is_trusted(kwargs, args, place=1))
             model = MixedCovariatesTorchModel.load(path, *args, **kwargs)
         cls._check_class(model, path)
         if model.__dict__.pop("_checkpoint_digest", None):
@@ -155,7 +136,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         """
         model_path = Path(_get_runs_folder(work_dir or _default_work_dir(), model_name), INIT_MODEL_NAME)
         if model_path.exists():
-            check_whole(model_path, trusted=trusted)
+            verify_integrity(model_path, trusted=trusted)
         model = MixedCovariatesTorchModel.load_from_checkpoint(model_name, work_dir, file_name, best, trusted, **kwargs)
         cls._check_class(model, model_path)
         model._check_shapes(model.load_ckpt_path)
@@ -182,7 +163,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
 
     def _load_from_checkpoint(self, file_path: str, trusted: bool = False, **kwargs: Any) -> Any:
         expected = self.__dict__.pop("_checkpoint_digest", None)
-        check_whole(file_path, trusted=trusted)
+        verify_integrity(file_path, trusted=trusted)
         if expected:
             check_same_save(None, file_path, expected)
         try:
@@ -228,17 +209,17 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         if file_name.startswith(("last-", "best-")):
             checkpoint = Path(_get_checkpoint_folder(work_dir, model_name), file_name)
             model_path = Path(_get_runs_folder(work_dir, model_name), INIT_MODEL_NAME)
-        with self._restored_after(), lock_folder(checkpoint.parent, exclusive=False):
-            check_whole(checkpoint, trusted=trusted)
+        with self.restored_after(), lock_folder(checkpoint.parent, exclusive=False):
+            verify_integrity(checkpoint, trusted=trusted)
             if not skip_checks and model_path.exists():
-                check_whole(model_path, trusted=trusted)
+                verify_integrity(model_path, trusted=trusted)
                 self._weights_to_load = str(checkpoint)
             super().load_weights_from_checkpoint(
                 model_name, work_dir, file_name, best, strict, load_encoders, skip_checks, trusted, **kwargs
             )
 
     @contextmanager
-    def _restored_after(self, is_undone: Callable[[BaseException], bool] = lambda error: True) -> Iterator[None]:
+    def restored_after(self, is_undone: Callable[[BaseException], bool] = lambda error: True) -> Iterator[None]:
         """Make the model what it was before, if an error that is to be undone ends the work; the error goes on."""
         before = self.__dict__ | {"trainer_params": dict(self.trainer_params)}
         try:
@@ -301,7 +282,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
     def _init_trainer(trainer_params: dict[str, Any], max_epochs: int | None = None) -> pl.Trainer:
         plugins = trainer_params.get("plugins") or []
         if isinstance(plugins, list | tuple) and not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            trainer_params = trainer_params | {"plugins": [*plugins, WholeCheckpointIO()]}
+            trainer_params = trainer_params | {"plugins": [*plugins, AtomicCheckpointIO()]}
         trainer_params = {"enable_model_summary": False} | trainer_params  # a table for those who ask for it
         trainer: pl.Trainer = MixedCovariatesTorchModel._init_trainer(trainer_params, max_epochs)
         return trainer
@@ -314,77 +295,9 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
                 callback._save_on_train_epoch_end = True
         return callbacks
 
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        random_instance: Any = self.__dict__.get("_random_instance")
-        random_state = random_instance.get_state() if hasattr(random_instance, "get_state") else None
-        was_fitted = self.model is not None
-        self._has_begun_to_train = False
 
-        def is_undone(error: BaseException) -> bool:
-            # what a network has learnt stays. Darts counts a model as fitted, and keeps its series, before it trains
-            if was_fitted and self._has_begun_to_train and not isinstance(error, DivergenceError):
-                return False
-            if random_state is not None:
-                random_instance.set_state(random_state)
-            return True
-
-        try:
-            with self._restored_after(is_undone):
-                fitted = super().fit(*args, **kwargs)
-        except BaseException as error:
-            if not was_fitted:
-                was_interrupted = isinstance(error, SystemExit | KeyboardInterrupt | SIGTERMException)
-                self._how_first_fit_ended = "interrupted" if was_interrupted else f"ended by a {type(error).__name__}"
-            raise
-        self._how_first_fit_ended = None
-        return fitted
-
-    functools.update_wrapper(fit, MixedCovariatesTorchModel.fit)  # a decorator would hide from mypy that it is a method
-
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._fit_called:
-            remedy = "Call `fit` first, or load the weights of a fitted model with `load_weights`."
-            if self._how_first_fit_ended:
-                remedy = f"Its first fit was {self._how_first_fit_ended}, and nothing of it is kept. Call `fit` again"
-                remedy += (
-                    f', or load the last whole epoch: `{type(self).__name__}.load_from_checkpoint("{self.model_name}", '
-                    f'work_dir="{self.work_dir}", best=False)`.'
-                    if self.save_checkpoints and _has_checkpoint(self.work_dir, self.model_name)
-                    else "; with `save_checkpoints=True`, its last whole epoch can be loaded."
-                )
-            raise ValueError(f"This {type(self).__name__} is not fitted and can't predict. {remedy}")
-        return super().predict(*args, **kwargs)
-
-    functools.update_wrapper(predict, MixedCovariatesTorchModel.predict)
-
-    def _train(self, trainer: pl.Trainer, model: Any, *args: Any, **kwargs: Any) -> None:
-        """Train as Darts does; of a training that diverges, the network keeps nothing."""
-        weights, trainer_of_network = None, model._trainer
-        if self.model is not None:
-            weights = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
-        model.forget_losses()
-        resumed, random_state = self.load_ckpt_path, self.__dict__.pop("_random_state_of_training", None)
-        try:
-            with only_what_concerns_the_user():
-                super()._train(trainer, model, *args, **kwargs)
-        except BaseException as error:
-            self._fit_called = weights is not None
-            self._has_begun_to_train = model.has_trained_a_batch
-            if self._has_begun_to_train and not isinstance(error, DivergenceError):
-                raise
-            model.on_train_end()
-            model.on_fit_end()
-            model._trainer = trainer_of_network  # which counts its epochs
-            if weights is not None:
-                model.load_state_dict(weights)
-                self.load_ckpt_path = resumed
-            raise
-        self._has_begun_to_train = True
-        if resumed and random_state is not None:  # forecasts drawn at random are those after an uninterrupted run
-            self._random_instance.set_state(random_state)
-
-
-def _has_checkpoint(work_dir: str, model_name: str) -> bool:
+def has_checkpoint(work_dir: str, model_name: str) -> bool:
+    """Return whether a checkpoint of a whole epoch has been kept."""
     return any(Path(_get_checkpoint_folder(work_dir, model_name)).glob("last-*.ckpt"))
 
 

@@ -73,7 +73,7 @@ class Loops(NamedTuple):
     add_word_gradient: Any
 
 
-def convolve_and_find(words: torch.Tensor, batch: Batch, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def convolve_and_pool(words: torch.Tensor, batch: Batch, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the largest value of each filter over all windows of a document, and where it is, both `(N, F)`.
 
     The values have no bias yet: it is the same everywhere. The place is the word at which the window starts, counted

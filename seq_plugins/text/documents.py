@@ -57,7 +57,7 @@ class Documents(NamedTuple):
             row[: end - start] = self.ids[start : min(end, start + maxlen)]
         return array
 
-    def number_anew(self) -> "tuple[np.ndarray, Documents]":
+    def reindex(self) -> "tuple[np.ndarray, Documents]":
         """Return the distinct ids, sorted, and the documents with places in these for ids."""
         is_used = np.zeros(int(self.ids.max(initial=0)) + 1, bool)
         is_used[self.ids] = True

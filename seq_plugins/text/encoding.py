@@ -13,9 +13,9 @@ from seq_plugins.text.documents import FIRST_WORD, UNKNOWN, Documents
 from seq_plugins.text.tokenizing import (
     MAX_REMEMBERED,
     MAX_STRETCHES,
+    CachedTreebankTokenizer,
     Token,
     Tokenizer,
-    TreebankStretches,
     check_tokens,
     locate_tokens,
 )
@@ -26,7 +26,7 @@ _TEXTS_AT_ONCE = 200  # of a process, where there are several
 class _StretchIds(dict[str, tuple[int, ...]]):
     """The ids of each stretch of characters, found out when it is first asked for."""
 
-    def __init__(self, encoder: "TextEncoder", stretches: TreebankStretches) -> None:
+    def __init__(self, encoder: "TextEncoder", stretches: CachedTreebankTokenizer) -> None:
         super().__init__()
         self._encoder = encoder
         self._stretches = stretches
@@ -82,7 +82,7 @@ class TextEncoder:
         self.lowercase = lowercase
         self.tokenizer = tokenizer
         self.further_ids = further_ids or {}
-        self._stretches = TreebankStretches() if tokenizer is None else None
+        self._stretches = CachedTreebankTokenizer() if tokenizer is None else None
         self._remembered: _StretchIds | None = None
         self._endings: dict[str, tuple[int, ...]] = {}
 
@@ -98,7 +98,7 @@ class TextEncoder:
     def tokens(self, text: str) -> Sequence[str]:
         """Return the tokens of a text."""
         if self.tokenizer is None:
-            return (self._stretches or TreebankStretches())(text)
+            return (self._stretches or CachedTreebankTokenizer())(text)
         return check_tokens(self.tokenizer(text), self.tokenizer)
 
     def encode(
@@ -162,7 +162,7 @@ class TextEncoder:
         """Return the ids of what a text ends with, which is mostly a full stop."""
         found = self._endings.get(stretch)
         if found is None:
-            found = self.ids_of((self._stretches or TreebankStretches()).at_end(stretch))
+            found = self.ids_of((self._stretches or CachedTreebankTokenizer()).at_end(stretch))
             if len(stretch) <= MAX_REMEMBERED and len(self._endings) < MAX_STRETCHES:
                 self._endings[stretch] = found
         return found

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from seq_plugins.text.convolution import NO_WORD, Batch, convolve_and_find
+from seq_plugins.text.convolution import NO_WORD, Batch, convolve_and_pool
 from seq_plugins.text.documents import Documents, WordTable
 from seq_plugins.text.network import SentimentNetwork
 from seq_plugins.text.tokenizing import Token
@@ -120,7 +120,7 @@ def explain_document(
     distinct, ids = np.unique([number for number, _ in located], return_inverse=True)
     words = torch.from_numpy(table.rows(distinct)).double()
     batch = Batch(Documents(ids.astype(np.int32), np.array([0, len(ids)])), maxlen)
-    found = [convolve_and_find(words, batch, kernel) for kernel in weights.kernels]
+    found = [convolve_and_pool(words, batch, kernel) for kernel in weights.kernels]
     features = (torch.cat([pooled[0] for pooled, _ in found]) + weights.kernel_biases).relu()  # -> (F,)
     without_words = weights.kernel_biases.relu()  # of padding alone
     sums = weights.hidden @ features + weights.hidden_bias  # -> (H,)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seq_plugins.text.convolution import Batch, convolve_and_find
+from seq_plugins.text.convolution import Batch, convolve_and_pool
 
 # N: documents, W: distinct words, D: dimensions of a word, K: kernel size, F: filters of all kernel sizes, H: hidden
 # units, O: outputs
@@ -71,7 +71,7 @@ class SentimentNetwork(nn.Module):
         mask
             What the hidden layer's sums are multiplied with, `(N, H)`, for dropout.
         """
-        return self.classify([convolve_and_find(words, batch, kernel)[0] for kernel in self.kernels], mask)
+        return self.classify([convolve_and_pool(words, batch, kernel)[0] for kernel in self.kernels], mask)
 
     def classify(self, pooled: Sequence[torch.Tensor], mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the logits `(N, O)`.

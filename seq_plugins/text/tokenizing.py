@@ -48,7 +48,7 @@ class Token(NamedTuple):
     end: int
 
 
-class TreebankStretches:
+class CachedTreebankTokenizer:
     """The texts' stretches between spaces, and the tokens of each, as NLTK's tokenizer gives them for the whole.
 
     Called with a text, it returns the list of its tokens.

@@ -126,7 +126,7 @@ class Trainer:
         ValueError
             If the loss is no longer a finite number.
         """
-        distinct, documents = learned.documents.number_anew()
+        distinct, documents = learned.documents.reindex()
         if self.settings.train_embeddings:
             self._embed(distinct)
         history: list[dict[str, float]] = []
@@ -269,7 +269,7 @@ def compute_logits(
     logits = np.empty((n_documents, len(network.output_bias)), np.float32)
     for first in range(0, n_documents, DOCUMENTS_AT_ONCE):
         numbers = np.arange(first, min(first + DOCUMENTS_AT_ONCE, n_documents))
-        distinct, part = documents.take(numbers).number_anew()
+        distinct, part = documents.take(numbers).reindex()
         batch = Batch(part, settings.maxlen)
         pooled = [convolve_frozen(partial(_rows, table, distinct), batch, kernel) for kernel in network.kernels]
         logits[numbers] = network.classify(pooled).cpu().numpy()

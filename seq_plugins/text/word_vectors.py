@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from seq_plugins._progress import progress_bar
 from seq_plugins.text.checks import check_number, check_texts
-from seq_plugins.text.tokenizing import Tokenizer, TreebankStretches, check_tokens
+from seq_plugins.text.tokenizing import CachedTreebankTokenizer, Tokenizer, check_tokens
 
 CACHE_FOLDER = "~/.seq_plugins/word_vectors"
 LARGE_FILE = 20_000_000  # bytes from which on a memory-mapped copy is written
@@ -168,7 +168,7 @@ def train_word_vectors(
     }.items():
         check_number(name, value, int, at_least=1)
     check_number("random_state", random_state, int, at_least=0)
-    tokenize: Tokenizer = tokenizer or TreebankStretches()
+    tokenize: Tokenizer = tokenizer or CachedTreebankTokenizer()
     checked = check_texts(texts)
     sentences = []
     for text in progress_bar(checked, desc="tokens", unit="text", delay=1, leave=False, disable=not verbose):

@@ -3,7 +3,7 @@
 from seq_plugins.windows.checks import ChunkLengths, SeriesChecks, check_one_type, check_time_axes
 from seq_plugins.windows.gathering import is_stochastic, value_types_of
 from seq_plugins.windows.inference import WindowsInferenceDataset, collate_inference
-from seq_plugins.windows.loading import load_whole_batches
+from seq_plugins.windows.loading import configure_dataloaders
 from seq_plugins.windows.sequences import check_number_of_series, check_series_input
 from seq_plugins.windows.training import WindowsTrainingDataset, collate_training
 
@@ -18,7 +18,7 @@ __all__ = [
     "check_time_axes",
     "collate_inference",
     "collate_training",
+    "configure_dataloaders",
     "is_stochastic",
-    "load_whole_batches",
     "value_types_of",
 ]

@@ -190,7 +190,7 @@ class BatchedWindows(ABC):
     series are read anew at each access and their windows need more than :data:`MOST_BYTES_TO_COPY`.
     """
 
-    hand_over_batches: bool = False
+    returns_batches: bool = False
     """Whether a data loader is given whole batches. To be set only together with a collate function that takes them."""
 
     value_types: dict[np.dtype[Any], str]
@@ -215,8 +215,8 @@ class BatchedWindows(ABC):
         return super().__getitem__(index)  # type: ignore[misc]
 
     def __getitems__(self, indices: Sequence[int]) -> Any:
-        """Return the samples of these indices: one batch if :attr:`hand_over_batches` is set, a list if not."""
-        if self.hand_over_batches and self._gatherer is not None:
+        """Return the samples of these indices: one batch if :attr:`returns_batches` is set, a list if not."""
+        if self.returns_batches and self._gatherer is not None:
             positions = np.asarray(indices, dtype=np.int64)
             if positions.min() >= 0:
                 return self._gather_batch(self._gatherer, positions)

@@ -13,7 +13,7 @@ from seq_plugins.windows.training import collate_training
 _SHARE_OF_DEVICE_MEMORY = 0.25
 
 
-def load_whole_batches(
+def configure_dataloaders(
     data_module: TorchDataModule, dataloader_kwargs: Mapping[str, Any] | None, device: torch.device | None = None
 ) -> None:
     """Let the loaders of a data module hand over whole batches, unless the user puts samples together themself.
@@ -34,7 +34,7 @@ def load_whole_batches(
     data_sets = [data_set for data_set in given_data_sets if data_set is not None]
     for data_set in data_sets:
         if isinstance(data_set, BatchedWindows):
-            data_set.hand_over_batches = whole_batches
+            data_set.returns_batches = whole_batches
     if whole_batches:
         collate = collate_training if data_module.predict_dataset is None else collate_inference
         data_module.dataloader_kwargs["collate_fn"] = collate

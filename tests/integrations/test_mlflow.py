@@ -16,7 +16,7 @@ from darts.metrics import mae
 from darts.utils.mlflow import autolog, load_model, log_model
 
 import seq_plugins
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from tests.conftest import OUTPUT, make_model, make_series, values_of, with_static_covariates
 
 EPOCHS = 2

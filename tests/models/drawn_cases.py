@@ -10,7 +10,7 @@ from darts.utils.likelihood_models.torch import GaussianLikelihood, LaplaceLikel
 from hypothesis import strategies as st
 
 from seq_plugins.layers.convolution import down_sampled_step_ends
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from tests.conftest import MODEL_NAMES, make_model, make_series, takes, with_static_covariates
 
 LIKELIHOODS: dict[str, Callable[[], Any]] = {

@@ -9,7 +9,7 @@ import pytest
 from darts import TimeSeries
 
 import seq_plugins
-from seq_plugins.models._arguments import ACTIVATIONS, ARGUMENT_CHECKS
+from seq_plugins.models.arguments import ACTIVATIONS, ARGUMENT_CHECKS
 from tests.conftest import INPUT, MODEL_NAMES, OUTPUT, make_model, make_series
 
 BAD_VALUES: dict[str, list[Any]] = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput
 
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from tests.conftest import INPUT, MODEL_NAMES, OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.optim.lr_scheduler import ExponentialLR, OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import SequentialSampler
 
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from tests.conftest import INPUT, OUTPUT, make_model, make_series, takes, values_of
 
 SCHEDULERS: dict[str, tuple[type[Any], dict[str, Any]]] = {

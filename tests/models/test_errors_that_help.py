@@ -26,7 +26,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from sklearn.preprocessing import MinMaxScaler
 
 from seq_plugins import DivergenceError, SimpleRNNModel
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from tests.conftest import INPUT, MODEL_NAMES, OUTPUT, make_model, make_series, values_of
 
 NAME = "SimpleRNNModel"

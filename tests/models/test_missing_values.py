@@ -33,7 +33,7 @@ from darts.utils.losses import MAELoss
 from pytorch_lightning.callbacks import Callback
 
 from seq_plugins.layers.missing_values import LossInputs, RINormOfKnownValues, leave_out_missing_targets
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from tests.conftest import INPUT, MODEL_NAMES, OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
 NAN = float("nan")
@@ -192,7 +192,7 @@ def test_whole_batches_hold_the_missing_values_of_single_samples() -> None:
     given = make_inputs()
     one_by_one = training_batch(model, **given)
     dataset = model._build_train_dataset(*([each] for each in given.values()), None, None)
-    dataset.hand_over_batches = True
+    dataset.returns_batches = True
     gathered = dataset.__getitems__(list(range(len(dataset))))
     for name in ("past_target", "future_target", "past_covariates", "historic_future_covariates", "future_covariates"):
         assert getattr(gathered, name).isnan().any(), name

@@ -9,7 +9,7 @@ import torch
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
 
 import seq_plugins
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from tests.conftest import OUTPUT, make_model, make_series, values_of
 
 QUANTILES = [0.05, 0.1, 0.2, 0.4, 0.5, 0.6, 0.8, 0.9, 0.95]

@@ -18,7 +18,7 @@ from darts.utils.likelihood_models.torch import (
 import seq_plugins
 from seq_plugins.layers.missing_values import fill_from_earlier_seasons
 from seq_plugins.layers.seasonal_skip import SeasonalSkip
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from tests.conftest import INPUT, OUTPUT, make_model, make_series, values_of
 
 

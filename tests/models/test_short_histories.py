@@ -7,7 +7,7 @@ import pytest
 from darts import TimeSeries
 from darts.utils.likelihood_models.torch import GaussianLikelihood, QuantileRegression
 
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from tests.conftest import INPUT, OUTPUT, make_model, make_series, values_of, with_static_covariates
 
 NAN = np.float32("nan")

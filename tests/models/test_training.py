@@ -13,7 +13,7 @@ from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatc
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from tests.conftest import INPUT, OUTPUT, make_model, make_series, values_of
 
 

@@ -12,7 +12,7 @@ from darts import TimeSeries
 from pytorch_lightning.callbacks import Callback
 
 from seq_plugins import LinearModel
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from tests.conftest import OUTPUT, make_model, make_series, values_of
 
 SERIES, VALIDATION_SERIES = make_series(63), make_series(51, seed=3)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import seq_plugins.text.convolution as module
-from seq_plugins.text.convolution import SWITCH, Batch, convolve_and_find, convolve_frozen
+from seq_plugins.text.convolution import SWITCH, Batch, convolve_and_pool, convolve_frozen
 from seq_plugins.text.documents import Documents
 
 KERNELS = ["auto", "torch"]
@@ -39,9 +39,9 @@ def make_batch(lengths: list[int], n_words: int, maxlen: int, seed: int = 0) -> 
     return Batch(documents, maxlen)
 
 
-def convolve_and_pool(words: torch.Tensor, batch: Batch, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def pool_ours(words: torch.Tensor, batch: Batch, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Do it our way."""
-    return convolve_and_find(words, batch, weight)[0] + bias
+    return convolve_and_pool(words, batch, weight)[0] + bias
 
 
 def plain(words: torch.Tensor, batch: Batch, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -66,7 +66,7 @@ def make_weights(
 def assert_equal_to_conv1d(batch: Batch, weights: tuple[torch.Tensor, ...], atol: float = 1e-5) -> None:
     """Compare values and gradients with those of the lecture's network."""
     words, weight, bias = weights
-    ours, theirs = convolve_and_pool(words, batch, weight, bias), plain(words, batch, weight, bias)
+    ours, theirs = pool_ours(words, batch, weight, bias), plain(words, batch, weight, bias)
     torch.testing.assert_close(ours, theirs, atol=atol, rtol=1e-5)
     slope = torch.randn(ours.shape, generator=torch.Generator().manual_seed(9), dtype=ours.dtype)
     for found, expected in zip(
@@ -91,7 +91,7 @@ def test_a_kernel_as_long_as_the_documents_sees_one_window(kernel: str) -> None:
 
 def test_padding_wins_where_every_word_is_below_zero(kernel: str) -> None:
     words, weight = -torch.ones(3, 2), torch.ones(2, 4, 2)
-    pooled, places = convolve_and_find(words, make_batch([3, 5], 3, 5), weight)
+    pooled, places = convolve_and_pool(words, make_batch([3, 5], 3, 5), weight)
     # the document of 3 words leaves a window of padding alone; in that of 5 all windows are full
     assert pooled.tolist() == [[0.0] * 4, [-4.0] * 4]
     assert places.tolist() == [[-1] * 4, [0] * 4]
@@ -175,7 +175,7 @@ def test_several_threads_give_the_same_up_to_rounding(kernel: str, n_threads: in
     weights = make_weights(40, 3)
 
     def compute() -> list[torch.Tensor]:
-        pooled = convolve_and_pool(weights[0], batch, *weights[1:])
+        pooled = pool_ours(weights[0], batch, *weights[1:])
         return [pooled.detach(), *torch.autograd.grad(pooled.sum(), weights)]
 
     torch.testing.assert_close(in_threads(n_threads, compute), in_threads(1, compute), atol=1e-5, rtol=1e-5)
@@ -199,7 +199,7 @@ def test_the_compiled_loops_give_the_same_bits_in_several_threads(n_threads: int
 
 def test_the_other_gradients_are_not_computed_where_they_are_not_wanted(kernel: str) -> None:
     words, weight, bias = make_weights(10, 3)
-    pooled = convolve_and_pool(words.detach(), make_batch([5], 10, 6), weight, bias)
+    pooled = pool_ours(words.detach(), make_batch([5], 10, 6), weight, bias)
     pooled.sum().backward()
     assert words.grad is None
     assert weight.grad is not None
@@ -209,9 +209,7 @@ def test_the_other_gradients_are_not_computed_where_they_are_not_wanted(kernel: 
 def test_gradients_agree_with_differences(kernel: str, kernel_size: int) -> None:
     words, weight, bias = make_weights(12, kernel_size, torch.float64, n_filters=3, n_dimensions=2)
     batch = make_batch([6, 3], 12, 6)
-    assert torch.autograd.gradcheck(
-        lambda *weights: convolve_and_pool(weights[0], batch, *weights[1:]), (words, weight, bias)
-    )
+    assert torch.autograd.gradcheck(lambda *weights: pool_ours(weights[0], batch, *weights[1:]), (words, weight, bias))
 
 
 def test_where_numba_is_missing_or_fails_pytorch_is_used_and_told(

@@ -81,5 +81,5 @@ def test_every_public_name_can_be_imported() -> None:
     for name in names:
         assert getattr(seq_plugins.text, name).__doc__
         assert name in dir(seq_plugins.text)
-    with pytest.raises(AttributeError, match=r"'seq_plugins\.text' has no attribute 'BertClassifier'"):
+    with pytest.raises(AttributeError, match="BertClassifier"):
         getattr(seq_plugins.text, "BertClassifier")  # noqa: B009 mypy knows that it is not there

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from nltk.tokenize import TreebankWordTokenizer
 
 from seq_plugins.text.encoding import TextEncoder
-from seq_plugins.text.tokenizing import TreebankStretches, check_tokens, locate_tokens
+from seq_plugins.text.tokenizing import CachedTreebankTokenizer, check_tokens, locate_tokens
 from tests.text.samples import needs_data, read_movie_reviews
 
 PIECES = [
@@ -22,19 +22,19 @@ PIECES = [
 @example("a,, b :, c")
 @settings(max_examples=2000, deadline=None)
 def test_tokens_are_those_of_nltk(text: str) -> None:
-    assert TreebankStretches()(text) == TreebankWordTokenizer().tokenize(text)
+    assert CachedTreebankTokenizer()(text) == TreebankWordTokenizer().tokenize(text)
 
 
 @needs_data
 def test_tokens_of_real_reviews_are_those_of_nltk() -> None:
     texts, _ = read_movie_reviews(100)
-    fast, plain = TreebankStretches(), TreebankWordTokenizer()
+    fast, plain = CachedTreebankTokenizer(), TreebankWordTokenizer()
     assert [fast(text) for text in texts] == [plain.tokenize(text) for text in texts]
 
 
 def test_a_megabyte_of_one_token_takes_no_longer_than_it_must() -> None:
-    assert TreebankStretches()("a" * 1_000_000) == ["a" * 1_000_000]
-    assert len(TreebankStretches()("a" * 1_000_000 + " fine film")) == 3
+    assert CachedTreebankTokenizer()("a" * 1_000_000) == ["a" * 1_000_000]
+    assert len(CachedTreebankTokenizer()("a" * 1_000_000 + " fine film")) == 3
     assert TextEncoder({"film": 0}, lowercase=True).encode(
         ["z" * 1_000_000 + " film."], False, 9
     ).documents.ids.tolist() == [1, 2, 1]

@@ -190,7 +190,7 @@ def test_documents_are_taken_cut_and_padded() -> None:
     assert documents.lengths.tolist() == [3, 0, 2]
     assert documents.to_array(2).tolist() == [[2, 1], [0, 0], [1, 4]]
     assert documents.take(np.array([2, 0])).to_array(3).tolist() == [[1, 4, 0], [2, 1, 3]]
-    distinct, numbered = documents.number_anew()
+    distinct, numbered = documents.reindex()
     assert distinct.tolist() == [1, 2, 3, 4]
     assert numbered.ids.tolist() == [1, 0, 2, 0, 3]
     assert Documents.from_lists([]).to_array(3).shape == (0, 3)

@@ -25,7 +25,7 @@ from tests.windows.data_sets import assert_equal_batches, batches_of
 
 
 def _ready(dataset: Any) -> Any:
-    dataset.hand_over_batches = True
+    dataset.returns_batches = True
     return dataset
 
 

@@ -73,7 +73,7 @@ def inference_arguments(draw: st.DrawFn) -> dict[str, Any]:
 def make_data_sets(**arguments: Any) -> tuple[WindowsInferenceDataset, SequentialTorchInferenceDataset]:
     """Make ours, set to hand over batches, and that of Darts."""
     ours, theirs = WindowsInferenceDataset(**arguments), SequentialTorchInferenceDataset(**arguments)
-    ours.hand_over_batches = True
+    ours.returns_batches = True
     return ours, theirs
 
 
@@ -102,7 +102,7 @@ def test_single_samples_equal_those_of_darts(arguments: dict[str, Any]) -> None:
 def test_only_a_loader_that_was_set_up_for_it_is_given_batches() -> None:
     dataset = WindowsInferenceDataset(series=[make_series(20)] * 2, input_chunk_length=5)
     assert [type(sample) for sample in dataset.__getitems__([0, 1])] == [TorchInferenceSample] * 2
-    dataset.hand_over_batches = True
+    dataset.returns_batches = True
     assert type(dataset.__getitems__([0, 1])) is TorchInferenceBatch
 
 
@@ -111,7 +111,7 @@ def test_a_changed_schema_changes_no_other_one() -> None:
     dataset = WindowsInferenceDataset(
         series=targets, stride=1, bounds=np.array([[5, 20]] * 2), input_chunk_length=5, output_chunk_length=2
     )
-    dataset.hand_over_batches = True
+    dataset.returns_batches = True
     first = dataset.__getitems__(range(len(dataset)))
     for index in (0, 16):
         first.series_schema[index]["time_freq"] *= 3  # as Darts' historical forecasts do
@@ -172,7 +172,7 @@ def test_every_window_that_darts_refuses_is_refused_in_darts_words_whatever_was_
     arguments = {"series": make_series(30), **covariates, "n": 3, "input_chunk_length": 5, "output_chunk_length": 3}
     arguments |= changes
     ours = WindowsInferenceDataset(**arguments)
-    ours.hand_over_batches = True
+    ours.returns_batches = True
     n_refused = 0
     for index in range(len(ours)):
         theirs = SequentialTorchInferenceDataset(**arguments)  # a new one: it checks only what it is asked for first

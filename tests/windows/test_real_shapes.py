@@ -27,7 +27,7 @@ INPUT, OUTPUT = 5, 2
 
 
 def _ready(dataset: Any) -> Any:
-    dataset.hand_over_batches = True
+    dataset.returns_batches = True
     return dataset
 
 

@@ -73,7 +73,7 @@ def training_arguments(draw: st.DrawFn) -> dict[str, Any]:
 def make_data_sets(**arguments: Any) -> tuple[WindowsTrainingDataset, SequentialTorchTrainingDataset]:
     """Make ours, set to hand over batches, and that of Darts."""
     ours, theirs = WindowsTrainingDataset(**arguments), SequentialTorchTrainingDataset(**arguments)
-    ours.hand_over_batches = True
+    ours.returns_batches = True
     return ours, theirs
 
 
@@ -159,7 +159,7 @@ def test_with_window_weights_samples_equal_those_of_darts_and_weights_those_of_t
         by_time = [weight.slice(time, time).values()[0] for time in target.time_index[[first + step for step in steps]]]
         np.testing.assert_array_equal(sample.sample_weight, np.stack(by_time))
     samples = ours.__getitems__(range(len(ours)))
-    ours.hand_over_batches = True
+    ours.returns_batches = True
     assert_equal_batches(ours.__getitems__(range(len(ours))), collate_training(samples))
 
 
@@ -189,7 +189,7 @@ def test_weights_that_miss_a_window_s_first_step_are_refused_with_the_times_that
 
 def test_window_weights_without_weights_are_none() -> None:
     dataset = WindowsTrainingDataset(series=make_series(20), input_chunk_length=5, window_weights=True)
-    dataset.hand_over_batches = True
+    dataset.returns_batches = True
     assert dataset[0].sample_weight is None
     assert dataset.__getitems__([0, 1]).sample_weight is None
 
@@ -199,7 +199,7 @@ def test_only_a_loader_that_was_set_up_for_it_is_given_batches() -> None:
     assert [type(sample) for sample in dataset.__getitems__([3, 1])] == [TorchTrainingSample] * 2
     seen = batches_of(dataset, lambda samples: [sample.past_target.shape for sample in samples])
     assert seen[0] == [(5, 1)] * 4
-    dataset.hand_over_batches = True
+    dataset.returns_batches = True
     assert type(dataset.__getitems__([3, 1])) is TorchTrainingBatch
 
 
@@ -263,7 +263,7 @@ def test_every_window_that_darts_refuses_is_refused_in_darts_words_whatever_was_
 ) -> None:
     arguments = _fit_arguments(**changes)
     ours = WindowsTrainingDataset(**arguments)
-    ours.hand_over_batches = True
+    ours.returns_batches = True
     arguments.pop("window_weights", None)
     n_refused = 0
     for index in range(len(ours)):
@@ -341,5 +341,5 @@ def test_a_window_that_begins_before_its_series_has_no_weight_there() -> None:
         assert (sample.sample_weight[: 5 - n_there] == 0).all()
         np.testing.assert_array_equal(sample.sample_weight[5 - n_there :], weight.values()[3 : 5 + n_there])
     samples = dataset.__getitems__(range(4))
-    dataset.hand_over_batches = True
+    dataset.returns_batches = True
     assert_equal_batches(dataset.__getitems__(range(4)), collate_training(samples))

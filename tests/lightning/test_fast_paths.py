@@ -12,7 +12,7 @@ from darts.utils.likelihood_models.torch import GaussianLikelihood
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from seq_plugins.lightning.training_loop import FastTrainingEpochLoop
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from seq_plugins.windows.forecasts import _OWN_PARTS
 from tests.conftest import OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
@@ -171,7 +171,7 @@ def test_where_lightning_has_changed_training_takes_the_ordinary_path(
     def moved(trainer: Any) -> str | None:
         raise AttributeError("'Trainer' object has no attribute 'val_check_batch'")
 
-    monkeypatch.setattr("seq_plugins.lightning.training_loop.reason_for_ordinary_training", moved)
+    monkeypatch.setattr("seq_plugins.lightning.training_loop.why_not_fast", moved)
     with caplog.at_level(logging.DEBUG, logger="seq_plugins"):
         model = make_model("SimpleRNNModel").fit(make_series())
     assert "ordinary path: PyTorch Lightning has changed" in caplog.text

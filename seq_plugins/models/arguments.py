@@ -49,7 +49,7 @@ def optional(check: ArgumentCheck) -> ArgumentCheck:
     return check_unless_none
 
 
-def share(name: str, value: Any) -> None:
+def fraction(name: str, value: Any) -> None:
     """Accept a number from 0 up to, but not including, 1."""
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < 1:
         raise ValueError(f"Expected `{name}` to be a number from 0 up to, but not including, 1, got {value!r}.")
@@ -167,8 +167,8 @@ ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "model": one_of(list(RECURRENT_LAYERS)),
     "hidden_dim": integer_from(1),
     "n_rnn_layers": integer_from(1),
-    "dropout": share,
-    "recurrent_dropout": share,
+    "dropout": fraction,
+    "recurrent_dropout": fraction,
     "activation": one_of(ACTIVATIONS),
     "hidden_fc_sizes": layer_sizes,
     "num_filters": integer_from(1),

@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import (
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tests.conftest import INPUT, OUTPUT, make_model, make_series
-from tests.models.recorded_hooks import HOOKS_OF_BATCHES, Recorder, Seen
+from tests.lightning.recorded_hooks import HOOKS_OF_BATCHES, Recorder, Seen
 
 N_BATCHES = 4
 """Batches of 12 windows in an epoch, of the series `SERIES`."""

@@ -14,7 +14,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from tests.conftest import OUTPUT, make_model, make_series
-from tests.models.recorded_hooks import Recorder, Seen
+from tests.lightning.recorded_hooks import Recorder, Seen
 
 N_BATCHES = 4
 SERIES, VALIDATION_SERIES = make_series(63), make_series(51, seed=3)

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import PassThroughProfiler
 
-from seq_plugins.models.base import SequenceModel
+from seq_plugins.models import SequenceModel
 from tests.conftest import OUTPUT, make_model, make_series, values_of
 
 SERIES = make_series(63)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pytorch_lightning.callbacks import ModelSummary
 
-from seq_plugins.models._output import _WARNINGS, only_what_concerns_the_user
+from seq_plugins.lightning.output import _WARNINGS, only_what_concerns_the_user
 from tests.conftest import make_model, make_series
 
 _LINES_OF_A_BAR = re.compile(r"\s*(Sanity Checking|Training|Epoch \d+|Validation|Predicting)\b")

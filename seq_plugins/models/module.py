@@ -1,0 +1,501 @@
+"""The network that all models share: features of a step, states, forecasts and the loss."""
+
+import copy
+import inspect
+from abc import ABC
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+import torchmetrics
+from darts.models.components.layer_norm_variants import RINorm
+from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
+from darts.utils.data.torch_datasets.utils import (
+    ModuleStage,
+    PLModuleInput,
+    PLModuleOutput,
+    TorchTrainingBatch,
+)
+from darts.utils.likelihood_models.torch import QuantileRegression
+from darts.utils.onnx.export import OnnxExportBundle
+from torch import nn
+
+from seq_plugins.layers import HorizonHead
+from seq_plugins.layers.missing_values import (
+    LossInputs,
+    Missing,
+    RINormOfKnownValues,
+    fill_from_earlier_seasons,
+    flag_missing_values,
+    leave_out_incomplete_steps,
+    leave_out_missing_targets,
+)
+from seq_plugins.layers.seasonal_skip import SeasonalSkip
+from seq_plugins.lightning.divergence import LossWatch, raise_if_diverged, should_watch
+from seq_plugins.lightning.resuming import restore_training_state, training_state
+from seq_plugins.lightning.training_loop import (
+    FastTrainingEpochLoop,
+    is_enabled,
+    network_sees_batches,
+    sees_batches,
+    validates_within_epochs,
+)
+
+# B: batch, L: input chunk length, s: output chunk shift, H: output chunk length, C: target components,
+# P: past covariates, F: future covariates, S: static covariates (flattened), I = C + P + F + S: features of a step
+# (with flags of missing values, 2C + 2P + 2F + S, and F stands for 2F in the head),
+# L': steps after down-sampling, D: features of a state, T: steps with a loss, N: likelihood parameters
+
+
+class StepForecasts(NamedTuple):
+    """Forecasts of all steps that have a loss, steps folded into the batch, with what came true."""
+
+    prediction: torch.Tensor  # (B * T, H, C, N)
+    target: torch.Tensor  # (B * T, H, C)
+
+
+class SequenceModule(PLForecastingModule, ABC):
+    """Base of the networks: from Darts' input to the forecast of the last step and, in training, of every step.
+
+    A subclass either calls :meth:`set_encoder` with its encoder at the end of its constructor, or overrides
+    :meth:`forecast_last_step`.
+
+    Parameters
+    ----------
+    activation
+        Name of the ``torch.nn`` activation between the head's layers.
+    hidden_fc_sizes
+        Sizes of the head's hidden layers.
+    season_length
+        Time steps of a season, whose last values the forecast is a difference to; ``None`` for none.
+    missing
+        ``"mask"`` if values may be missing, ``"error"`` if none is. With ``"mask"`` every input but static covariates
+        holds a flag beside each value, and `input_dim` and `future_dim` count them.
+    sort_quantiles
+        Whether quantiles are put in order in prediction.
+    **kwargs
+        Parameters of :class:`darts.models.forecasting.pl_forecasting_module.PLForecastingModule`.
+    """
+
+    optimizer_kwargs: dict[str, Any]
+    _current_fx_name: str | None
+    rin: RINorm | None
+
+    sequence_to_sequence: bool = False
+    """Whether the loss is on every step of the input, or on the last one only."""
+
+    takes_large_values: bool = False
+    """Whether the network trains on values of any size, since none of its layers saturates."""
+
+    def __init__(
+        self,
+        activation: str = "ReLU",
+        hidden_fc_sizes: Sequence[int] | None = None,
+        season_length: int | None = None,
+        missing: Missing = "error",
+        sort_quantiles: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        # Darts' default is one object for all networks, which has the mode of the one that used it last
+        super().__init__(**{"loss_fn": nn.MSELoss()} | kwargs)
+        self.sort_quantiles = sort_quantiles
+        self._masks_missing_values = missing == "mask"
+        if self._masks_missing_values and self.rin is not None:
+            self.rin = RINormOfKnownValues(self.rin.input_dim, self.rin.eps, self.rin.affine)
+        self.logs_every_batch = True
+        self._last_train_loss: tuple[torch.Tensor, int] | None = None
+        self._validation_losses: list[tuple[torch.Tensor, int | torch.Tensor]] = []
+        self.loss_watch: LossWatch | None = None
+        self.warnings_given: list[str] = []
+        self._state_to_resume: dict[str, Any] | None = None
+        self.activation = activation
+        self.hidden_fc_sizes = list(hidden_fc_sizes or [])
+        shapes = self.train_sample_shape
+        features_of_a_value = 2 if self._masks_missing_values else 1
+        self.future_dim = features_of_a_value * _n_features(shapes["future_covariates"])
+        self.static_dim = int(np.prod(shapes["static_covariates"])) if shapes["static_covariates"] else 0
+        past_dim = features_of_a_value * (self.n_targets + _n_features(shapes["past_covariates"]))
+        self.input_dim = past_dim + self.future_dim + self.static_dim
+        n_parameters = 1 if self.likelihood is None else self.likelihood.num_parameters
+        self.output_shape = (self.output_chunk_length, self.n_targets, n_parameters)
+        self.season_length = season_length
+        self.last_season = self._seasonal_skip([self.input_chunk_length - 1])
+
+    def _seasonal_skip(self, step_ends: Sequence[int]) -> SeasonalSkip | None:
+        if self.season_length is None:
+            return None
+        return SeasonalSkip(
+            self.season_length, step_ends, self.output_chunk_shift, self.output_chunk_length, self.likelihood
+        )
+
+    def set_encoder(self, encoder: "Encoder", step_ends: Sequence[int] | None = None) -> None:
+        """Set the encoder and, after it, the head.
+
+        Parameters
+        ----------
+        encoder
+            Layer from features `(B, L, I)` to states `(B, L', D)` or, called with ``last_only=True``, to the last one,
+            `(B, 1, D)`. A state may depend on no later step than its own.
+        step_ends
+            Position in ``0..L - 1`` of the newest input that each of the `L'` states has seen. By default, one state
+            a step.
+        """
+        self.encoder = encoder
+        self.head = HorizonHead(
+            encoder.output_dim, self.future_dim, self.output_shape, self.hidden_fc_sizes, self.activation
+        )
+        self.step_ends = list(range(self.input_chunk_length) if step_ends is None else step_ends)
+        loss_steps, targets = self._steps_with_targets(self.step_ends)
+        self.register_buffer("_loss_steps", torch.tensor(loss_steps), persistent=False)
+        self.register_buffer("_target_positions", torch.tensor(targets), persistent=False)
+        self.season_of_every_step = self._seasonal_skip([self.step_ends[step] for step in loss_steps])
+
+    def _steps_with_targets(self, step_ends: Sequence[int]) -> tuple[list[int], list[list[int]]]:
+        """Return the states that have a loss, and the positions of their targets in a sample.
+
+        They are those whose `H` targets all exist in it, and that have seen a season, if there is one.
+        Positions count the time steps that exist: with a shift, those between input and output chunk do not.
+        """
+        length, shift, horizon = self.input_chunk_length, self.output_chunk_shift, self.output_chunk_length
+        loss_steps, targets = [], []
+        for step, end in enumerate(step_ends):
+            if self.season_length is not None and end + 1 < self.season_length:
+                continue
+            times = range(end + shift + 1, end + shift + horizon + 1)
+            if times[-1] < length:
+                loss_steps.append(step)
+                targets.append(list(times))
+            elif shift == 0 or end == length - 1:
+                loss_steps.append(step)
+                targets.append([time - shift for time in times])
+        return loss_steps, targets
+
+    @io_processor
+    def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
+        """Return the last step's forecast `(B, H, C, N)` and, in training of every step, all steps' forecasts too."""
+        features = flag_missing_values(x_in) if self._masks_missing_values else x_in
+        if self._has_loss_on_every_step and x_in.stage is ModuleStage.TRAIN:
+            return self._forecast_every_step(features, x_in.past_target)
+        forecast = self.forecast_last_step(features)
+        if self.last_season is not None:
+            forecast = forecast + self.last_season(self._target_of_seasons(x_in.past_target)).squeeze(1)
+        return PLModuleOutput(prediction=forecast)
+
+    @property
+    def _has_loss_on_every_step(self) -> bool:
+        return has_loss_on_every_step(self.sequence_to_sequence, self.use_reversible_instance_norm)
+
+    def forecast_last_step(self, x_in: PLModuleInput) -> torch.Tensor:
+        """Return the forecast `(B, H, C, N)` of the state that has seen the newest input, without the season."""
+        state = self.encoder(self._step_features(x_in), last_only=True)  # -> (B, 1, D)
+        future = x_in.future_covariates
+        forecasts = self.head(state, None if future is None else future.unsqueeze(1))  # -> (B, 1, H, C, N)
+        last_forecast: torch.Tensor = forecasts.squeeze(1)
+        return last_forecast
+
+    def _forecast_every_step(self, x_in: PLModuleInput, past_target: torch.Tensor) -> PLModuleOutput:
+        states = self.encoder(self._step_features(x_in))  # -> (B, L', D)
+        if states.shape[1] != len(self.step_ends):
+            raise ValueError(
+                f"Expected {type(self.encoder).__name__} to return {len(self.step_ends)} states, one for each of "
+                f"`step_ends`, got {states.shape[1]}. Give `set_encoder` the newest input of every state."
+            )
+        states = states[:, self._loss_steps]  # -> (B, T, D)
+        future = None
+        if x_in.future_covariates is not None:
+            # -> (B, T, H, F)
+            future = _join(x_in.historic_future_covariates, x_in.future_covariates)[:, self._target_positions]
+        forecasts = self.head(states, future)  # -> (B, T, H, C, N)
+        if self.season_of_every_step is not None:
+            forecasts = forecasts + self.season_of_every_step(self._target_of_seasons(past_target))
+        targets = _join(past_target, x_in.future_target)[:, self._target_positions]  # -> (B, T, H, C)
+        every_step = StepForecasts(forecasts.flatten(end_dim=1), targets.flatten(end_dim=1))
+        return PLModuleOutput(prediction=forecasts[:, -1], state=every_step)
+
+    def _target_of_seasons(self, past_target: torch.Tensor) -> torch.Tensor:
+        """Return the target `(B, L, C)` with missing values of a season taken from earlier ones."""
+        if not self._masks_missing_values or self.season_length is None:
+            return past_target
+        return fill_from_earlier_seasons(past_target, self.season_length)
+
+    def _step_features(self, x_in: PLModuleInput) -> torch.Tensor:
+        """Return the features `(B, L, I)` of every step: what is known at it and, without a shift, of the next one."""
+        features = [x_in.past_target]
+        if x_in.past_covariates is not None:
+            features.append(x_in.past_covariates)
+        if x_in.historic_future_covariates is not None:
+            future = x_in.historic_future_covariates
+            if self.output_chunk_shift == 0:
+                future = torch.cat([future[:, 1:], x_in.future_covariates[:, :1]], dim=1)
+            features.append(future)
+        if x_in.static_covariates is not None:
+            static = x_in.static_covariates.flatten(start_dim=1).unsqueeze(1)  # -> (B, 1, S)
+            features.append(static.expand(-1, self.input_chunk_length, -1))
+        return features[0] if len(features) == 1 else torch.cat(features, dim=-1)
+
+    def _compute_loss(
+        self,
+        output: PLModuleOutput,
+        target: torch.Tensor,
+        criterion: nn.Module,
+        sample_weight: torch.Tensor | None,
+    ) -> torch.Tensor:
+        every_step: StepForecasts | None = output.state
+        if sample_weight is not None:
+            if sample_weight.shape[1] == self.output_chunk_length:
+                every_step = None  # weights as Darts' own data set gives them: those of the output chunk only
+            elif every_step is not None:
+                sample_weight = sample_weight[:, self._target_positions].flatten(end_dim=1)  # -> (B * T, H, C)
+            else:
+                sample_weight = sample_weight[:, -self.output_chunk_length :]
+        if every_step is not None:
+            output, target = output.replace(prediction=every_step.prediction), every_step.target
+        if self.loss_watch is not None:
+            self.loss_watch.see_targets(target)
+        if self._masks_missing_values:
+            output, target, sample_weight = leave_out_missing_targets(
+                LossInputs(output, target, sample_weight), self.likelihood
+            )
+            if not target.numel():
+                zero: torch.Tensor = output.prediction.sum()  # of no forecast at all: its gradient is zero, too
+                return zero
+        try:
+            loss: torch.Tensor = super()._compute_loss(output, target, criterion, sample_weight)
+        except ValueError as error:  # a distribution refuses parameters that are NaN
+            raise_if_diverged(self, output.prediction, error)
+            raise
+        return loss
+
+    def _update_metrics(
+        self, output: PLModuleOutput, target: torch.Tensor, metrics: torchmetrics.MetricCollection
+    ) -> None:
+        if self._masks_missing_values:
+            output, target = leave_out_incomplete_steps(output, target)
+            if not target.numel():
+                return
+        super()._update_metrics(output, target, metrics)
+
+    def _compute_metrics(self, metrics: torchmetrics.MetricCollection) -> None:
+        """Log the metrics as Darts does, without asking for a logger that need not be there."""
+        if len(metrics):
+            self.log_dict(metrics.compute(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
+            metrics.reset()
+
+    def on_train_start(self) -> None:
+        """Go on with a training that was interrupted, and find out whether anybody looks at the loss of every batch.
+
+        Logging a loss takes longer than computing it.
+        """
+        trainer = self.trainer
+        self.loss_watch = LossWatch(self, trainer) if should_watch(trainer) else None
+        self.forget_losses()
+        state, self._state_to_resume = self._state_to_resume, None
+        if state is not None and trainer.ckpt_path is not None:
+            restore_training_state(trainer, state)
+        self.logs_every_batch = (
+            # which logs the loss where training ends
+            not isinstance(trainer.fit_loop.epoch_loop, FastTrainingEpochLoop)
+            or bool(trainer.loggers)
+            or is_enabled(trainer.progress_bar_callback)
+            or validates_within_epochs(trainer)
+            or network_sees_batches(self)
+            or any(map(sees_batches, trainer.callbacks))
+            or any(config.interval == "step" for config in trainer.lr_scheduler_configs)  # one may go by the loss
+        )
+
+    def _train_val_step(
+        self,
+        batch: TorchTrainingBatch,
+        stage: ModuleStage,
+        criterion: nn.Module,
+        metrics: torchmetrics.MetricCollection,
+    ) -> torch.Tensor:
+        loss = self.loss_of(batch, stage, criterion, metrics)
+        if stage is ModuleStage.VALIDATE:
+            self._validation_losses.append((loss.detach(), self._weight_in_validation(batch)))
+            if self._is_last_validation_batch:
+                self._log_validation_loss()
+        elif self.logs_every_batch or self.trainer.is_last_batch:
+            self.log_train_loss()
+        return loss
+
+    shared_train_val_step = _train_val_step
+    """What the fast path stands for; a network with another step is trained with that."""
+
+    def loss_of(
+        self,
+        batch: TorchTrainingBatch,
+        stage: ModuleStage,
+        criterion: nn.Module,
+        metrics: torchmetrics.MetricCollection,
+    ) -> torch.Tensor:
+        """Forecast a batch and return its loss; in training, it is looked at before the weights are updated with it."""
+        output = self(batch.to_module_input(stage=stage))
+        loss = self._compute_loss(output, batch.future_target, criterion, batch.sample_weight)
+        if stage is ModuleStage.TRAIN:
+            if self.loss_watch is not None:
+                self.loss_watch.see(loss)
+            self._last_train_loss = loss.detach(), batch.past_target.shape[0]
+        if len(metrics):
+            self._update_metrics(output, batch.future_target, metrics)
+        return loss
+
+    @property
+    def has_trained_a_batch(self) -> bool:
+        """Whether the training in progress, or the one that was broken off, has seen a batch."""
+        return self._last_train_loss is not None
+
+    def forget_losses(self) -> None:
+        """Begin anew."""
+        self._last_train_loss = None
+
+    def log_train_loss(self) -> None:
+        """Log the loss of the last training batch, if there was one."""
+        if self._last_train_loss is None:
+            return
+        loss, n_samples = self._last_train_loss
+        hook, self._current_fx_name = self._current_fx_name, "training_step"
+        self.log("train_loss", loss, batch_size=n_samples, prog_bar=True, sync_dist=True)
+        self._current_fx_name = hook
+
+    @property
+    def _is_last_validation_batch(self) -> bool:
+        trainer = self.trainer
+        loop = trainer.validate_loop if trainer.state.fn == "validate" else trainer.fit_loop.epoch_loop.val_loop
+        return bool(loop.batch_progress.is_last_batch)
+
+    def _log_validation_loss(self) -> None:
+        """Log the mean loss of all validation samples, or of all their targets that are there.
+
+        Logging every batch would take longer than computing its loss. With the last one, callbacks see the mean at the
+        end of the validation, as they do in Darts.
+        """
+        losses, weights = zip(*self._validation_losses, strict=True)
+        total = max(int(sum(weights)), 1)
+        mean = sum(loss * weight for loss, weight in zip(losses, weights, strict=True)) / total
+        self.log("val_loss", mean, batch_size=total, prog_bar=True, sync_dist=True)
+        self._validation_losses.clear()
+
+    def _weight_in_validation(self, batch: TorchTrainingBatch) -> int | torch.Tensor:
+        """Return how much a batch counts for: its number of samples or, if some may be missing, that of its targets."""
+        if self._masks_missing_values:
+            n_known: torch.Tensor = (~batch.future_target.isnan()).sum()
+            return n_known
+        n_samples: int = batch.past_target.shape[0]
+        return n_samples
+
+    def on_train_epoch_end(self) -> None:
+        """Make sure that training has not diverged, before the callbacks keep the weights, and log the metrics."""
+        if self.loss_watch is not None:
+            self.loss_watch.check()
+        super().on_train_epoch_end()
+
+    def on_train_end(self) -> None:
+        """Let go of the losses."""
+        self.loss_watch = self._last_train_loss = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what Darts and a resumed training need."""
+        super().on_save_checkpoint(checkpoint)
+        if self._trainer is None or (state := training_state(self._trainer)) is None:
+            return
+        if self.loss_watch is not None:
+            self.loss_watch.check()
+        checkpoint["training_state"] = state
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what was kept."""
+        super().on_load_checkpoint(checkpoint)
+        if self._trainer is None:  # made anew: Darts restores the loss, but not the copies that are trained with
+            self.train_criterion = copy.deepcopy(self.criterion)
+            self.val_criterion = copy.deepcopy(self.criterion)
+        self._state_to_resume = checkpoint.get("training_state")
+
+    def on_validation_epoch_start(self) -> None:
+        """Start collecting the losses of the validation batches."""
+        self._validation_losses.clear()
+
+    def configure_optimizers(self) -> Any:
+        """Make optimizer and scheduler as Darts does; the optimizer updates all weights in one call if it can."""
+        given = self.optimizer_kwargs
+        if self._can_fuse_optimizer():
+            self.optimizer_kwargs = given | {"fused": True}
+        try:
+            return super().configure_optimizers()
+        finally:
+            self.optimizer_kwargs = given
+
+    def _can_fuse_optimizer(self) -> bool:
+        return (
+            "fused" in inspect.signature(self.optimizer_cls).parameters
+            and not {"fused", "foreach", "differentiable"} & self.optimizer_kwargs.keys()
+            # mixed precision refuses to clip the gradients of a fused optimizer
+            and self.trainer.precision in ("32-true", "64-true")
+            and self.device.type in ("cpu", "cuda")
+        )
+
+    @property
+    def gives_quantiles_in_order(self) -> bool:
+        """Whether quantiles are sorted in prediction."""
+        return self.sort_quantiles and isinstance(self.likelihood, QuantileRegression)
+
+    def _produce_predict_output(self, x: PLModuleInput) -> PLModuleOutput:
+        """Sample, or give the parameters, as Darts does, but of quantiles that do not cross."""
+        if not self.gives_quantiles_in_order:
+            return super()._produce_predict_output(x)
+        output = self(x)
+        quantiles = output.prediction.sort(dim=-1).values  # -> (B, H, C, N)
+        if self.predict_likelihood_parameters:
+            return output.replace(prediction=self.likelihood.predict_likelihood_parameters(quantiles))
+        return output.replace(prediction=self.likelihood.sample(quantiles))
+
+    def to_dtype(self, dtype: torch.dtype) -> None:
+        """Cast all weights; of the types that PyTorch Lightning trains in, Darts leaves bfloat16 out."""
+        if dtype == torch.bfloat16:
+            self.bfloat16()
+        else:
+            super().to_dtype(dtype)
+
+    def _onnx_wrapper(self, input_sample: PLModuleInput) -> OnnxExportBundle:
+        bundle: OnnxExportBundle = super()._onnx_wrapper(input_sample)
+        # a batch of one would be taken for a constant
+        bundle.example_inputs = tuple(example.repeat(2, 1, 1) for example in bundle.example_inputs)
+        if self.gives_quantiles_in_order:
+            bundle.wrapper = _SortedQuantiles(bundle.wrapper)
+        return bundle
+
+
+class _SortedQuantiles(nn.Module):
+    """An exported network whose quantiles do not cross."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        prediction: torch.Tensor = self.network(*inputs)  # -> (B, H, C, N)
+        return prediction.sort(dim=-1).values
+
+
+class Encoder(Protocol):
+    """A layer from the features of every step, `(B, L, I)`, to states, `(B, L', D)`."""
+
+    output_dim: int
+    """Number of features of a state, `D`."""
+
+    def __call__(self, features: torch.Tensor, last_only: bool = False) -> torch.Tensor:
+        """Return the states or, where no other is needed, the last one, `(B, 1, D)`."""
+
+
+def has_loss_on_every_step(sequence_to_sequence: bool, use_reversible_instance_norm: bool | dict[str, Any]) -> bool:
+    """Return whether the loss is on every step: the normalisation's statistics come from the whole window, and peek."""
+    return sequence_to_sequence and not use_reversible_instance_norm
+
+
+def _n_features(shape: tuple[int, ...] | None) -> int:
+    return 0 if shape is None else shape[-1]
+
+
+def _join(past: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
+    return torch.cat([past, future], dim=1)
