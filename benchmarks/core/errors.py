@@ -1,5 +1,15 @@
-"""What goes wrong in a way that the user can mend."""
+"""What goes wrong, and how it is told in a row."""
 
 
 class UserError(Exception):
     """Something that the user can mend: told in one line, without a traceback."""
+
+
+class MissingRivalError(Exception):
+    """A rival that is not installed."""
+
+
+def error_line(error: Exception) -> str:
+    """Return the one line that a row tells of an error: its kind, and the last line of what it says."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[-1]}"

@@ -1,31 +1,45 @@
 """What the commands' arguments have in common."""
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks.core.errors import UserError
+from seq_plugins._files import whole_file
 
 
 def positive(text: str) -> int:
     """Return the whole number that an option stands for, at least 1."""
+    return _at_least(1, text)
+
+
+def at_least_two(text: str) -> int:
+    """Return the whole number that an option stands for, at least 2."""
+    return _at_least(2, text)
+
+
+positive.__name__ = at_least_two.__name__ = "whole number"  # argparse names it when a text is no number
+
+
+def _at_least(smallest: int, text: str) -> int:
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, got {text}")
+    if number < smallest:
+        raise argparse.ArgumentTypeError(f"expected at least {smallest}, got {text}")
     return number
 
 
-positive.__name__ = "whole number"  # argparse names it when a text is no number
-
-
-def check_json(path: Path) -> None:
-    """Find out before the work whether the file of ``--json`` can be written.
+def check_json(path: Path | None) -> None:
+    """Find out before the work whether the file of ``--json``, if there is any, can be written.
 
     Raises
     ------
     UserError
         If it can't.
     """
+    if path is None:
+        return
     try:
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
@@ -33,3 +47,28 @@ def check_json(path: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"--json: cannot write {path}: {error.strerror}. Name another file.") from error
+
+
+def write_json(path: Path, content: Any, option: str = "--json") -> None:
+    """Write a JSON file, as a whole or not at all.
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+    content
+        What is in it.
+    option
+        The option that has named it, for errors.
+
+    Raises
+    ------
+    UserError
+        If it can't be written.
+    """
+    try:
+        with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+            file.write("\n")
+    except OSError as error:
+        raise UserError(f"{option}: cannot write {path}: {error.strerror}.") from error

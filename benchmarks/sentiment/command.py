@@ -6,8 +6,8 @@ import shlex
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from benchmarks.core.errors import UserError
-from benchmarks.core.options import check_json, positive
-from benchmarks.core.timing import Row as SpeedRow
-from benchmarks.core.timing import Workers, find_peer_pythons, measure
-from benchmarks.core.timing import table_lines as speed_table_lines
+from benchmarks.core.options import at_least_two, check_json, positive, write_json
+from benchmarks.core.rivals import RivalProcesses, find_rival_pythons
+from benchmarks.core.threads import limit_threads
+from benchmarks.core.timing import measure_cases
+from benchmarks.core.timing_table import table_lines as speed_table_lines
 
 if TYPE_CHECKING:
     from benchmarks.sentiment.corpora import Corpus
     from benchmarks.sentiment.entries import Entry
-    from benchmarks.sentiment.folds import Scored
+    from benchmarks.sentiment.folds import FoldRow, Scored
+    from benchmarks.sentiment.insights import PhraseEffect
 
 SUMMARY = "classify sentiment with our network, linear models and the lecture's network on the same folds"
 
@@ -53,7 +55,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help=f"word vectors: {GLOVE}, a file, a name of gensim.downloader, or train: on each fold's training texts "
         f"(default: {GLOVE} if it is installed, otherwise train; train for demo)",
     )
-    command.add_argument("--folds", type=_at_least_two, default=10, help="number of folds (default: %(default)s)")
+    command.add_argument("--folds", type=at_least_two, default=10, help="number of folds (default: %(default)s)")
     command.add_argument("--only-folds", type=positive, help="run the first ones only (default: all)")
     command.add_argument("--models", nargs="+", help="models to run (default: all; a wrong one lists them)")
     command.add_argument(
@@ -61,9 +63,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--seed", type=int, default=1, help="seed of the networks (default: %(default)s)")
     command.add_argument("--threads", type=positive, default=1, help="threads (default: %(default)s)")
-    command.add_argument("--no-peers", action="store_true", help="leave Keras out")
+    command.add_argument("--no-rivals", action="store_true", help="leave Keras out")
     command.add_argument(
-        "--peer-python", nargs="+", default=[], metavar="[PEER=]PATH", help="Python that has Keras, such as keras=PATH"
+        "--rival-python",
+        nargs="+",
+        default=[],
+        metavar="[RIVAL=]PATH",
+        help="Python that has Keras, such as keras=PATH",
     )
     command.add_argument("--json", type=Path, help="a further file for the rows")
     command.add_argument(
@@ -75,36 +81,24 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--turns", type=positive, default=3, help="turns of each with --speed (default: %(default)s)")
 
 
-def _at_least_two(text: str) -> int:
-    number = int(text)
-    if number < 2:
-        raise argparse.ArgumentTypeError(f"expected at least 2, got {text}")
-    return number
-
-
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0 done, 1 a model failed."""
     for package in ("gensim", "nltk"):
         if find_spec(package) is None:
             raise UserError(f"the package {package} is not installed: pip install 'seq-plugins[text]'.")
-    pythons = find_peer_pythons(options.peer_python)
-    if options.json is not None:
-        check_json(options.json)
+    pythons = find_rival_pythons(options.rival_python)
+    check_json(options.json)
     from benchmarks.sentiment.corpora import load_corpus
 
     corpus = load_corpus(options.dataset, options.folds, options.text, options.label)
-    # PyTorch is imported only here, so that most wrong arguments are told at once
-    import torch
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
-
-    from benchmarks.sentiment.entries import SentimentWorker
-
     warnings.filterwarnings("ignore")
-    torch.set_num_threads(options.threads)
-    with threadpool_limits(options.threads), Workers(pythons, options.threads, SentimentWorker) as workers:
+    with (
+        limit_threads(options.threads),
+        RivalProcesses("benchmarks.sentiment.rival", pythons, options.threads) as processes,
+    ):
         if options.speed:
-            return _run_speed(options, corpus, workers)
-        return _run_folds(options, corpus, None if options.no_peers else workers)
+            return _run_speed(options, corpus, processes)
+        return _run_folds(options, corpus, None if options.no_rivals else processes)
 
 
 def _results_folder(output: Path | None, dataset: str) -> Path:
@@ -146,124 +140,120 @@ def _find_vectors(name: str | None, dataset: str, seed: int) -> tuple[str, Calla
     return name, lambda texts: loaded
 
 
-def _progress(total: int, unit: str) -> "tqdm[Any]":
-    """Make a progress bar; in a log file a line every half minute is enough."""
-    return tqdm(total=total, unit=unit, mininterval=0.1 if sys.stderr.isatty() else 30)
-
-
-def _run_folds(options: argparse.Namespace, corpus: "Corpus", workers: Workers | None) -> int:
-    import numpy as np
-
+def _run_folds(options: argparse.Namespace, corpus: "Corpus", processes: RivalProcesses | None) -> int:
     from benchmarks.sentiment.entries import choose_entries, make_entries
-    from benchmarks.sentiment.folds import (
-        N_CURVE_SIZES,
-        Row,
-        learning_curve,
-        run_fold,
-        strongest_phrases,
-        summarise,
-        table_lines,
-        verdict,
-        warm_up,
-        write_rows,
-    )
+    from benchmarks.sentiment.insights import CURVE_DIVISORS, learning_curve
     from benchmarks.sentiment.report import Report, write_report
+    from benchmarks.sentiment.summaries import summarise, table_lines, verdict
 
     n_epochs = options.epochs or (DEMO_EPOCHS if options.dataset == "demo" else EPOCHS)
     name, vectors = _find_vectors(options.vectors, options.dataset, options.seed)
-    entries = choose_entries(make_entries(vectors, n_epochs, options.seed, workers), options.models)
+    entries = choose_entries(make_entries(vectors, n_epochs, options.seed, processes), options.models)
     folder = _results_folder(options.output, corpus.name)
     n_folds = min(options.only_folds or corpus.n_folds, corpus.n_folds)
-    curved = [entry for entry in entries if entry.peer is None]
-    rows: list[Row] = []
-    scores: dict[str, np.ndarray] = {}
-    first: dict[str, Any] = {}
+    curved = [entry for entry in entries if entry.rival is None]
     is_seen = sys.stderr.isatty()
-    with _progress(n_folds * len(entries) + N_CURVE_SIZES * len(curved), "fit") as bar:
+    n_fits = n_folds * len(entries) + len(CURVE_DIVISORS) * len(curved)
+    # in a log file a line every half minute is enough
+    with tqdm(total=n_fits, unit="fit", mininterval=0.1 if is_seen else 30) as bar:
 
         def tell(what: str) -> None:
             bar.set_description(what, refresh=is_seen)
             bar.update()
 
-        for entry in curved:
-            warm_up(corpus, entry)
-        gone: set[str] = set()
-        for fold in range(n_folds):
-            for entry in entries:
-                if entry.name in gone:
-                    bar.update()
-                    continue
-                scored = run_fold(corpus, entry, fold, name, options.threads)
-                rows.append(scored.row)
-                write_rows(folder / "rows.json", rows)
-                _keep(scored, corpus, fold, scores)
-                if scored.row.error is not None:
-                    bar.write(f"{entry.name}, fold {fold + 1}: {scored.row.error}", file=sys.stderr)
-                if scored.row.missing:
-                    gone.add(entry.name)  # once is enough
-                if fold == 0 and scored.fitted is not None:
-                    first[entry.name] = scored.fitted.model
-                tell(f"{entry.name}, fold {fold + 1}")
-        curves = learning_curve(corpus, _sound(curved, rows), tell)
-    summaries = summarise(rows)
-    classifier = next((model for entry, model in first.items() if entry.startswith("SentimentClassifier")), None)
-    tested = [text for text, fold in zip(corpus.texts, corpus.folds.tolist(), strict=True) if fold == 0]
-    chosen = np.random.default_rng(0).permutation(len(tested))[:N_EXPLAINED]
-    phrases = [] if classifier is None else strongest_phrases(classifier, [tested[place] for place in chosen])
+        done = _Done(corpus)
+        for scored in _score_folds(corpus, entries, n_folds, name, options.threads, tell):
+            done.add(scored)
+            write_json(folder / "rows.json", done.content(), "--output")
+            if scored.row.error is not None:
+                bar.write(f"{scored.row.model}, fold {scored.row.fold}: {scored.row.error}", file=sys.stderr)
+        failures = [row for row in done.rows if row.error is not None]
+        failed = {row.model for row in failures}
+        curves = learning_curve(corpus, [entry for entry in curved if entry.name not in failed], tell)
+    summary = summarise(done.rows)
     command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
-    failures = [row for row in rows if row.error is not None]
-    write_report(folder / "report.html", Report(corpus, name, command, summaries, failures, scores, curves, phrases))
+    report = Report(corpus, name, command, summary, failures, done.scores, curves, _find_phrases(corpus, done.models))
+    write_report(folder / "report.html", report)
     if options.json is not None:
-        write_rows(options.json, rows)
+        write_json(options.json, done.content())
     note = f" ({corpus.note})" if corpus.note else ""
     print(f"{corpus.name}{note}: {n_folds} of {corpus.n_folds} folds, {name}, {n_epochs} epoch(s)")
-    print("\n".join(table_lines(summaries)))
-    print(f"\n{verdict(summaries)}".rstrip())
+    print("\n".join(table_lines(summary)))
+    print(f"\n{verdict(summary)}".rstrip())
     print(f"\nResults are in {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
-    return 1 if any(row.error and not row.missing for row in rows) else 0
+    return 1 if any(not row.missing for row in failures) else 0
 
 
-def _keep(scored: "Scored", corpus: "Corpus", fold: int, scores: dict[str, Any]) -> None:
-    """Put a fold's scores where they belong."""
+def _score_folds(
+    corpus: "Corpus", entries: "Sequence[Entry]", n_folds: int, vectors: str, threads: int, tell: Callable[[str], None]
+) -> "Iterator[Scored]":
+    """Run all models on a fold, then on the next; a rival that is not installed says so once."""
+    from benchmarks.sentiment.folds import run_fold, warm_up
+
+    for entry in entries:
+        if entry.rival is None:
+            warm_up(corpus, entry)
+    missing: set[str] = set()
+    for fold in range(n_folds):
+        for entry in entries:
+            if entry.name not in missing:
+                scored = run_fold(corpus, entry, fold, vectors, threads)
+                if scored.row.missing:
+                    missing.add(entry.name)
+                yield scored
+            tell(f"{entry.name}, fold {fold + 1}")
+
+
+class _Done:
+    """What all folds have given: rows, the scores of all texts by model, and the models of the first fold."""
+
+    def __init__(self, corpus: "Corpus") -> None:
+        self._corpus = corpus
+        self.rows: list[FoldRow] = []
+        self.scores: dict[str, Any] = {}
+        self.models: dict[str, Any] = {}
+
+    def add(self, scored: "Scored") -> None:
+        """Take in a row with its scores."""
+        import numpy as np
+
+        self.rows.append(scored.row)
+        if scored.fitted is None:
+            return
+        found = scored.fitted.scores
+        scores = self.scores.setdefault(scored.row.model, np.full((len(self._corpus.texts), found.shape[1]), np.nan))
+        scores[self._corpus.folds == scored.row.fold - 1] = found
+        if scored.row.fold == 1:
+            self.models[scored.row.model] = scored.fitted.model
+
+    def content(self) -> dict[str, Any]:
+        """Return what is written to a file."""
+        return {"rows": [asdict(row) for row in self.rows], "speed": []}
+
+
+def _find_phrases(corpus: "Corpus", models: dict[str, Any]) -> "list[PhraseEffect]":
+    """Return the strongest phrases of the first network, on some test texts of the first fold."""
     import numpy as np
 
-    if scored.fitted is not None:
-        found = scored.fitted.scores
-        kept = scores.setdefault(scored.row.model, np.full((len(corpus.texts), found.shape[1]), np.nan))
-        kept[corpus.folds == fold] = found
+    from benchmarks.sentiment.insights import strongest_phrases
+
+    classifier = next((model for name, model in models.items() if name.startswith("SentimentClassifier")), None)
+    if classifier is None:
+        return []
+    tested = corpus.texts_where(corpus.folds == 0)
+    chosen = np.random.default_rng(0).permutation(len(tested))[:N_EXPLAINED]
+    return strongest_phrases(classifier, [tested[place] for place in chosen])
 
 
-def _sound(entries: "Sequence[Entry]", rows: Sequence[Any]) -> "list[Entry]":
-    """Return the models that have not failed."""
-    failed = {row.model for row in rows if row.error is not None}
-    return [entry for entry in entries if entry.name not in failed]
-
-
-def _run_speed(options: argparse.Namespace, corpus: "Corpus", workers: Workers) -> int:
-    from benchmarks.sentiment.folds import write_rows
+def _run_speed(options: argparse.Namespace, corpus: "Corpus", processes: RivalProcesses) -> int:
     from benchmarks.sentiment.speed_cases import make_cases
 
-    rows: list[SpeedRow] = []
     cases = make_cases(corpus, options.dataset, options.threads)
-    rivals = {
-        case.name: [rival for rival in case.rivals if not (options.no_peers and rival.peer == "keras")]
-        for case in cases
-    }
-    n_turns = sum((1 + len(rivals[case.name])) * (1 + options.turns) for case in cases)
-    with _progress(n_turns, "turn") as bar:
-
-        def tell(what: str) -> None:
-            bar.set_description(what, refresh=sys.stderr.isatty())
-            bar.update()
-
-        for case in cases:
-            for row in measure(case, rivals[case.name], workers, options.turns, options.threads, tell):
-                rows.append(replace(row, note=""))
-                if row.error:
-                    bar.write(f"{row.case}, {row.peer}: {row.error}", file=sys.stderr)
+    rivals = [] if options.no_rivals else ["keras"]
+    rows = measure_cases(cases, rivals, processes, options.turns, options.threads)
     print(f"{corpus.name}: medians of {options.turns} turns, {options.threads} thread(s)")
     print("\n".join(speed_table_lines(rows)))
     if options.json is not None:
-        write_rows(options.json, [], [asdict(row) for row in rows])
+        write_json(options.json, {"rows": [], "speed": [asdict(row) for row in rows]})
         print(f"\nThe rows are in {options.json}.")
     return 1 if any(row.error and not row.missing for row in rows) else 0

@@ -42,6 +42,10 @@ class Corpus:
         """Number of folds."""
         return int(self.folds.max()) + 1
 
+    def texts_where(self, mask: np.ndarray) -> list[str]:
+        """Return the texts for which a mask, `(texts,)`, is true."""
+        return [self.texts[place] for place in np.flatnonzero(mask)]
+
 
 def load_corpus(dataset: str, n_folds: int, text_column: str, label_column: str) -> Corpus:
     """Return a corpus.

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from benchmarks.core.errors import UserError
-from benchmarks.core.timing import Worker, Workers
+from benchmarks.core.rivals import RivalProcesses
 from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
 from seq_plugins.text.documents import PADDING
 
@@ -67,18 +67,18 @@ class Entry:
         Trains and predicts.
     settings
         What there is to set, for the rows.
-    peer
+    rival
         Name of the package that it needs in a process of its own.
     """
 
     name: str
     run: Run
     settings: dict[str, Any] = field(default_factory=dict)
-    peer: str | None = None
+    rival: str | None = None
 
 
 def make_entries(
-    vectors: Callable[[Sequence[str]], Any], n_epochs: int, seed: int, workers: Workers | None
+    vectors: Callable[[Sequence[str]], Any], n_epochs: int, seed: int, processes: RivalProcesses | None
 ) -> list[Entry]:
     """Return all models.
 
@@ -90,8 +90,8 @@ def make_entries(
         Number of epochs of the networks.
     seed
         Seed of the networks.
-    workers
-        The peers' processes; without them there is no peer.
+    processes
+        The rivals' processes; without them Keras is left out.
     """
     lecture: dict[str, Any] = {"n_epochs": n_epochs}
     networks: dict[str, dict[str, Any]] = {
@@ -111,9 +111,11 @@ def make_entries(
             {"ngrams": [1, 2], "min_df": 2, "C": 1.0},
         ),
     ]
-    if workers is not None:
+    if processes is not None:
         settings = {"n_epochs": n_epochs, "seed": seed}
-        entries.append(Entry("Keras, the lecture's network", _keras_run(vectors, settings, workers), settings, "keras"))
+        entries.append(
+            Entry("Keras, the lecture's network", _keras_run(vectors, settings, processes), settings, "keras")
+        )
     return entries
 
 
@@ -184,28 +186,10 @@ def _make_naive_bayes_svm() -> Any:
 # --- Keras
 
 
-class SentimentWorker(Worker):
-    """Keras in a process of its own."""
-
-    FILE = Path(__file__).with_name("peer.py")
-
-    def prepare_documents(self, file: Path, settings: dict[str, Any]) -> None:
-        """Let it read the documents and build the network."""
-        self._ask({"do": "prepare", "file": str(file), "settings": settings})
-
-    def fit(self) -> dict[str, float]:
-        """Let it train from its first weights, and return seconds and megabytes."""
-        return self._ask({"do": "fit"})
-
-    def predict(self) -> dict[str, Any]:
-        """Let it predict, and return seconds and outputs."""
-        return self._ask({"do": "predict"})
-
-
 def write_documents(
     file: Path, vectorizer: Word2VecVectorizer, train: np.ndarray, test: np.ndarray, codes: np.ndarray
 ) -> None:
-    """Write what the peer needs: ids `(texts, maxlen)`, counted anew, and the vectors of those that occur."""
+    """Write what the rival needs: ids `(texts, maxlen)`, counted anew, and the vectors of those that occur."""
     distinct, places = np.unique(np.concatenate([[PADDING], train.ravel(), test.ravel()]), return_inverse=True)
     numbers = places[1:].astype(np.int32)
     np.savez(
@@ -217,17 +201,9 @@ def write_documents(
     )
 
 
-def find_keras(workers: Workers) -> SentimentWorker:
-    """Return the process of Keras."""
-    worker = workers["keras"]
-    if not isinstance(worker, SentimentWorker):
-        raise TypeError("Expected a process for texts.")
-    return worker
-
-
-def _keras_run(vectors: Callable[[Sequence[str]], Any], settings: dict[str, Any], workers: Workers) -> Run:
+def _keras_run(vectors: Callable[[Sequence[str]], Any], settings: dict[str, Any], processes: RivalProcesses) -> Run:
     def run(texts: Sequence[str], labels: np.ndarray, further: Sequence[str]) -> Fitted:
-        worker = find_keras(workers)
+        keras = processes["keras"]
         found = vectors(texts)
         start = time.perf_counter()
         vectorizer = Word2VecVectorizer(found, MAXLEN)
@@ -242,8 +218,8 @@ def _keras_run(vectors: Callable[[Sequence[str]], Any], settings: dict[str, Any]
             write_documents(file, vectorizer, train, test, codes)
             n_outputs = 1 if len(classes) == 2 else len(classes)
             sizes = {"n_outputs": n_outputs, "batch_size": BATCH_SIZE, "predict_batch_size": PREDICT_BATCH_SIZE}
-            worker.prepare_documents(file, settings | sizes)
-        fitted, predicted = worker.fit(), worker.predict()
+            keras.ask("prepare", file=str(file), settings=settings | sizes)
+        fitted, predicted = keras.ask("fit"), keras.ask("predict")
         outputs = np.array(predicted["outputs"])
         return Fitted(
             np.concatenate([1 - outputs, outputs], axis=1) if n_outputs == 1 else outputs,

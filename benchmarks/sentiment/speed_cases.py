@@ -1,8 +1,6 @@
 """Speed and memory of the lecture's network beside Keras, ``nn.Conv1d`` and the lecture's own loop, in turns."""
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,17 +15,17 @@ from gensim.models import KeyedVectors
 from nltk.tokenize import TreebankWordTokenizer
 from torch import nn
 
-from benchmarks.core.timing import Case, Goal, Rival, Turn, Workers, thread_environment, times_faster
+from benchmarks.core.memory import PeakMemory
+from benchmarks.core.new_process import run_in_new_process
+from benchmarks.core.rivals import RivalProcess, RivalProcesses
+from benchmarks.core.timing import Case, Goal, Rival, Turn, times_faster
 from benchmarks.sentiment.corpora import Corpus, load_corpus
 from benchmarks.sentiment.entries import (
     BATCH_SIZE,
     MAXLEN,
     PREDICT_BATCH_SIZE,
-    SentimentWorker,
-    find_keras,
     write_documents,
 )
-from benchmarks.sentiment.folds import read_memory
 from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
 from seq_plugins.text.network import SentimentNetwork
 from seq_plugins.text.tokenizing import CachedTreebankTokenizer
@@ -58,7 +56,7 @@ def make_cases(corpus: Corpus, dataset: str, threads: int) -> list[Case]:
         "texts": len(corpus.texts), "training_texts": len(work.train), "maxlen": MAXLEN, "dimensions": N_DIMENSIONS,
         "epochs": N_EPOCHS, "batch_size": BATCH_SIZE,
     }  # fmt: skip
-    memory = Goal("a twentieth", lambda ours, peers: 20 * ours <= peers)
+    memory = Goal("a twentieth", lambda ours, theirs: 20 * ours <= theirs)
     return [
         Case(
             "text-training",
@@ -66,7 +64,7 @@ def make_cases(corpus: Corpus, dataset: str, threads: int) -> list[Case]:
             work.train_ours,
             [
                 Rival("keras", work.train_keras, times_faster(6)),
-                Rival("nn.Conv1d on ids", lambda workers: work.train_plainly(), times_faster(4)),
+                Rival("nn.Conv1d on ids", lambda processes: work.train_plainly(), times_faster(4)),
             ],
             sizes,
         ),
@@ -76,7 +74,7 @@ def make_cases(corpus: Corpus, dataset: str, threads: int) -> list[Case]:
             work.predict_ours,
             [
                 Rival("keras", work.predict_keras, times_faster(15)),
-                Rival("nn.Conv1d on ids", lambda workers: work.predict_plainly()),
+                Rival("nn.Conv1d on ids", lambda processes: work.predict_plainly()),
             ],
             sizes,
         ),
@@ -84,8 +82,8 @@ def make_cases(corpus: Corpus, dataset: str, threads: int) -> list[Case]:
             "text-memory",
             "memory of a fit beyond the vectors",
             partial(_memory_turn, "ours", dataset, threads),
-            [Rival("the lecture's arrays", lambda workers: partial(_arrays_size, len(corpus.texts)), memory),
-             Rival("the lecture's loop", lambda workers: _memory_turn("lecture", dataset, threads))],
+            [Rival("the lecture's arrays", lambda processes: partial(_arrays_size, len(corpus.texts)), memory),
+             Rival("the lecture's loop", lambda processes: _memory_turn("lecture", dataset, threads))],
             sizes,
             "MB",
         ),
@@ -93,7 +91,7 @@ def make_cases(corpus: Corpus, dataset: str, threads: int) -> list[Case]:
             "text-tokens",
             "texts to ids, to vectors",
             work.tokenize_ours,
-            [Rival("the lecture's loop", lambda workers: work.tokenize_as_the_lecture(), times_faster(3))],
+            [Rival("the lecture's loop", lambda processes: work.tokenize_as_the_lecture(), times_faster(3))],
             sizes,
         ),
     ]  # fmt: skip
@@ -156,23 +154,23 @@ class _Work:
 
     # --- Keras
 
-    def train_keras(self, workers: Workers) -> Turn:
-        worker = self._prepare_keras(workers)
-        return lambda: float(worker.fit()["seconds"])
+    def train_keras(self, processes: RivalProcesses) -> Turn:
+        keras = self._prepare_keras(processes)
+        return lambda: float(keras.ask("fit")["seconds"])
 
-    def predict_keras(self, workers: Workers) -> Turn:
-        worker = self._prepare_keras(workers)
-        return lambda: float(worker.predict()["seconds"])
+    def predict_keras(self, processes: RivalProcesses) -> Turn:
+        keras = self._prepare_keras(processes)
+        return lambda: float(keras.ask("predict")["seconds"])
 
-    def _prepare_keras(self, workers: Workers) -> SentimentWorker:
-        worker = find_keras(workers)
+    def _prepare_keras(self, processes: RivalProcesses) -> RivalProcess:
+        keras = processes["keras"]
         ids = self.documents.to_array(MAXLEN)
         sizes = {"n_outputs": 1, "batch_size": BATCH_SIZE, "predict_batch_size": PREDICT_BATCH_SIZE}
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "documents.npz"
             write_documents(file, self.vectorizer, ids[self.train], ids, self.codes[self.train])
-            worker.prepare_documents(file, sizes | {"n_epochs": N_EPOCHS, "seed": 1})
-        return worker
+            keras.ask("prepare", file=str(file), settings=sizes | {"n_epochs": N_EPOCHS, "seed": 1})
+        return keras
 
     # --- PyTorch's own convolution on token ids
 
@@ -211,8 +209,7 @@ class _Work:
 
     def _embedding(self) -> nn.Embedding:
         vectors = torch.from_numpy(self.vectorizer.table_.rows(np.arange(self.vectorizer.table_.n_ids)))
-        embedding: nn.Embedding = nn.Embedding.from_pretrained(vectors)
-        return embedding
+        return nn.Embedding.from_pretrained(vectors)
 
     # --- the lecture's loop
 
@@ -241,8 +238,7 @@ class PlainNetwork(nn.Module):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the logits."""
         pooled = self.convolution(self.embedding(ids).transpose(1, 2)).relu().amax(dim=2)  # -> (N, F)
-        logits: torch.Tensor = self.output(self.dropout(self.hidden(pooled)).relu())
-        return logits[:, 0]
+        return self.output(self.dropout(self.hidden(pooled)).relu())[:, 0]
 
 
 def tokenize_and_vectorize(texts: Sequence[str], vectors: KeyedVectors) -> list[list[np.ndarray]]:
@@ -269,19 +265,8 @@ def _arrays_size(n_texts: int) -> float:
 
 
 def _memory_turn(side: str, dataset: str, threads: int) -> Turn:
-    script = (
-        f"from benchmarks.sentiment.speed_cases import print_memory; print_memory({side!r}, {dataset!r}, {threads})"
-    )
-
-    def run() -> float:
-        done = subprocess.run(  # noqa: S603 - our own code
-            [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=thread_environment(threads)
-        )
-        if done.returncode:
-            raise RuntimeError((done.stderr.strip().splitlines() or ["it said nothing"])[-1])
-        return float(json.loads(done.stdout.splitlines()[-1]))
-
-    return run
+    code = f"from benchmarks.sentiment.speed_cases import print_memory; print_memory({side!r}, {dataset!r}, {threads})"
+    return lambda: float(run_in_new_process(code, threads))
 
 
 def print_memory(side: str, dataset: str, threads: int) -> None:
@@ -302,14 +287,13 @@ def print_memory(side: str, dataset: str, threads: int) -> None:
     few = [*corpus.texts[:2], *corpus.texts[-2:]]
     classifier = SentimentClassifier(vectors, verbose=False, n_epochs=1, random_state=1)
     classifier.fit(few, [0, 0, 1, 1]).predict(few)  # what is loaded and compiled at the first fit does not count
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is counted anew
-    before = read_memory("VmRSS")
-    if side == "ours":
-        classifier = SentimentClassifier(vectors, verbose=False, n_epochs=N_EPOCHS, random_state=1)
-        classifier.fit(corpus.texts, corpus.labels).predict(corpus.texts)
-    else:
-        _make_arrays(corpus.texts, vectors)
-    print(json.dumps(read_memory("VmHWM") - before))
+    with PeakMemory() as peak:
+        if side == "ours":
+            classifier = SentimentClassifier(vectors, verbose=False, n_epochs=N_EPOCHS, random_state=1)
+            classifier.fit(corpus.texts, corpus.labels).predict(corpus.texts)
+        else:
+            _make_arrays(corpus.texts, vectors)
+    print(json.dumps(peak.megabytes))
 
 
 def _make_arrays(texts: Sequence[str], vectors: KeyedVectors) -> Any:

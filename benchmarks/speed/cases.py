@@ -1,13 +1,10 @@
 """The cases of ``python -m benchmarks speed``: the work, who does it how, and what is to be reached."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +16,11 @@ from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatc
 from pytorch_lightning.callbacks import EarlyStopping
 from torch.utils.data import DataLoader
 
-from benchmarks.core.timing import Case, Goal, Rival, Turn, Workers, thread_environment, times_faster
-from benchmarks.speed.peers import CLIPPING, LEARNING_RATE, FitWork, make_values
+from benchmarks.core.memory import PeakMemory
+from benchmarks.core.new_process import run_in_new_process
+from benchmarks.core.rivals import RivalProcess, RivalProcesses
+from benchmarks.core.timing import Case, Goal, Rival, Turn, times_faster
+from benchmarks.speed.rivals import CLIPPING, LEARNING_RATE, FitWork, make_values
 from seq_plugins.layers import GRU, LSTM, SimpleRNN
 from seq_plugins.models import DeepRNNModel, Seq2SeqRNNModel, SimpleRNNModel
 from seq_plugins.windows import WindowsTrainingDataset, collate_training
@@ -160,7 +160,7 @@ def _layer_case(cell: str, work: FitWork, n_runs: int, goal: Goal | None) -> Cas
         [
             Rival(
                 "torch.nn",
-                lambda workers: _layer_turn(
+                lambda processes: _layer_turn(
                     getattr(torch.nn, cell)(1, work.hidden_dim, batch_first=True), work, n_runs
                 ),
                 goal,
@@ -235,15 +235,15 @@ def _to_series(values: np.ndarray) -> list[TimeSeries]:
 def _fit_case(
     name: str, text: str, work: FitWork, goals: dict[str, Goal | None], fast_training: bool = True
 ) -> Case:  # fmt: skip
-    def prepare_rival(peer: str, workers: Workers) -> Turn:
-        return _fit_turn(_darts, work) if peer == "darts" else workers[peer].prepare(work)
+    def prepare_rival(rival: str, processes: RivalProcesses) -> Turn:
+        return _fit_turn(_darts, work) if rival == "darts" else _turn_elsewhere(processes[rival], work)
 
     def make_ours(work: FitWork) -> Any:
         model = _ours(work)
         model.fast_training = fast_training
         return model
 
-    rivals = [Rival(peer, partial(prepare_rival, peer), goal) for peer, goal in goals.items()]
+    rivals = [Rival(rival, partial(prepare_rival, rival), goal) for rival, goal in goals.items()]
     return Case(name, text, lambda: _fit_turn(make_ours, work), rivals, asdict(work))
 
 
@@ -262,6 +262,11 @@ def _fit_turn(make_model: Callable[[FitWork], Any], work: FitWork) -> Turn:
     return run
 
 
+def _turn_elsewhere(process: RivalProcess, work: FitWork) -> Turn:
+    process.ask("prepare", work=asdict(work))
+    return lambda: float(process.ask("run")["seconds"])
+
+
 # Historical forecasts
 
 
@@ -271,7 +276,7 @@ def _history_case(
     work = replace(sizes.fit, horizon=min(14, sizes.fit.input_length), n_epochs=1)
     n_windows, batch_size = sizes.n_history_windows, sizes.history_batch_size if same_batch else None
 
-    def prepare(make_model: Callable[[FitWork], Any], workers: Workers | None = None) -> Turn:
+    def prepare(make_model: Callable[[FitWork], Any], processes: RivalProcesses | None = None) -> Turn:
         model = make_model(work)
         model.fit(_to_series(work.training_values()))
         series = _to_series(make_values(1, n_windows + work.input_length + work.horizon - 1))[0]
@@ -300,7 +305,7 @@ def _refit_case(sizes: Sizes, goal: Goal) -> Case:
     work, n_refits = sizes.refits, sizes.n_refits
     train_length = work.training_values().shape[1]
 
-    def prepare(make_model: Callable[[FitWork], Any], workers: Workers | None = None) -> Turn:
+    def prepare(make_model: Callable[[FitWork], Any], processes: RivalProcesses | None = None) -> Turn:
         series = _to_series(make_values(1, train_length + n_refits + work.horizon - 1))[0]
 
         def run() -> float:
@@ -337,7 +342,7 @@ def _check_count(n_forecasts: int, expected: int) -> None:
 def _import_case(threads: int) -> Case:
     torch_imported: list[bool] = []
 
-    def prepare(package: str, workers: Workers | None = None) -> Turn:
+    def prepare(package: str, processes: RivalProcesses | None = None) -> Turn:
         code = (
             "import json, sys, time; start = time.perf_counter(); "
             f"import {package}; seconds = time.perf_counter() - start; "
@@ -345,7 +350,7 @@ def _import_case(threads: int) -> Case:
         )
 
         def run() -> float:
-            seconds, has_torch = _run_python(code, threads)
+            seconds, has_torch = run_in_new_process(code, threads)
             if package == "seq_plugins":
                 torch_imported.append(has_torch)
             return float(seconds)
@@ -353,7 +358,7 @@ def _import_case(threads: int) -> Case:
         return run
 
     goal = Goal(
-        "20 ms more, no torch", lambda ours, peers: ours <= peers + SECONDS_OF_IMPORT and not any(torch_imported)
+        "20 ms more, no torch", lambda ours, theirs: ours <= theirs + SECONDS_OF_IMPORT and not any(torch_imported)
     )
     rivals = [Rival("darts", partial(prepare, "darts"), goal)]
     return Case("import", "import seq_plugins, import darts", partial(prepare, "seq_plugins"), rivals)
@@ -364,34 +369,17 @@ def _memory_case(sizes: Sizes, threads: int) -> Case:
     work = replace(sizes.fit, n_series=n_series, n_epochs=1)  # small batches: the network itself takes little
     copy = n_series * length * 4 / 2**20
 
-    def prepare(side: str, workers: Workers | None = None) -> Turn:
+    def prepare(side: str, processes: RivalProcesses | None = None) -> Turn:
         code = (
             "import sys; from benchmarks.speed.cases import print_memory_of_fit; "
             f"print_memory_of_fit({side!r}, {length}, {asdict(work)!r})"
         )
-        return lambda: float(_run_python(code, threads))
+        return lambda: float(run_in_new_process(code, threads))
 
-    goal = Goal("one copy of the values more", lambda ours, peers: ours <= peers + copy)
+    goal = Goal("one copy of the values more", lambda ours, theirs: ours <= theirs + copy)
     rivals = [Rival("darts", partial(prepare, "darts"), goal)]
     settings = asdict(work) | {"length": length, "values_mb": copy, "max_samples_per_ts": MEMORY_SAMPLES}
     return Case("memory", "memory of fit beyond the values", partial(prepare, "ours"), rivals, settings, "MB")
-
-
-def _run_python(code: str, threads: int) -> Any:
-    """Run code in a new process, from this checkout, and return the JSON that it prints last."""
-    run = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-W", "ignore", "-c", f"import sys; sys.path.insert(0, {str(_ROOT)!r}); {code}"],
-        env=thread_environment(threads),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if run.returncode:
-        raise RuntimeError((run.stderr.strip().splitlines() or ["the process said nothing"])[-1])
-    return json.loads(run.stdout.strip().splitlines()[-1])
-
-
-_ROOT = Path(__file__).parents[2]
 
 
 def print_memory_of_fit(side: str, length: int, work: dict[str, Any]) -> None:
@@ -412,16 +400,9 @@ def print_memory_of_fit(side: str, length: int, work: dict[str, Any]) -> None:
     make_model(fit_work).fit(
         series[:2], max_samples_per_ts=MEMORY_SAMPLES
     )  # what is loaded at the first fit does not count
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is counted anew
-    before = _memory("VmRSS")
-    make_model(fit_work).fit(series, max_samples_per_ts=MEMORY_SAMPLES)
-    print(json.dumps(_memory("VmHWM") - before))
-
-
-def _memory(name: str) -> float:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    kilobytes = next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
-    return kilobytes / 1024
+    with PeakMemory() as peak:
+        make_model(fit_work).fit(series, max_samples_per_ts=MEMORY_SAMPLES)
+    print(json.dumps(peak.megabytes))
 
 
 # The cost of a window, and the parts of a training step
@@ -440,10 +421,10 @@ def _cost_cases(sizes: Sizes) -> list[Case]:
     work = sizes.fit
     goal = Goal(
         "flat within 20 %",
-        lambda ours, peers: max(ours, peers) <= SPREAD_OF_WINDOW_COST * min(ours, peers),
+        lambda ours, theirs: max(ours, theirs) <= SPREAD_OF_WINDOW_COST * min(ours, theirs),
     )
 
-    def prepare(n_windows: int, workers: Workers | None = None) -> Turn:
+    def prepare(n_windows: int, processes: RivalProcesses | None = None) -> Turn:
         return _cost_turn(work, n_windows, sizes.n_cost_batches)
 
     return [
@@ -534,12 +515,12 @@ def _step_cases(work: FitWork) -> list[Case]:
         Case(name, text, partial(prepare, _ours), [_darts_rival(partial(prepare, _darts))], asdict(work))
         for name, text, prepare in parts
     ]
-    limit = Rival("bare arithmetic", lambda workers: products(_ours))
+    limit = Rival("bare arithmetic", lambda processes: products(_ours))
     return [*cases, Case("step-limit", "network beside its matrix products", partial(network, _ours), [limit])]
 
 
 def _darts_rival(prepare: Callable[[], Turn]) -> Rival:
-    return Rival("darts", lambda workers: prepare())
+    return Rival("darts", lambda processes: prepare())
 
 
 def _per_run(do: Callable[[], Any], n_runs: int = 100) -> Turn:

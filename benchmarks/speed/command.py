@@ -1,17 +1,19 @@
-"""The command ``speed``: how long our work takes beside a peer's, in alternating turns."""
+"""The command ``speed``: how long our work takes beside a rival's, in alternating turns."""
 
 import argparse
 import logging
-import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from benchmarks.core.errors import UserError
-from benchmarks.core.options import check_json, positive
+from benchmarks.core.options import check_json, positive, write_json
+from benchmarks.core.rivals import RIVALS, RivalProcesses, find_rival_pythons
+from benchmarks.core.threads import limit_threads
+from benchmarks.core.timing import measure_cases
+from benchmarks.core.timing_table import table_lines
+from benchmarks.speed.steps import share_lines, step_shares
 
 SUMMARY = "measure our speed beside Darts', Keras' and NeuralForecast's on the same work"
 
@@ -19,11 +21,11 @@ SUMMARY = "measure our speed beside Darts', Keras' and NeuralForecast's on the s
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     command.description = (
-        "Give the same data, sizes, batches, threads and number of updates to us and to each peer, take turns, and "
+        "Give the same data, sizes, batches, threads and number of updates to us and to each rival, take turns, and "
         "compare medians. Keras and NeuralForecast run in processes of their own and may have a Python of their own."
     )
     command.add_argument(
-        "--peers", type=_names, help="peers, such as darts,keras (default: darts,keras,neuralforecast)"
+        "--rivals", type=_names, help="rivals, such as darts,keras (default: darts,keras,neuralforecast)"
     )
     command.add_argument(
         "--cases", type=_names, help="cases, such as fit,import (default: all; a wrong one lists them)"
@@ -32,12 +34,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=positive, default=1, help="threads of each (default: %(default)s)")
     command.add_argument("--json", type=Path, help="file for the rows")
     command.add_argument(
-        "--peer-python",
+        "--rival-python",
         nargs="+",
         default=[],
-        metavar="[PEER=]PATH",
-        help="Python of a peer, such as keras=PATH, or of all; otherwise this one if it has the peer, or that named by "
-        "the environment variable SEQ_PLUGINS_PEER_PYTHON, written alike",
+        metavar="[RIVAL=]PATH",
+        help="Python of a rival, such as keras=PATH, or of all; otherwise this one if it has the rival, or that named "
+        "by the environment variable SEQ_PLUGINS_RIVAL_PYTHON, written alike",
     )
     command.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
 
@@ -57,49 +59,31 @@ def _chosen(option: str, names: Sequence[str] | None, known: Sequence[str]) -> l
 
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0 done, 1 a case failed."""
-    from benchmarks.core.timing import PEERS, Row, Workers, find_peer_pythons, measure, table_lines, write_json
-
-    peers = _chosen("--peers", options.peers, PEERS)
-    pythons = find_peer_pythons(options.peer_python)
-    if options.json is not None:
-        check_json(options.json)
+    rivals = _chosen("--rivals", options.rivals, RIVALS)
+    pythons = find_rival_pythons(options.rival_python)
+    check_json(options.json)
     # PyTorch is imported only here, so that most wrong arguments are told at once
-    from benchmarks.core.threads import limit_threads
     from benchmarks.speed.cases import FULL, QUICK, make_cases
 
     cases = {case.name: case for case in make_cases(QUICK if options.quick else FULL, options.threads)}
     chosen = [cases[name] for name in _chosen("--cases", options.cases, list(cases))]
+    if not any(case.against(rivals) for case in chosen):
+        raise UserError(
+            f"--cases: none of {', '.join(case.name for case in chosen)} is measured beside {', '.join(rivals)}."
+        )
     for name in ("pytorch_lightning", "darts"):  # the bar and the table say what there is to say
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    rows: list[Row] = []
-    works = [(case, rivals) for case in chosen if (rivals := case.against(peers))]
-    if not works:
-        raise UserError(
-            f"--cases: none of {', '.join(case.name for case in chosen)} is measured beside {', '.join(peers)}."
-        )
-    n_turns = sum((1 + len(rivals)) * (1 + options.turns) for _, rivals in works)
     with (
-        Workers(pythons, options.threads) as workers,
+        RivalProcesses("benchmarks.speed.rivals", pythons, options.threads) as processes,
         limit_threads(options.threads),
-        tqdm(total=n_turns, unit="turn") as bar,
     ):
-
-        def tell(what: str) -> None:
-            bar.set_description(what, refresh=False)
-            bar.update()
-
-        for case, rivals in works:
-            for row in measure(case, rivals, workers, options.turns, options.threads, tell):
-                rows.append(replace(row, met=None) if options.quick else row)
-                if row.error:
-                    bar.write(f"{row.case}, {row.peer}: {row.error}", file=sys.stderr)
+        rows = measure_cases(chosen, rivals, processes, options.turns, options.threads)
+    if options.quick:
+        rows = [replace(row, met=None) for row in rows]
     print(f"medians of {options.turns} turns, {options.threads} thread(s)")
-    print("\n".join(table_lines(rows)))
+    print("\n".join([*table_lines(rows), *share_lines(rows)]))
     if options.json is not None:
-        try:
-            write_json(options.json, rows)
-        except OSError as error:
-            raise UserError(f"--json: cannot write {options.json}: {error.strerror}.") from error
+        write_json(options.json, {"rows": [asdict(row) for row in rows], "shares": step_shares(rows)})
         print(f"\nThe rows are in {options.json}.")
     return 1 if any(row.error and not row.missing for row in rows) else 0

@@ -11,28 +11,32 @@ import pytest
 import torch
 from sklearn.feature_extraction.text import CountVectorizer
 
-import benchmarks.core.timing
+import benchmarks.core.rivals
 import benchmarks.sentiment.speed_cases as speed_module
 from benchmarks.__main__ import main
-from benchmarks.core.errors import UserError
-from benchmarks.core.timing import MissingPeerError, Workers, measure
+from benchmarks.core.errors import MissingRivalError, UserError
+from benchmarks.core.rivals import RivalProcesses
+from benchmarks.core.timing import measure
 from benchmarks.sentiment.corpora import Corpus, load_corpus, make_demo
-from benchmarks.sentiment.entries import NaiveBayesFeatures, SentimentWorker, write_documents
-from benchmarks.sentiment.folds import Row, Summary, strongest_phrases, summarise, verdict
+from benchmarks.sentiment.entries import NaiveBayesFeatures, write_documents
+from benchmarks.sentiment.folds import FoldRow
+from benchmarks.sentiment.insights import strongest_phrases
 from benchmarks.sentiment.speed_cases import PlainNetwork, make_cases, print_memory, tokenize_and_vectorize
+from benchmarks.sentiment.summaries import summarise, table_lines, verdict
 from seq_plugins.text import Word2VecVectorizer
 from seq_plugins.text.training import Settings
 from tests.text.samples import make_classifier, make_texts, make_vectors, needs_data
 
 NETWORK, LINEAR = "SentimentClassifier", "TF-IDF + logistic regression"
 KERAS = "Keras, the lecture's network"
+RIVAL = "benchmarks.sentiment.rival"
 
 
 @pytest.fixture(autouse=True)
-def _no_other_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_other_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras is not there, whatever is installed."""
-    monkeypatch.delenv(benchmarks.core.timing.PEER_PYTHON, raising=False)
-    monkeypatch.setattr(benchmarks.core.timing, "find_spec", lambda name: None)
+    monkeypatch.delenv(benchmarks.core.rivals.RIVAL_PYTHON, raising=False)
+    monkeypatch.setattr(benchmarks.core.rivals, "find_spec", lambda name: None)
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def _run(table: Path, *arguments: str) -> int:
 def test_all_models_are_tested_on_the_same_folds_and_told_on_one_page(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run(table, "--no-peers", "--output", "results", "--json", "rows.json") == 0
+    assert _run(table, "--no-rivals", "--output", "results", "--json", "rows.json") == 0
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     models = list(dict.fromkeys(row["model"] for row in rows))
     assert len(models) == 5
@@ -82,13 +86,13 @@ def test_keras_that_is_not_installed_has_a_row_that_says_what_to_install(
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     missing = [row for row in rows if row["missing"]]
     assert [row["model"] for row in missing] == [KERAS]  # once, not for every fold
-    assert "pip install 'seq-plugins[peers]'" in missing[0]["error"]
+    assert "pip install 'seq-plugins[rivals]'" in missing[0]["error"]
     assert len([row for row in rows if row["model"] == LINEAR]) == 3
-    assert "--peer-python keras=PATH" in capsys.readouterr().err
+    assert "--rival-python keras=PATH" in capsys.readouterr().err
 
 
 def test_only_the_first_folds_are_run_if_asked(table: Path, tmp_path: Path) -> None:
-    assert _run(table, "--no-peers", "--only-folds", "1", "--models", LINEAR, "--json", "rows.json") == 0
+    assert _run(table, "--no-rivals", "--only-folds", "1", "--models", LINEAR, "--json", "rows.json") == 0
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert [row["fold"] for row in rows] == [1]
 
@@ -100,7 +104,7 @@ def test_a_model_that_fails_has_a_row_stops_nothing_else_and_gives_exit_code_1(
         raise RuntimeError("no memory left")
 
     monkeypatch.setattr("benchmarks.sentiment.entries.SentimentClassifier.fit", fail)
-    assert _run(table, "--no-peers", "--models", NETWORK, LINEAR, "--json", "rows.json", "--output", "results") == 1
+    assert _run(table, "--no-rivals", "--models", NETWORK, LINEAR, "--json", "rows.json", "--output", "results") == 1
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert {row["error"] for row in rows if row["model"] == NETWORK} == {"RuntimeError: no memory left"}
     assert all(row["accuracy"] for row in rows if row["model"] == LINEAR)
@@ -116,13 +120,13 @@ def test_a_model_that_fails_has_a_row_stops_nothing_else_and_gives_exit_code_1(
         (["--vectors", "nowhere.bin"], "--vectors: There is no file nowhere.bin"),
         (["--json", "no/such/folder/rows.json"], "--json: cannot write no/such/folder/rows.json"),
         (["--folds", "401"], "--folds: expected two classes with at least 401 texts each"),
-        (["--peer-python", "keras=nowhere"], "--peer-python: nowhere is not a program"),
+        (["--rival-python", "keras=nowhere"], "--rival-python: nowhere is not a program"),
     ],
 )
 def test_wrong_arguments_are_told_in_one_line(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["sentiment", "--no-peers", *arguments]) == 2
+    assert main(["sentiment", "--no-rivals", *arguments]) == 2
     told = capsys.readouterr().err
     assert message in told
     assert len(told.splitlines()) == 1
@@ -194,15 +198,22 @@ def test_naive_bayes_features_are_counts_times_log_ratios() -> None:
 
 
 def test_summaries_are_sorted_and_say_who_wins() -> None:
-    rows = [Row("demo", model, fold, accuracy=accuracy, f1=accuracy, fit_seconds=1.0) for fold, model, accuracy in (
+    rows = [FoldRow("demo", model, fold, accuracy=accuracy, f1=accuracy, fit_seconds=1.0) for fold, model, accuracy in (
         (1, NETWORK, 0.8), (2, NETWORK, 0.6), (1, LINEAR, 0.9), (2, LINEAR, 0.8),
     )]  # fmt: skip
-    rows.append(Row("demo", "another", 1, error="it failed"))
-    summaries = summarise(rows)
-    assert [summary.model for summary in summaries] == [LINEAR, NETWORK]
-    assert summaries[1].mean("accuracy") == pytest.approx(0.7)
-    assert f"{LINEAR} wins, by 15.00 points" in verdict(summaries)
-    assert isinstance(summaries[0], Summary)
+    rows.append(FoldRow("demo", "another", 1, error="it failed"))
+    summary = summarise(rows)
+    assert summary.index.tolist() == [LINEAR, NETWORK]
+    assert summary.loc[NETWORK, "accuracy"] == pytest.approx(0.7)
+    assert summary.loc[NETWORK, "deviation"] == pytest.approx(0.2 / 2**0.5)
+    assert f"{LINEAR} wins, by 15.00 points" in verdict(summary)
+
+
+def test_there_is_an_empty_summary_where_everything_has_failed() -> None:
+    summary = summarise([FoldRow("demo", NETWORK, 1, error="it failed")])
+    assert summary.empty
+    assert verdict(summary) == ""
+    assert len(table_lines(summary)) == 1
 
 
 def test_the_strongest_phrases_tell_the_classes() -> None:
@@ -214,20 +225,20 @@ def test_the_strongest_phrases_tell_the_classes() -> None:
     assert effects[0].contribution < 0 < effects[-1].contribution
 
 
-# --- the peer's process, with a stand-in for Keras
+# --- the rival's process, with a stand-in for Keras
 
 
 def test_a_python_without_keras_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "tensorflow.py").write_text("import no_such_module_at_all")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with (
-        pytest.raises(MissingPeerError, match="keras is not installed"),
-        Workers({"keras": sys.executable}, 1, SentimentWorker) as workers,
+        pytest.raises(MissingRivalError, match="keras is not installed"),
+        RivalProcesses(RIVAL, {"keras": sys.executable}, 1) as processes,
     ):
-        workers["keras"]
+        processes["keras"]
 
 
-def test_the_peer_is_given_the_same_documents(tmp_path: Path) -> None:
+def test_the_rival_is_given_the_same_documents(tmp_path: Path) -> None:
     texts, labels = make_texts(10)
     vectorizer = Word2VecVectorizer(make_vectors(), maxlen=6)
     train = vectorizer.fit_transform(texts)
@@ -255,13 +266,13 @@ def test_every_case_in_this_process_gives_a_whole_row(tiny: Corpus) -> None:
     for case in make_cases(tiny, "demo", 1):
         if case.name == "text-memory":
             continue
-        rivals = [rival for rival in case.rivals if rival.peer != "keras"]
-        for row in measure(case, rivals, Workers({}, 1, SentimentWorker), 1, 1, lambda what: None):
+        rivals = [rival for rival in case.rivals if rival.name != "keras"]
+        for row in measure(case, rivals, RivalProcesses(RIVAL, {}, 1), 1, 1, lambda what: None):
             assert row.error is None, row
             assert row.ours_s is not None
             assert row.ours_s > 0
-            assert row.peer_s is not None
-            assert row.peer_s > 0
+            assert row.rival_s is not None
+            assert row.rival_s > 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")

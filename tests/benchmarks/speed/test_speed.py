@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+import benchmarks.core.rivals
 import benchmarks.core.threads
-import benchmarks.core.timing
 import benchmarks.speed.cases
 from benchmarks.__main__ import main
-from benchmarks.core.timing import Case, Rival, Workers, measure, times_faster
+from benchmarks.core.rivals import RivalProcesses
+from benchmarks.core.timing import Case, Rival, TimingRow, measure, times_faster
 from benchmarks.speed.cases import QUICK, make_cases, print_memory_of_fit
-from benchmarks.speed.peers import FitWork, cut_windows
+from benchmarks.speed.rivals import FitWork, cut_windows
 from seq_plugins.windows import WindowsTrainingDataset
 
 QUICK_ARGUMENTS = ["speed", "--quick", "--turns", "1"]
@@ -23,33 +24,35 @@ IN_PROCESSES_OF_THEIR_OWN = ("import", "memory")
 
 
 @pytest.fixture(autouse=True)
-def _no_other_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_other_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras and NeuralForecast are not there, whatever is installed."""
-    monkeypatch.delenv(benchmarks.core.timing.PEER_PYTHON, raising=False)
-    monkeypatch.setattr(benchmarks.core.timing, "find_spec", lambda name: None)
+    monkeypatch.delenv(benchmarks.core.rivals.RIVAL_PYTHON, raising=False)
+    monkeypatch.setattr(benchmarks.core.rivals, "find_spec", lambda name: None)
 
 
 def _case(name: str = "nothing", ours: Any = lambda: lambda: 1.0, theirs: Any = lambda: lambda: 3.0) -> Case:
-    return Case(name, "nothing at all", ours, [Rival("darts", lambda workers: theirs(), times_faster(2))])
+    return Case(name, "nothing at all", ours, [Rival("darts", lambda processes: theirs(), times_faster(2))])
 
 
-def _measure(case: Case, turns: int = 5) -> list[benchmarks.core.timing.Row]:
-    return list(measure(case, case.rivals, Workers({}, 1), turns, 1, lambda what: None))
+def _measure(case: Case, turns: int = 5) -> list[TimingRow]:
+    return list(
+        measure(case, case.rivals, RivalProcesses("benchmarks.speed.rivals", {}, 1), turns, 1, lambda what: None)
+    )
 
 
 def test_every_case_beside_darts_gives_a_whole_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cases = [case for case in make_cases(QUICK, 1) if case.name not in IN_PROCESSES_OF_THEIR_OWN]
     chosen = ",".join(case.name for case in cases)
-    assert main([*QUICK_ARGUMENTS, "--peers", "darts", "--cases", chosen, "--json", "rows.json"]) == 0
+    assert main([*QUICK_ARGUMENTS, "--rivals", "darts", "--cases", chosen, "--json", "rows.json"]) == 0
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ""] == ["rows.json"]
     written = json.loads((tmp_path / "rows.json").read_text())
-    expected = [(case.name, rival.peer) for case in cases for rival in case.against(["darts"])]
-    assert [(row["case"], row["peer"]) for row in written["rows"]] == expected
+    expected = [(case.name, rival.name) for case in cases for rival in case.against(["darts"])]
+    assert [(row["case"], row["rival"]) for row in written["rows"]] == expected
     for row in written["rows"]:
         assert row["error"] is None, row
         assert row["ours_s"] > 0
-        assert row["peer_s"] > 0
-        assert row["ratio"] == pytest.approx(row["peer_s"] / row["ours_s"])
+        assert row["rival_s"] > 0
+        assert row["ratio"] == pytest.approx(row["rival_s"] / row["ours_s"])
         assert row["spread"]["ours"] == [row["ours_s"], row["ours_s"]]
         assert row["met"] is None
         assert (row["threads"], row["turns"]) == (1, 1)
@@ -62,7 +65,7 @@ def test_every_case_beside_darts_gives_a_whole_row(tmp_path: Path, capsys: pytes
 
 
 def test_imports_are_measured_in_new_processes(tmp_path: Path) -> None:
-    assert main([*QUICK_ARGUMENTS, "--peers", "darts", "--cases", "import", "--json", "rows.json"]) == 0
+    assert main([*QUICK_ARGUMENTS, "--rivals", "darts", "--cases", "import", "--json", "rows.json"]) == 0
     (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert row["error"] is None
     assert row["ours_s"] > 0
@@ -76,36 +79,36 @@ def test_memory_of_a_fit_is_printed_in_megabytes(side: str, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out) >= 0
 
 
-def test_a_peer_that_is_not_installed_has_a_row_that_says_what_to_install(
+def test_a_rival_that_is_not_installed_has_a_row_that_says_what_to_install(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--peers", "darts,keras,neuralforecast", "--cases", "fit,fit-many-series", "--json", "rows.json"]
+    arguments = ["--rivals", "darts,keras,neuralforecast", "--cases", "fit,fit-many-series", "--json", "rows.json"]
     assert main([*QUICK_ARGUMENTS, *arguments]) == 0
-    rows = {(row["case"], row["peer"]): row for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
+    rows = {(row["case"], row["rival"]): row for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
     assert len(rows) == 4
     assert rows["fit", "darts"]["error"] is None
     printed = capsys.readouterr().out
     for key in (("fit", "keras"), ("fit-many-series", "neuralforecast")):
         told = rows[key]["error"]
         assert told == (
-            f"{key[1]} is not installed: pip install 'seq-plugins[peers]', or name a Python that has it: "
-            f"--peer-python {key[1]}=PATH."
+            f"{key[1]} is not installed: pip install 'seq-plugins[rivals]', or name a Python that has it: "
+            f"--rival-python {key[1]}=PATH."
         )
         assert told in printed
         assert rows[key]["missing"]
-        assert rows[key]["peer_s"] is None
+        assert rows[key]["rival_s"] is None
 
 
-def test_a_python_without_the_peer_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_without_the_rival_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # an empty package in place of Keras: what it needs is not there
     (tmp_path / "tensorflow.py").write_text("import no_such_module_at_all")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     arguments = [
-        "--peers",
+        "--rivals",
         "keras",
         "--cases",
         "fit",
-        "--peer-python",
+        "--rival-python",
         f"keras={sys.executable}",
         "--json",
         "rows.json",
@@ -115,7 +118,7 @@ def test_a_python_without_the_peer_says_the_same(tmp_path: Path, monkeypatch: py
     assert "keras is not installed" in row["error"]
 
 
-def test_a_peer_runs_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rival_runs_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for Keras, with the few names that are used."""
     (tmp_path / "tensorflow.py").write_text(
         "class threading:\n"
@@ -144,21 +147,21 @@ def test_a_peer_runs_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest
         "        self.n += epochs * ceil(len(inputs) / batch_size)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv(benchmarks.core.timing.PEER_PYTHON, f"keras={sys.executable}")
-    arguments = ["--peers", "keras", "--cases", "fit", "--json", "rows.json"]
+    monkeypatch.setenv(benchmarks.core.rivals.RIVAL_PYTHON, f"keras={sys.executable}")
+    arguments = ["--rivals", "keras", "--cases", "fit", "--json", "rows.json"]
     assert main([*QUICK_ARGUMENTS, *arguments]) == 0
     (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert row["error"] is None
-    assert row["peer_s"] >= 0
-    assert "python" in row["peer_versions"]
+    assert row["rival_s"] >= 0
+    assert "python" in row["rival_versions"]
     assert "traced in the warm-up" in row["note"]
 
 
-def test_a_peer_that_dies_has_a_row_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rival_that_dies_has_a_row_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\necho out of luck >&2\nexit 3\n")
     program.chmod(0o755)
-    arguments = ["--peers", "keras", "--cases", "fit", "--peer-python", f"keras={program}"]
+    arguments = ["--rivals", "keras", "--cases", "fit", "--rival-python", f"keras={program}"]
     assert main([*QUICK_ARGUMENTS, *arguments]) == 1
     assert "the process of keras has ended: out of luck" in capsys.readouterr().out
 
@@ -168,11 +171,11 @@ def test_a_peer_that_dies_has_a_row_that_says_so(tmp_path: Path, capsys: pytest.
     [
         (["--cases", "fit,fat"], "--cases: expected names among layer-rnn, "),
         (["--cases", "fit,fat"], "got 'fat'"),
-        (["--peers", "darts,jax"], "--peers: expected names among darts, keras, neuralforecast, got 'jax'"),
-        (["--peers", ","], "--peers: expected at least one name"),
-        (["--peers", "keras", "--cases", "memory"], "none of memory is measured beside keras"),
-        (["--peer-python", "jax=python"], "no peer 'jax' runs on a Python of its own"),
-        (["--peer-python", "keras=nowhere/python"], "nowhere/python is not a program"),
+        (["--rivals", "darts,jax"], "--rivals: expected names among darts, keras, neuralforecast, got 'jax'"),
+        (["--rivals", ","], "--rivals: expected at least one name"),
+        (["--rivals", "keras", "--cases", "memory"], "none of memory is measured beside keras"),
+        (["--rival-python", "jax=python"], "no rival 'jax' runs on a Python of its own"),
+        (["--rival-python", "keras=nowhere/python"], "nowhere/python is not a program"),
         (["--json", "nowhere/rows.json"], "cannot write nowhere/rows.json"),
         (["--json", "folder"], "cannot write folder: it is a folder"),
     ],
@@ -202,10 +205,10 @@ def test_medians_come_from_alternating_turns_after_a_warm_up() -> None:
         return lambda: run
 
     ours, theirs = [99.0, 1.0, 5.0, 2.0], [99.0, 3.0, 4.0, 9.0]
-    (row,) = _measure(_case(ours=turns("ours", ours), theirs=turns("peer", theirs)), turns=3)
-    assert done == ["ours", "peer"] * 4
-    assert (row.ours_s, row.peer_s, row.ratio) == (2.0, 4.0, 2.0)
-    assert row.spread == {"ours": [1.0, 5.0], "peer": [3.0, 9.0]}
+    (row,) = _measure(_case(ours=turns("ours", ours), theirs=turns("rival", theirs)), turns=3)
+    assert done == ["ours", "rival"] * 4
+    assert (row.ours_s, row.rival_s, row.ratio) == (2.0, 4.0, 2.0)
+    assert row.spread == {"ours": [1.0, 5.0], "rival": [3.0, 9.0]}
     assert row.goal == "2 times"
     assert row.met is True
 
@@ -234,13 +237,13 @@ def test_a_case_that_fails_has_a_row_that_says_so_and_stops_no_other(
 def test_a_full_disk_leaves_the_earlier_file_as_it_was(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(file: Any, rows: Any) -> None:
+    def fail(content: Any, file: Any, indent: int) -> None:
         file.write("{")
         raise OSError(28, "No space left on device")
 
     (tmp_path / "rows.json").write_text("earlier")
     monkeypatch.setattr(benchmarks.speed.cases, "make_cases", lambda sizes, threads: [_case()])
-    monkeypatch.setattr(benchmarks.core.timing, "_dump", fail)
+    monkeypatch.setattr("benchmarks.core.options.json.dump", fail)
     assert main(["speed", "--json", "rows.json"]) == 2
     assert "cannot write rows.json: No space left on device" in capsys.readouterr().err
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("rows.json", "earlier")]
@@ -254,7 +257,7 @@ def test_the_number_of_threads_is_put_back() -> None:
 
 
 @pytest.mark.parametrize("n_series", [1, 3])
-def test_peers_are_given_the_windows_that_we_train_on(n_series: int) -> None:
+def test_rivals_are_given_the_windows_that_we_train_on(n_series: int) -> None:
     work = FitWork(input_length=6, horizon=3, n_series=n_series, n_windows=10)
     inputs, targets = cut_windows(work.training_values(), work)
     dataset = WindowsTrainingDataset(

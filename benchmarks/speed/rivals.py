@@ -1,7 +1,7 @@
-"""Peers that prepare a fit and run it again and again, each in a process of its own (``peer_server.py``).
+"""Rivals that prepare a fit and run it again and again, each in a process of its own (``rival_server.py``).
 
-That has the peer's own Python, which need not have any package of this project: only NumPy is imported here, and the
-peer when it is asked for.
+That has the rival's own Python, which need not have what this project needs: only NumPy is imported here, and the
+rival when it is asked for.
 """
 
 import importlib
@@ -90,8 +90,7 @@ def make_values(n_series: int, length: int, seed: int = 0) -> np.ndarray:
     """Return a weekly pattern with noise, `(n_series, length)`, of 32 bits."""
     noise = np.random.default_rng(seed).standard_normal((n_series, length), dtype=np.float32)
     pattern = np.sin(2 * np.pi * np.arange(length) / 7).astype(np.float32)
-    values: np.ndarray = pattern + np.float32(0.1) * noise
-    return values
+    return pattern + np.float32(0.1) * noise
 
 
 def cut_windows(values: np.ndarray, work: FitWork) -> tuple[np.ndarray, np.ndarray]:
@@ -105,8 +104,8 @@ def cut_windows(values: np.ndarray, work: FitWork) -> tuple[np.ndarray, np.ndarr
     return inputs.copy(), targets.copy()
 
 
-class FitPeer(ABC):
-    """A peer that fits."""
+class FitRival(ABC):
+    """A rival that fits."""
 
     packages: tuple[str, ...]
     """What its versions are told of."""
@@ -116,9 +115,9 @@ class FitPeer(ABC):
     _run: Callable[[], float] | None = None
 
     def prepare(self, work: dict[str, Any]) -> dict[str, Any]:
-        """Do what is not measured, and answer with the note."""
+        """Do what is not measured."""
         self._run = self.make_run(FitWork(**work))
-        return {"note": self.note}
+        return {}
 
     def run(self) -> dict[str, Any]:
         """Fit once, and answer with the seconds that it took."""
@@ -131,7 +130,7 @@ class FitPeer(ABC):
         """Return a function that fits once and returns the seconds that it took."""
 
 
-class Keras(FitPeer):
+class Keras(FitRival):
     """Fits in Keras. The network is built and compiled once; every turn starts from its first weights."""
 
     packages = ("keras", "tensorflow-cpu", "tensorflow")
@@ -180,7 +179,7 @@ class Keras(FitPeer):
         return run
 
 
-class NeuralForecast(FitPeer):
+class NeuralForecast(FitRival):
     """Fits in NeuralForecast, without the making of its data set from a table."""
 
     packages = ("neuralforecast", "torch", "pytorch-lightning")
@@ -252,4 +251,4 @@ class NeuralForecast(FitPeer):
         return run
 
 
-PEERS: dict[str, type[FitPeer]] = {"keras": Keras, "neuralforecast": NeuralForecast}
+RIVALS: dict[str, type[FitRival]] = {"keras": Keras, "neuralforecast": NeuralForecast}

@@ -1,13 +1,12 @@
-"""The lecture's network in Keras, in a process of its own (``peer_server.py``).
+"""The lecture's network in Keras, in a process of its own (``rival_server.py``).
 
-That has the peer's own Python, which need not have any package of this project: only NumPy is imported here, and Keras
+That has the rival's own Python, which need not have what this project needs: only NumPy is imported here, and Keras
 when it is asked for.
 """
 
 import importlib
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ class LectureNetwork:
     """The lecture's network, layer for layer, on its arrays of documents x words x dimensions."""
 
     packages = ("keras", "tensorflow-cpu", "tensorflow")
+    note = ""
 
     def __init__(self, threads: int) -> None:
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -59,8 +59,6 @@ class LectureNetwork:
 
     def fit(self) -> dict[str, Any]:
         """Train from the first weights; the arrays are made in the first call, and kept."""
-        _forget_peak()
-        before = _memory("VmRSS")
         start = time.perf_counter()
         if self._inputs is None:
             self._inputs = self._words[self._train]  # -> (N, L, D)
@@ -75,7 +73,7 @@ class LectureNetwork:
             verbose=0,
         )
         seconds = time.perf_counter() - start
-        return {"seconds": seconds, "seconds_of_arrays": seconds_of_arrays, "peak_mb": _memory("VmHWM") - before}
+        return {"seconds": seconds, "seconds_of_arrays": seconds_of_arrays}
 
     def predict(self) -> dict[str, Any]:
         """Return the outputs for the test documents."""
@@ -85,19 +83,4 @@ class LectureNetwork:
         return {"seconds": time.perf_counter() - start, "outputs": outputs.tolist()}
 
 
-def _forget_peak() -> None:
-    """Let the kernel count the peak of this process's memory anew."""
-    if Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _memory(name: str) -> float:
-    """Return a number of megabytes from the kernel; NaN where it tells none."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return float("nan")
-    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
-
-
-PEERS = {"keras": LectureNetwork}
+RIVALS = {"keras": LectureNetwork}
