@@ -3,6 +3,7 @@
 import argparse
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,20 @@ def _at_least(smallest: int, text: str) -> int:
     if number < smallest:
         raise argparse.ArgumentTypeError(f"expected at least {smallest}, got {text}")
     return number
+
+
+def check_names(option: str, names: Iterable[str], known: Iterable[str], separator: str = ", ") -> None:
+    """Find out whether all names of an option are known.
+
+    Raises
+    ------
+    UserError
+        If one is not.
+    """
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise UserError(f"{option}: expected names among {separator.join(known)}, got {name!r}.")
 
 
 def check_json(path: Path | None) -> None:

@@ -3,6 +3,7 @@
 import gc
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,18 @@ from benchmarks.core.versions import PACKAGES, versions
 
 Turn = Callable[[], float]
 """Does the work once and returns what was measured: seconds, or megabytes."""
+
+
+def timed(work: Callable[[], object], n_times: int = 1) -> Turn:
+    """Return a turn that does some work a number of times, and gives the seconds of one."""
+
+    def run() -> float:
+        start = time.perf_counter()
+        for _ in range(n_times):
+            work()
+        return (time.perf_counter() - start) / n_times
+
+    return run
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Rival:
     """
 
     name: str
-    prepare: Callable[[RivalProcesses], Turn]
+    prepare: Callable[[], Turn]
     goal: Goal | None = None
 
 
@@ -221,7 +234,7 @@ def measure(
         Called after each turn with what has been done.
     """
     errors: dict[str, Exception] = {}
-    takers = _prepare(case, rivals, processes, errors)
+    takers = _prepare(case, rivals, errors)
     measured: dict[str, list[float]] = {}
     with _little_garbage_to_look_through():
         for turn in range(turns + 1) if rivals else ():
@@ -249,14 +262,12 @@ def measure(
         )
 
 
-def _prepare(
-    case: Case, rivals: Sequence[Rival], processes: RivalProcesses, errors: dict[str, Exception]
-) -> dict[str, Turn]:
+def _prepare(case: Case, rivals: Sequence[Rival], errors: dict[str, Exception]) -> dict[str, Turn]:
     """Return everybody's turns; without those of a rival there is no need of ours."""
     takers: dict[str, Turn] = {}
     for rival in rivals:
         with _errors_kept(rival.name, errors):
-            takers[rival.name] = rival.prepare(processes)
+            takers[rival.name] = rival.prepare()
     if takers:
         with _errors_kept("ours", errors):
             takers["ours"] = case.prepare()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from benchmarks.core.errors import UserError
-from benchmarks.core.options import at_least_two, check_json, positive, write_json
+from benchmarks.core.options import at_least_two, check_json, check_names, positive, write_json
 from benchmarks.core.rivals import RivalProcesses, find_rival_pythons
 from benchmarks.core.threads import limit_threads
 from benchmarks.core.timing import measure_cases
@@ -141,14 +141,17 @@ def _find_vectors(name: str | None, dataset: str, seed: int) -> tuple[str, Calla
 
 
 def _run_folds(options: argparse.Namespace, corpus: "Corpus", processes: RivalProcesses | None) -> int:
-    from benchmarks.sentiment.entries import choose_entries, make_entries
+    from benchmarks.sentiment.entries import make_entries
     from benchmarks.sentiment.insights import CURVE_DIVISORS, learning_curve
     from benchmarks.sentiment.report import Report, write_report
     from benchmarks.sentiment.summaries import summarise, table_lines, verdict
 
     n_epochs = options.epochs or (DEMO_EPOCHS if options.dataset == "demo" else EPOCHS)
     name, vectors = _find_vectors(options.vectors, options.dataset, options.seed)
-    entries = choose_entries(make_entries(vectors, n_epochs, options.seed, processes), options.models)
+    entries = make_entries(vectors, n_epochs, options.seed, processes)
+    if options.models is not None:
+        check_names("--models", options.models, [entry.name for entry in entries], separator="; ")
+        entries = [entry for entry in entries if entry.name in options.models]
     folder = _results_folder(options.output, corpus.name)
     n_folds = min(options.only_folds or corpus.n_folds, corpus.n_folds)
     curved = [entry for entry in entries if entry.rival is None]
@@ -248,7 +251,7 @@ def _find_phrases(corpus: "Corpus", models: dict[str, Any]) -> "list[PhraseEffec
 def _run_speed(options: argparse.Namespace, corpus: "Corpus", processes: RivalProcesses) -> int:
     from benchmarks.sentiment.speed_cases import make_cases
 
-    cases = make_cases(corpus, options.dataset, options.threads)
+    cases = make_cases(corpus, options.dataset, options.threads, processes)
     rivals = [] if options.no_rivals else ["keras"]
     rows = measure_cases(cases, rivals, processes, options.turns, options.threads)
     print(f"{corpus.name}: medians of {options.turns} turns, {options.threads} thread(s)")

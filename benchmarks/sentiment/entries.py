@@ -15,7 +15,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
-from benchmarks.core.errors import UserError
 from benchmarks.core.rivals import RivalProcesses
 from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
 from seq_plugins.text.documents import PADDING
@@ -229,18 +228,3 @@ def _keras_run(vectors: Callable[[Sequence[str]], Any], settings: dict[str, Any]
         )
 
     return run
-
-
-def choose_entries(entries: Sequence[Entry], names: Sequence[str] | None) -> list[Entry]:
-    """Return the entries with these names, or all.
-
-    Raises
-    ------
-    UserError
-        If there is no such entry.
-    """
-    known = {entry.name: entry for entry in entries}
-    for name in names or []:
-        if name not in known:
-            raise UserError(f"--models: expected names among {'; '.join(known)}, got {name!r}.")
-    return [entry for entry in entries if names is None or entry.name in names]

@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import nn
 from benchmarks.core.memory import PeakMemory
 from benchmarks.core.new_process import run_in_new_process
 from benchmarks.core.rivals import RivalProcess, RivalProcesses
-from benchmarks.core.timing import Case, Goal, Rival, Turn, times_faster
+from benchmarks.core.timing import Case, Goal, Rival, Turn, timed, times_faster
 from benchmarks.sentiment.corpora import Corpus, load_corpus
 from benchmarks.sentiment.entries import (
     BATCH_SIZE,
@@ -39,7 +38,7 @@ N_EPOCHS = 2
 SETTINGS = Settings(MAXLEN, 0.2, 1e-3, BATCH_SIZE, False, torch.device("cpu"))
 
 
-def make_cases(corpus: Corpus, dataset: str, threads: int) -> list[Case]:
+def make_cases(corpus: Corpus, dataset: str, threads: int, processes: RivalProcesses) -> list[Case]:
     """Return the cases: training, prediction, memory, and the making of ids.
 
     Parameters
@@ -50,6 +49,8 @@ def make_cases(corpus: Corpus, dataset: str, threads: int) -> list[Case]:
         What the corpus was loaded from.
     threads
         Number of threads.
+    processes
+        The rivals' processes.
     """
     work = _Work(corpus)
     sizes = {
@@ -63,8 +64,8 @@ def make_cases(corpus: Corpus, dataset: str, threads: int) -> list[Case]:
             f"training, {len(work.train) * N_EPOCHS} documents",
             work.train_ours,
             [
-                Rival("keras", work.train_keras, times_faster(6)),
-                Rival("nn.Conv1d on ids", lambda processes: work.train_plainly(), times_faster(4)),
+                Rival("keras", lambda: work.train_keras(processes["keras"]), times_faster(6)),
+                Rival("nn.Conv1d on ids", work.train_plainly, times_faster(4)),
             ],
             sizes,
         ),
@@ -73,8 +74,8 @@ def make_cases(corpus: Corpus, dataset: str, threads: int) -> list[Case]:
             f"prediction, {len(corpus.texts)} documents",
             work.predict_ours,
             [
-                Rival("keras", work.predict_keras, times_faster(15)),
-                Rival("nn.Conv1d on ids", lambda processes: work.predict_plainly()),
+                Rival("keras", lambda: work.predict_keras(processes["keras"]), times_faster(15)),
+                Rival("nn.Conv1d on ids", work.predict_plainly),
             ],
             sizes,
         ),
@@ -82,8 +83,8 @@ def make_cases(corpus: Corpus, dataset: str, threads: int) -> list[Case]:
             "text-memory",
             "memory of a fit beyond the vectors",
             partial(_memory_turn, "ours", dataset, threads),
-            [Rival("the lecture's arrays", lambda processes: partial(_arrays_size, len(corpus.texts)), memory),
-             Rival("the lecture's loop", lambda processes: _memory_turn("lecture", dataset, threads))],
+            [Rival("the lecture's arrays", lambda: partial(_arrays_size, len(corpus.texts)), memory),
+             Rival("the lecture's loop", partial(_memory_turn, "lecture", dataset, threads))],
             sizes,
             "MB",
         ),
@@ -91,7 +92,7 @@ def make_cases(corpus: Corpus, dataset: str, threads: int) -> list[Case]:
             "text-tokens",
             "texts to ids, to vectors",
             work.tokenize_ours,
-            [Rival("the lecture's loop", lambda processes: work.tokenize_as_the_lecture(), times_faster(3))],
+            [Rival("the lecture's loop", work.tokenize_as_the_lecture, times_faster(3))],
             sizes,
         ),
     ]  # fmt: skip
@@ -122,55 +123,40 @@ class _Work:
         weights = np.ones(len(self.train), np.float32)
         learned = LabelledDocuments(self.documents.take(self.train), self.codes[self.train], weights)
 
-        def run() -> float:
-            start = time.perf_counter()
+        def train() -> None:
             trainer = Trainer(self._network(), self.vectorizer.table_, SETTINGS, seed=1)
             trainer.train(learned, N_EPOCHS, is_quiet=True)
-            return time.perf_counter() - start
 
-        return run
+        return timed(train)
 
     def predict_ours(self) -> Turn:
         network = self._network()
         network.draw_weights(torch.Generator().manual_seed(1))
-
-        def run() -> float:
-            start = time.perf_counter()
-            compute_logits(network, self.vectorizer.table_, self.documents, SETTINGS)
-            return time.perf_counter() - start
-
-        return run
+        return timed(lambda: compute_logits(network, self.vectorizer.table_, self.documents, SETTINGS))
 
     def tokenize_ours(self) -> Turn:
-        def run() -> float:
-            start = time.perf_counter()
-            Word2VecVectorizer(self.vectors, MAXLEN).fit_transform(self.corpus.texts)
-            return time.perf_counter() - start
-
-        return run
+        return timed(lambda: Word2VecVectorizer(self.vectors, MAXLEN).fit_transform(self.corpus.texts))
 
     def _network(self) -> SentimentNetwork:
         return SentimentNetwork(N_DIMENSIONS, 250, [3], 250, 1)
 
     # --- Keras
 
-    def train_keras(self, processes: RivalProcesses) -> Turn:
-        keras = self._prepare_keras(processes)
+    def train_keras(self, keras: RivalProcess) -> Turn:
+        self._prepare_keras(keras)
         return lambda: float(keras.ask("fit")["seconds"])
 
-    def predict_keras(self, processes: RivalProcesses) -> Turn:
-        keras = self._prepare_keras(processes)
+    def predict_keras(self, keras: RivalProcess) -> Turn:
+        self._prepare_keras(keras)
         return lambda: float(keras.ask("predict")["seconds"])
 
-    def _prepare_keras(self, processes: RivalProcesses) -> RivalProcess:
-        keras = processes["keras"]
+    def _prepare_keras(self, keras: RivalProcess) -> None:
         ids = self.documents.to_array(MAXLEN)
         sizes = {"n_outputs": 1, "batch_size": BATCH_SIZE, "predict_batch_size": PREDICT_BATCH_SIZE}
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "documents.npz"
             write_documents(file, self.vectorizer, ids[self.train], ids, self.codes[self.train])
             keras.ask("prepare", file=str(file), settings=sizes | {"n_epochs": N_EPOCHS, "seed": 1})
-        return keras
 
     # --- PyTorch's own convolution on token ids
 
@@ -178,8 +164,7 @@ class _Work:
         ids, codes = self._ids()[self.train], torch.from_numpy(self.codes[self.train]).float()
         embedding = self._embedding()
 
-        def run() -> float:
-            start = time.perf_counter()
+        def train() -> None:
             network = PlainNetwork(embedding)
             optimizer = torch.optim.Adam(network.trained_parameters(), lr=SETTINGS.learning_rate, eps=ADAM_EPSILON)
             for _ in range(N_EPOCHS):
@@ -188,21 +173,18 @@ class _Work:
                     optimizer.zero_grad()
                     losses.backward()
                     optimizer.step()
-            return time.perf_counter() - start
 
-        return run
+        return timed(train)
 
     def predict_plainly(self) -> Turn:
         network, ids = PlainNetwork(self._embedding()).eval(), self._ids()
 
-        def run() -> float:
-            start = time.perf_counter()
+        def predict() -> None:
             with torch.no_grad():
                 for part in ids.split(PREDICT_BATCH_SIZE):
                     network(part)
-            return time.perf_counter() - start
 
-        return run
+        return timed(predict)
 
     def _ids(self) -> torch.Tensor:
         return torch.from_numpy(self.documents.to_array(MAXLEN)).long()
@@ -214,12 +196,7 @@ class _Work:
     # --- the lecture's loop
 
     def tokenize_as_the_lecture(self) -> Turn:
-        def run() -> float:
-            start = time.perf_counter()
-            tokenize_and_vectorize(self.corpus.texts, self.vectors)
-            return time.perf_counter() - start
-
-        return run
+        return timed(lambda: tokenize_and_vectorize(self.corpus.texts, self.vectors))
 
 
 class PlainNetwork(nn.Module):

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader
 from benchmarks.core.memory import PeakMemory
 from benchmarks.core.new_process import run_in_new_process
 from benchmarks.core.rivals import RivalProcess, RivalProcesses
-from benchmarks.core.timing import Case, Goal, Rival, Turn, times_faster
+from benchmarks.core.timing import Case, Goal, Rival, Turn, timed, times_faster
 from benchmarks.speed.rivals import CLIPPING, LEARNING_RATE, FitWork, make_values
 from seq_plugins.layers import GRU, LSTM, SimpleRNN
 from seq_plugins.models import DeepRNNModel, Seq2SeqRNNModel, SimpleRNNModel
@@ -31,6 +32,9 @@ SECONDS_OF_IMPORT = 0.02
 SPREAD_OF_WINDOW_COST = 1.2
 MEMORY_SAMPLES = 4
 """Windows of each series in a fit whose memory is measured."""
+
+N_STEPS = 100
+"""Training steps, or parts of one, in a turn."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ QUICK = Sizes(
 )
 
 
-def make_cases(sizes: Sizes, threads: int) -> list[Case]:
+def make_cases(sizes: Sizes, threads: int, processes: RivalProcesses) -> list[Case]:
     """Return all cases in the order in which they are run."""
     fit = sizes.fit
     validated = replace(fit, n_validation_windows=sizes.n_validation_windows)
@@ -118,26 +122,27 @@ def make_cases(sizes: Sizes, threads: int) -> list[Case]:
     every_step = replace(fit, cell="GRU", horizon=min(14, fit.input_length), every_step=True, n_epochs=deep.n_epochs)
     four, three, two = times_faster(4), times_faster(3), times_faster(2)
     keras, darts, neuralforecast = "keras", "darts", "neuralforecast"
+    fit_case = partial(_fit_case, processes)
     return [
         _layer_case("RNN", fit, sizes.n_layer_runs, times_faster(3.5)),
         _layer_case("GRU", fit, sizes.n_layer_runs, None),
         _layer_case("LSTM", fit, sizes.n_layer_runs, None),
-        _fit_case("fit", "one SimpleRNN layer, fast path", fit, {darts: four, keras: four}),
-        _fit_case(
+        fit_case("fit", "one SimpleRNN layer, fast path", fit, {darts: four, keras: four}),
+        fit_case(
             "fit-validated",
             "the same with validation, early stopping and clipping, ordinary path",
             validated,
             {darts: two, keras: None},
             fast_training=False,
         ),
-        _fit_case("fit-validated-fast", "the same, fast path", validated, {darts: None, keras: None}),
-        _fit_case("fit-deep", "three SimpleRNN layers", deep, {darts: three, keras: three}),
-        _fit_case("fit-seq2seq", "sequence to sequence, GRU", every_step, {keras: four}),
-        _fit_case("fit-many-series", "many series, GRU", sizes.many_series, {darts: four, neuralforecast: four}),
+        fit_case("fit-validated-fast", "the same, fast path", validated, {darts: None, keras: None}),
+        fit_case("fit-deep", "three SimpleRNN layers", deep, {darts: three, keras: three}),
+        fit_case("fit-seq2seq", "sequence to sequence, GRU", every_step, {keras: four}),
+        fit_case("fit-many-series", "many series, GRU", sizes.many_series, {darts: four, neuralforecast: four}),
         _history_case("history-last", "historical forecasts, last points", sizes, times_faster(6)),
         _history_case("history-whole", "historical forecasts, whole", sizes, four, whole=True),
         _history_case(
-            "history-default", "the same, last points, batch size left to the model", sizes, same_batch=False
+            "history-default", "the same, last points, batch size left to the model", sizes, None, same_batch=False
         ),
         _refit_case(sizes, three),
         _import_case(threads),
@@ -147,25 +152,30 @@ def make_cases(sizes: Sizes, threads: int) -> list[Case]:
     ]
 
 
+def _case_beside_darts(
+    name: str,
+    text: str,
+    prepare: Callable[[str], Turn],
+    goal: Goal | None = None,
+    settings: Mapping[str, Any] | None = None,
+    unit: str = "s",
+) -> Case:
+    """Return a case whose sides, ``"ours"`` and ``"darts"``, are prepared alike."""
+    rival = Rival("darts", partial(prepare, "darts"), goal)
+    return Case(name, text, partial(prepare, "ours"), [rival], settings or {}, unit)
+
+
 # One recurrent layer
 
 
 def _layer_case(cell: str, work: FitWork, n_runs: int, goal: Goal | None) -> Case:
     layers: dict[str, Callable[[int, int], torch.nn.Module]] = {"RNN": SimpleRNN, "GRU": GRU, "LSTM": LSTM}
-    ours = layers[cell]
+    ours, theirs = layers[cell], partial(getattr(torch.nn, cell), batch_first=True)
     return Case(
         f"layer-{cell.lower()}",
         f"one {cell} layer, forward and backward",
         lambda: _layer_turn(ours(1, work.hidden_dim), work, n_runs),
-        [
-            Rival(
-                "torch.nn",
-                lambda processes: _layer_turn(
-                    getattr(torch.nn, cell)(1, work.hidden_dim, batch_first=True), work, n_runs
-                ),
-                goal,
-            )
-        ],
+        [Rival("torch.nn", lambda: _layer_turn(theirs(1, work.hidden_dim), work, n_runs), goal)],
         {"hidden_dim": work.hidden_dim, "batch_size": work.batch_size, "input_length": work.input_length},
     )
 
@@ -175,33 +185,26 @@ def _layer_turn(layer: torch.nn.Module, work: FitWork, n_runs: int) -> Turn:
     inputs = torch.randn(work.batch_size, work.input_length, 1, generator=generator)  # (B, L, I)
     gradient = torch.randn(work.batch_size, work.input_length, work.hidden_dim, generator=generator)  # (B, L, D)
 
-    def run() -> float:
-        start = time.perf_counter()
-        for _ in range(n_runs):
-            layer.zero_grad()
-            states = layer(inputs)
-            (states if isinstance(states, torch.Tensor) else states[0]).backward(gradient)
-        return (time.perf_counter() - start) / n_runs
+    def train() -> None:
+        layer.zero_grad()
+        states = layer(inputs)
+        (states if isinstance(states, torch.Tensor) else states[0]).backward(gradient)
 
-    return run
+    return timed(train, n_runs)
 
 
 # Training
 
 
-def _ours(work: FitWork, **arguments: Any) -> Any:
-    layers: dict[str, Any] = {"model": work.cell, "hidden_dim": work.hidden_dim}
+def _make_model(side: str, work: FitWork) -> Any:
+    shared = _shared_arguments(work)
+    if side == "darts":
+        return BlockRNNModel(n_rnn_layers=work.n_layers, **shared)
     if work.every_step:
-        return Seq2SeqRNNModel(**layers, n_rnn_layers=work.n_layers, **_shared_arguments(work), **arguments)
+        return Seq2SeqRNNModel(n_rnn_layers=work.n_layers, **shared)
     if work.n_layers > 1:
-        return DeepRNNModel(**layers, n_rnn_layers=work.n_layers, **_shared_arguments(work), **arguments)
-    return SimpleRNNModel(**layers, **_shared_arguments(work), **arguments)
-
-
-def _darts(work: FitWork) -> Any:
-    return BlockRNNModel(
-        model=work.cell, hidden_dim=work.hidden_dim, n_rnn_layers=work.n_layers, **_shared_arguments(work)
-    )
+        return DeepRNNModel(n_rnn_layers=work.n_layers, **shared)
+    return SimpleRNNModel(**shared)
 
 
 def _shared_arguments(work: FitWork) -> dict[str, Any]:
@@ -217,6 +220,8 @@ def _shared_arguments(work: FitWork) -> dict[str, Any]:
             "callbacks": [EarlyStopping("val_loss", patience=work.n_epochs + 1)],
         }
     return {
+        "model": work.cell,
+        "hidden_dim": work.hidden_dim,
         "input_chunk_length": work.input_length,
         "output_chunk_length": work.horizon,
         "batch_size": work.batch_size,
@@ -233,29 +238,29 @@ def _to_series(values: np.ndarray) -> list[TimeSeries]:
 
 
 def _fit_case(
-    name: str, text: str, work: FitWork, goals: dict[str, Goal | None], fast_training: bool = True
-) -> Case:  # fmt: skip
-    def prepare_rival(rival: str, processes: RivalProcesses) -> Turn:
-        return _fit_turn(_darts, work) if rival == "darts" else _turn_elsewhere(processes[rival], work)
+    processes: RivalProcesses,
+    name: str,
+    text: str,
+    work: FitWork,
+    goals: Mapping[str, Goal | None],
+    fast_training: bool = True,
+) -> Case:
+    def prepare(rival: str) -> Turn:
+        return _fit_turn("darts", work) if rival == "darts" else _turn_elsewhere(processes[rival], work)
 
-    def make_ours(work: FitWork) -> Any:
-        model = _ours(work)
-        model.fast_training = fast_training
-        return model
-
-    rivals = [Rival(rival, partial(prepare_rival, rival), goal) for rival, goal in goals.items()]
-    return Case(name, text, lambda: _fit_turn(make_ours, work), rivals, asdict(work))
+    rivals = [Rival(rival, partial(prepare, rival), goal) for rival, goal in goals.items()]
+    return Case(name, text, partial(_fit_turn, "ours", work, fast_training), rivals, asdict(work))
 
 
-def _fit_turn(make_model: Callable[[FitWork], Any], work: FitWork) -> Turn:
+def _fit_turn(side: str, work: FitWork, fast_training: bool = True) -> Turn:
     series = _to_series(work.training_values())
     watched = {"val_series": _to_series(work.validation_values())} if work.n_validation_windows else {}
 
     def run() -> float:
-        model = make_model(work)
-        start = time.perf_counter()
-        model.fit(series, **watched)
-        seconds = time.perf_counter() - start
+        model = _make_model(side, work)
+        if not fast_training:
+            model.fast_training = False
+        seconds = timed(lambda: model.fit(series, **watched))()
         work.check_updates(model.trainer.global_step)
         return seconds
 
@@ -271,69 +276,58 @@ def _turn_elsewhere(process: RivalProcess, work: FitWork) -> Turn:
 
 
 def _history_case(
-    name: str, text: str, sizes: Sizes, goal: Goal | None = None, whole: bool = False, same_batch: bool = True
+    name: str, text: str, sizes: Sizes, goal: Goal | None, whole: bool = False, same_batch: bool = True
 ) -> Case:
     work = replace(sizes.fit, horizon=min(14, sizes.fit.input_length), n_epochs=1)
     n_windows, batch_size = sizes.n_history_windows, sizes.history_batch_size if same_batch else None
 
-    def prepare(make_model: Callable[[FitWork], Any], processes: RivalProcesses | None = None) -> Turn:
-        model = make_model(work)
+    def prepare(side: str) -> Turn:
+        model = _make_model(side, work)
         model.fit(_to_series(work.training_values()))
-        series = _to_series(make_values(1, n_windows + work.input_length + work.horizon - 1))[0]
-
-        def run() -> float:
-            start = time.perf_counter()
-            forecasts = model.historical_forecasts(
-                series,
-                forecast_horizon=work.horizon,
-                retrain=False,
-                last_points_only=not whole,
-                predict_kwargs={"batch_size": batch_size},
-                verbose=False,
-            )
-            seconds = time.perf_counter() - start
-            _check_count(len(forecasts), n_windows)
-            return seconds
-
-        return run
+        (series,) = _to_series(make_values(1, n_windows + work.input_length + work.horizon - 1))
+        return lambda: _forecast_history(
+            model,
+            series,
+            n_windows,
+            forecast_horizon=work.horizon,
+            retrain=False,
+            last_points_only=not whole,
+            predict_kwargs={"batch_size": batch_size},
+        )
 
     settings = asdict(work) | {"n_history_windows": n_windows, "history_batch_size": batch_size}
-    return Case(name, text, partial(prepare, _ours), [Rival("darts", partial(prepare, _darts), goal)], settings)
+    return _case_beside_darts(name, text, prepare, goal, settings)
 
 
 def _refit_case(sizes: Sizes, goal: Goal) -> Case:
     work, n_refits = sizes.refits, sizes.n_refits
     train_length = work.training_values().shape[1]
 
-    def prepare(make_model: Callable[[FitWork], Any], processes: RivalProcesses | None = None) -> Turn:
-        series = _to_series(make_values(1, train_length + n_refits + work.horizon - 1))[0]
+    def prepare(side: str) -> Turn:
+        (series,) = _to_series(make_values(1, train_length + n_refits + work.horizon - 1))
+        return lambda: _forecast_history(
+            _make_model(side, work),
+            series,
+            n_refits,
+            start=train_length,
+            train_length=train_length,
+            forecast_horizon=work.horizon,
+            retrain=True,
+            last_points_only=False,
+        )
 
-        def run() -> float:
-            model = make_model(work)
-            start = time.perf_counter()
-            forecasts = model.historical_forecasts(
-                series,
-                start=train_length,
-                train_length=train_length,
-                forecast_horizon=work.horizon,
-                retrain=True,
-                last_points_only=False,
-                verbose=False,
-            )
-            seconds = time.perf_counter() - start
-            _check_count(len(forecasts), n_refits)
-            return seconds
-
-        return run
-
-    rivals = [Rival("darts", partial(prepare, _darts), goal)]
     settings = asdict(work) | {"n_refits": n_refits}
-    return Case("history-refit", "historical forecasts with refits", partial(prepare, _ours), rivals, settings)
+    return _case_beside_darts("history-refit", "historical forecasts with refits", prepare, goal, settings)
 
 
-def _check_count(n_forecasts: int, expected: int) -> None:
-    if n_forecasts != expected:
-        raise RuntimeError(f"Expected {expected} forecasts, got {n_forecasts}.")
+def _forecast_history(model: Any, series: TimeSeries, n_expected: int, **arguments: Any) -> float:
+    """Return the seconds of historical forecasts."""
+    start = time.perf_counter()
+    forecasts = model.historical_forecasts(series, verbose=False, **arguments)
+    seconds = time.perf_counter() - start
+    if len(forecasts) != n_expected:
+        raise RuntimeError(f"Expected {n_expected} forecasts, got {len(forecasts)}.")
+    return seconds
 
 
 # Import and memory, each turn in a new process
@@ -342,16 +336,16 @@ def _check_count(n_forecasts: int, expected: int) -> None:
 def _import_case(threads: int) -> Case:
     torch_imported: list[bool] = []
 
-    def prepare(package: str, processes: RivalProcesses | None = None) -> Turn:
+    def prepare(side: str) -> Turn:
         code = (
             "import json, sys, time; start = time.perf_counter(); "
-            f"import {package}; seconds = time.perf_counter() - start; "
+            f"import {'seq_plugins' if side == 'ours' else side}; seconds = time.perf_counter() - start; "
             "print(json.dumps([seconds, 'torch' in sys.modules]))"
         )
 
         def run() -> float:
             seconds, has_torch = run_in_new_process(code, threads)
-            if package == "seq_plugins":
+            if side == "ours":
                 torch_imported.append(has_torch)
             return float(seconds)
 
@@ -360,8 +354,7 @@ def _import_case(threads: int) -> Case:
     goal = Goal(
         "20 ms more, no torch", lambda ours, theirs: ours <= theirs + SECONDS_OF_IMPORT and not any(torch_imported)
     )
-    rivals = [Rival("darts", partial(prepare, "darts"), goal)]
-    return Case("import", "import seq_plugins, import darts", partial(prepare, "seq_plugins"), rivals)
+    return _case_beside_darts("import", "import seq_plugins, import darts", prepare, goal)
 
 
 def _memory_case(sizes: Sizes, threads: int) -> Case:
@@ -369,7 +362,7 @@ def _memory_case(sizes: Sizes, threads: int) -> Case:
     work = replace(sizes.fit, n_series=n_series, n_epochs=1)  # small batches: the network itself takes little
     copy = n_series * length * 4 / 2**20
 
-    def prepare(side: str, processes: RivalProcesses | None = None) -> Turn:
+    def prepare(side: str) -> Turn:
         code = (
             "import sys; from benchmarks.speed.cases import print_memory_of_fit; "
             f"print_memory_of_fit({side!r}, {length}, {asdict(work)!r})"
@@ -377,9 +370,8 @@ def _memory_case(sizes: Sizes, threads: int) -> Case:
         return lambda: float(run_in_new_process(code, threads))
 
     goal = Goal("one copy of the values more", lambda ours, theirs: ours <= theirs + copy)
-    rivals = [Rival("darts", partial(prepare, "darts"), goal)]
     settings = asdict(work) | {"length": length, "values_mb": copy, "max_samples_per_ts": MEMORY_SAMPLES}
-    return Case("memory", "memory of fit beyond the values", partial(prepare, "ours"), rivals, settings, "MB")
+    return _case_beside_darts("memory", "memory of fit beyond the values", prepare, goal, settings, "MB")
 
 
 def print_memory_of_fit(side: str, length: int, work: dict[str, Any]) -> None:
@@ -395,13 +387,14 @@ def print_memory_of_fit(side: str, length: int, work: dict[str, Any]) -> None:
         Arguments of :class:`FitWork`.
     """
     fit_work = FitWork(**work)
-    make_model = {"ours": _ours, "darts": _darts}[side]
     series = _to_series(make_values(fit_work.n_series, length))
-    make_model(fit_work).fit(
-        series[:2], max_samples_per_ts=MEMORY_SAMPLES
-    )  # what is loaded at the first fit does not count
+
+    def fit(series: list[TimeSeries]) -> None:
+        _make_model(side, fit_work).fit(series, max_samples_per_ts=MEMORY_SAMPLES)
+
+    fit(series[:2])  # what is loaded at the first fit does not count
     with PeakMemory() as peak:
-        make_model(fit_work).fit(series, max_samples_per_ts=MEMORY_SAMPLES)
+        fit(series)
     print(json.dumps(peak.megabytes))
 
 
@@ -424,7 +417,7 @@ def _cost_cases(sizes: Sizes) -> list[Case]:
         lambda ours, theirs: max(ours, theirs) <= SPREAD_OF_WINDOW_COST * min(ours, theirs),
     )
 
-    def prepare(n_windows: int, processes: RivalProcesses | None = None) -> Turn:
+    def prepare(n_windows: int) -> Turn:
         return _cost_turn(work, n_windows, sizes.n_cost_batches)
 
     return [
@@ -441,7 +434,7 @@ def _cost_cases(sizes: Sizes) -> list[Case]:
 
 def _cost_turn(work: FitWork, n_windows: int, n_batches: int) -> Turn:
     """Gather batches at random and train on them, outside of any loop."""
-    module, optimizer = _trained(_ours, replace(work, n_epochs=1))
+    module, optimizer = _trained("ours", replace(work, n_epochs=1))
     n_series = 10
     dataset = _window_dataset(replace(work, n_series=n_series, n_windows=n_windows // n_series))
     generator = np.random.default_rng(1)
@@ -467,9 +460,9 @@ def _window_dataset(work: FitWork) -> WindowsTrainingDataset:
     return dataset
 
 
-def _trained(make_model: Callable[[FitWork], Any], work: FitWork) -> tuple[Any, torch.optim.Optimizer]:
+def _trained(side: str, work: FitWork) -> tuple[Any, torch.optim.Optimizer]:
     """Return a network after a fit, and its optimizer."""
-    model = make_model(work)
+    model = _make_model(side, work)
     model.fit(_to_series(work.training_values()))
     model.model.train()
     return model.model, model.trainer.optimizers[0]
@@ -478,59 +471,35 @@ def _trained(make_model: Callable[[FitWork], Any], work: FitWork) -> tuple[Any, 
 def _step_cases(work: FitWork) -> list[Case]:
     """Return the cases that say where the time of a training step goes, ours and Darts'."""
 
-    def whole(make_model: Callable[[FitWork], Any]) -> Turn:
-        fit = _fit_turn(make_model, work)
+    def whole(side: str) -> Turn:
+        fit = _fit_turn(side, work)
         return lambda: fit() / work.n_updates
 
-    def network(make_model: Callable[[FitWork], Any]) -> Turn:
-        module, _ = _trained(make_model, replace(work, n_epochs=1))
+    def network(side: str) -> Turn:
+        module, _ = _trained(side, replace(work, n_epochs=1))
         batch = next(iter(_ordinary_loader(work)))
-        return _per_run(lambda: _train(module, batch))
+        return timed(lambda: _train(module, batch), N_STEPS)
 
-    def loading(make_model: Callable[[FitWork], Any]) -> Turn:
-        loader = _fast_loader(work) if make_model is _ours else _ordinary_loader(work)
+    def loading(side: str) -> Turn:
+        loader = _fast_loader(work) if side == "ours" else _ordinary_loader(work)
+        n_batches = len(loader)
+        load = timed(lambda: deque(loader, maxlen=0))
+        return lambda: load() / n_batches
 
-        def run() -> float:
-            start = time.perf_counter()
-            n_batches = sum(1 for _ in loader)
-            return (time.perf_counter() - start) / n_batches
-
-        return run
-
-    def optimizing(make_model: Callable[[FitWork], Any]) -> Turn:
-        module, optimizer = _trained(make_model, replace(work, n_epochs=1))
+    def optimizing(side: str) -> Turn:
+        module, optimizer = _trained(side, replace(work, n_epochs=1))
         _train(module, next(iter(_ordinary_loader(work))))
-        return _per_run(optimizer.step)
+        return timed(optimizer.step, N_STEPS)
 
-    def products(make_model: Callable[[FitWork], Any]) -> Turn:
-        return _per_run(_bare_arithmetic(work))
-
-    parts: Iterable[tuple[str, str, Callable[[Callable[[FitWork], Any]], Turn]]] = [
+    parts: list[tuple[str, str, Callable[[str], Turn]]] = [
         ("step-whole", "one training step of fit", whole),
         ("step-network", "network and loss, forward and backward", network),
         ("step-loading", "loading of its batch", loading),
         ("step-optimizer", "update of the weights", optimizing),
     ]
-    cases = [
-        Case(name, text, partial(prepare, _ours), [_darts_rival(partial(prepare, _darts))], asdict(work))
-        for name, text, prepare in parts
-    ]
-    limit = Rival("bare arithmetic", lambda processes: products(_ours))
-    return [*cases, Case("step-limit", "network beside its matrix products", partial(network, _ours), [limit])]
-
-
-def _darts_rival(prepare: Callable[[], Turn]) -> Rival:
-    return Rival("darts", lambda processes: prepare())
-
-
-def _per_run(do: Callable[[], Any], n_runs: int = 100) -> Turn:
-    def run() -> float:
-        start = time.perf_counter()
-        for _ in range(n_runs):
-            do()
-        return (time.perf_counter() - start) / n_runs
-
-    return run
+    cases = [_case_beside_darts(name, text, prepare, settings=asdict(work)) for name, text, prepare in parts]
+    limit = Rival("bare arithmetic", lambda: timed(_bare_arithmetic(work), N_STEPS))
+    return [*cases, Case("step-limit", "network beside its matrix products", partial(network, "ours"), [limit])]
 
 
 def _fast_loader(work: FitWork) -> DataLoader[Any]:

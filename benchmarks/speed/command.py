@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks.core.errors import UserError
-from benchmarks.core.options import check_json, positive, write_json
+from benchmarks.core.options import check_json, check_names, positive, write_json
 from benchmarks.core.rivals import RIVALS, RivalProcesses, find_rival_pythons
 from benchmarks.core.threads import limit_threads
 from benchmarks.core.timing import measure_cases
@@ -49,9 +49,7 @@ def _names(text: str) -> list[str]:
 
 
 def _chosen(option: str, names: Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    unknown = [name for name in names or [] if name not in known]
-    if unknown:
-        raise UserError(f"{option}: expected names among {', '.join(known)}, got {unknown[0]!r}.")
+    check_names(option, names or [], known)
     if names is not None and not names:
         raise UserError(f"{option}: expected at least one name among {', '.join(known)}.")
     return [name for name in known if names is None or name in names]
@@ -65,7 +63,9 @@ def run(options: argparse.Namespace) -> int:
     # PyTorch is imported only here, so that most wrong arguments are told at once
     from benchmarks.speed.cases import FULL, QUICK, make_cases
 
-    cases = {case.name: case for case in make_cases(QUICK if options.quick else FULL, options.threads)}
+    processes = RivalProcesses("benchmarks.speed.rivals", pythons, options.threads)
+    all_cases = make_cases(QUICK if options.quick else FULL, options.threads, processes)
+    cases = {case.name: case for case in all_cases}
     chosen = [cases[name] for name in _chosen("--cases", options.cases, list(cases))]
     if not any(case.against(rivals) for case in chosen):
         raise UserError(
@@ -74,10 +74,7 @@ def run(options: argparse.Namespace) -> int:
     for name in ("pytorch_lightning", "darts"):  # the bar and the table say what there is to say
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    with (
-        RivalProcesses("benchmarks.speed.rivals", pythons, options.threads) as processes,
-        limit_threads(options.threads),
-    ):
+    with processes, limit_threads(options.threads):
         rows = measure_cases(chosen, rivals, processes, options.turns, options.threads)
     if options.quick:
         rows = [replace(row, met=None) for row in rows]

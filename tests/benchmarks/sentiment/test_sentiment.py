@@ -30,6 +30,7 @@ from tests.text.samples import make_classifier, make_texts, make_vectors, needs_
 NETWORK, LINEAR = "SentimentClassifier", "TF-IDF + logistic regression"
 KERAS = "Keras, the lecture's network"
 RIVAL = "benchmarks.sentiment.rival"
+PROCESSES = RivalProcesses(RIVAL, {}, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -263,11 +264,11 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Corpus:
 
 
 def test_every_case_in_this_process_gives_a_whole_row(tiny: Corpus) -> None:
-    for case in make_cases(tiny, "demo", 1):
+    for case in make_cases(tiny, "demo", 1, PROCESSES):
         if case.name == "text-memory":
             continue
         rivals = [rival for rival in case.rivals if rival.name != "keras"]
-        for row in measure(case, rivals, RivalProcesses(RIVAL, {}, 1), 1, 1, lambda what: None):
+        for row in measure(case, rivals, PROCESSES, 1, 1, lambda what: None):
             assert row.error is None, row
             assert row.ours_s is not None
             assert row.ours_s > 0

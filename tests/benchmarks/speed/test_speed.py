@@ -19,6 +19,7 @@ from benchmarks.speed.cases import QUICK, make_cases, print_memory_of_fit
 from benchmarks.speed.rivals import FitWork, cut_windows
 from seq_plugins.windows import WindowsTrainingDataset
 
+PROCESSES = RivalProcesses("benchmarks.speed.rivals", {}, 1)
 QUICK_ARGUMENTS = ["speed", "--quick", "--turns", "1"]
 IN_PROCESSES_OF_THEIR_OWN = ("import", "memory")
 
@@ -31,17 +32,15 @@ def _no_other_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _case(name: str = "nothing", ours: Any = lambda: lambda: 1.0, theirs: Any = lambda: lambda: 3.0) -> Case:
-    return Case(name, "nothing at all", ours, [Rival("darts", lambda processes: theirs(), times_faster(2))])
+    return Case(name, "nothing at all", ours, [Rival("darts", theirs, times_faster(2))])
 
 
 def _measure(case: Case, turns: int = 5) -> list[TimingRow]:
-    return list(
-        measure(case, case.rivals, RivalProcesses("benchmarks.speed.rivals", {}, 1), turns, 1, lambda what: None)
-    )
+    return list(measure(case, case.rivals, PROCESSES, turns, 1, lambda what: None))
 
 
 def test_every_case_beside_darts_gives_a_whole_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cases = [case for case in make_cases(QUICK, 1) if case.name not in IN_PROCESSES_OF_THEIR_OWN]
+    cases = [case for case in make_cases(QUICK, 1, PROCESSES) if case.name not in IN_PROCESSES_OF_THEIR_OWN]
     chosen = ",".join(case.name for case in cases)
     assert main([*QUICK_ARGUMENTS, "--rivals", "darts", "--cases", chosen, "--json", "rows.json"]) == 0
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ""] == ["rows.json"]
@@ -225,7 +224,7 @@ def test_a_case_that_fails_has_a_row_that_says_so_and_stops_no_other(
         raise RuntimeError("no such luck")
 
     cases = [_case("first", ours=lambda: fail), _case("second", theirs=lambda: fail), _case("third")]
-    monkeypatch.setattr(benchmarks.speed.cases, "make_cases", lambda sizes, threads: cases)
+    monkeypatch.setattr(benchmarks.speed.cases, "make_cases", lambda sizes, threads, processes: cases)
     assert main(["speed", "--json", "rows.json"]) == 1
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     told = "RuntimeError: no such luck"
@@ -242,7 +241,7 @@ def test_a_full_disk_leaves_the_earlier_file_as_it_was(
         raise OSError(28, "No space left on device")
 
     (tmp_path / "rows.json").write_text("earlier")
-    monkeypatch.setattr(benchmarks.speed.cases, "make_cases", lambda sizes, threads: [_case()])
+    monkeypatch.setattr(benchmarks.speed.cases, "make_cases", lambda sizes, threads, processes: [_case()])
     monkeypatch.setattr("benchmarks.core.options.json.dump", fail)
     assert main(["speed", "--json", "rows.json"]) == 2
     assert "cannot write rows.json: No space left on device" in capsys.readouterr().err
