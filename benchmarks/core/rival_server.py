@@ -3,9 +3,10 @@
 That runs on the rival's own Python, which need not have any package that this project needs. A module holds
 ``RIVALS``: from a rival's name to its class. That is called with the number of threads at the first request, names its
 `packages` and, as `note`, what differs from the work of others, and has a method for each request that returns the
-answer. A request is ``{"do": METHOD, ...}`` with the method's arguments; the answer also says by how many megabytes the
-process grew at most. ``{"do": "hello"}`` is answered with ``{"versions": {...}, "note": "..."}``; where something goes
-wrong, the answer is ``{"error": "..."}`` or, for a package that is not there, ``{"missing": "..."}``.
+answer, if there is any. A request is ``{"do": METHOD, ...}`` with the method's arguments; the answer also says by how
+many megabytes the process grew at most. ``{"do": "hello"}`` is answered with ``{"versions": {...}, "note": "..."}``;
+where something goes wrong, the answer is ``{"error": "..."}`` or, for a package that is not there,
+``{"missing": "..."}``.
 """
 
 import json
@@ -17,6 +18,8 @@ from typing import Any
 from benchmarks.core.errors import error_line
 from benchmarks.core.memory import PeakMemory
 from benchmarks.core.versions import versions
+
+KERAS_PACKAGES = ("keras", "tensorflow-cpu", "tensorflow")
 
 
 def serve(module: str, rival: str, threads: int) -> None:
@@ -42,5 +45,16 @@ def _answer(rival: Any, do: str, **arguments: Any) -> dict[str, Any]:
     if do == "hello":
         return {"versions": versions(rival.packages), "note": rival.note}
     with PeakMemory() as peak:
-        answer = getattr(rival, do)(**arguments)
+        answer = getattr(rival, do)(**arguments) or {}
     return {**answer, "peak_mb": peak.megabytes}
+
+
+def import_keras(threads: int) -> Any:
+    """Return Keras, on TensorFlow with this number of threads."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    tensorflow: Any = import_module("tensorflow")
+    tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
+    return import_module("keras")

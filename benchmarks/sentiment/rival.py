@@ -4,12 +4,12 @@ That has the rival's own Python, which need not have what this project needs: on
 when it is asked for.
 """
 
-import importlib
-import os
 import time
 from typing import Any
 
 import numpy as np
+
+from benchmarks.core.rival_server import KERAS_PACKAGES, import_keras
 
 # N: documents, L: maxlen, D: dimensions of a word
 
@@ -17,20 +17,13 @@ import numpy as np
 class LectureNetwork:
     """The lecture's network, layer for layer, on its arrays of documents x words x dimensions."""
 
-    packages = ("keras", "tensorflow-cpu", "tensorflow")
+    packages = KERAS_PACKAGES
     note = ""
 
     def __init__(self, threads: int) -> None:
-        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        tensorflow: Any = importlib.import_module("tensorflow")
-        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
-        tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
-        self._keras: Any = importlib.import_module("keras")
-        self._model: Any = None
+        self._keras = import_keras(threads)
 
-    def prepare(self, file: str, settings: dict[str, Any]) -> dict[str, Any]:
+    def prepare(self, file: str, settings: dict[str, Any]) -> None:
         """Read ids and vectors, and build and compile the network."""
         keras = self._keras
         with np.load(file, allow_pickle=False) as arrays:
@@ -55,7 +48,6 @@ class LectureNetwork:
         model.compile(loss=loss, optimizer="adam", metrics=["accuracy"])
         self._model, self._first_weights = model, model.get_weights()
         self._inputs: Any = None
-        return {}
 
     def fit(self) -> dict[str, Any]:
         """Train from the first weights; the arrays are made in the first call, and kept."""

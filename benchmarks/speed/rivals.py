@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.core.rival_server import KERAS_PACKAGES, import_keras
+
 # N: series, T: time steps of a series, W: windows, L: input length, H: horizon
 
 LEARNING_RATE = 1e-3
@@ -112,17 +114,12 @@ class FitRival(ABC):
     note: str
     """What differs from the work of others."""
 
-    _run: Callable[[], float] | None = None
-
-    def prepare(self, work: dict[str, Any]) -> dict[str, Any]:
+    def prepare(self, work: dict[str, Any]) -> None:
         """Do what is not measured."""
         self._run = self.make_run(FitWork(**work))
-        return {}
 
     def run(self) -> dict[str, Any]:
         """Fit once, and answer with the seconds that it took."""
-        if self._run is None:
-            raise RuntimeError("Expected `prepare` before `run`.")
         return {"seconds": self._run()}
 
     @abstractmethod
@@ -133,17 +130,11 @@ class FitRival(ABC):
 class Keras(FitRival):
     """Fits in Keras. The network is built and compiled once; every turn starts from its first weights."""
 
-    packages = ("keras", "tensorflow-cpu", "tensorflow")
+    packages = KERAS_PACKAGES
     note = "the network is traced in the warm-up and used again; every turn starts from its first weights"
 
     def __init__(self, threads: int) -> None:
-        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        tensorflow: Any = importlib.import_module("tensorflow")
-        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
-        tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
-        self._keras: Any = importlib.import_module("keras")
+        self._keras = import_keras(threads)
 
     def make_run(self, work: FitWork) -> Callable[[], float]:
         """Build and compile the network and cut the windows."""

@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import benchmarks.core.rivals
-import benchmarks.core.threads
 import benchmarks.speed.cases
 from benchmarks.__main__ import main
 from benchmarks.core.rivals import RivalProcesses
-from benchmarks.core.timing import Case, Rival, TimingRow, measure, times_faster
 from benchmarks.speed.cases import QUICK, make_cases, print_memory_of_fit
 from benchmarks.speed.rivals import FitWork, cut_windows
 from seq_plugins.windows import WindowsTrainingDataset
+from tests.benchmarks.core.test_timing import make_case
 
 PROCESSES = RivalProcesses("benchmarks.speed.rivals", {}, 1)
 QUICK_ARGUMENTS = ["speed", "--quick", "--turns", "1"]
@@ -29,14 +27,6 @@ def _no_other_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keras and NeuralForecast are not there, whatever is installed."""
     monkeypatch.delenv(benchmarks.core.rivals.RIVAL_PYTHON, raising=False)
     monkeypatch.setattr(benchmarks.core.rivals, "find_spec", lambda name: None)
-
-
-def _case(name: str = "nothing", ours: Any = lambda: lambda: 1.0, theirs: Any = lambda: lambda: 3.0) -> Case:
-    return Case(name, "nothing at all", ours, [Rival("darts", theirs, times_faster(2))])
-
-
-def _measure(case: Case, turns: int = 5) -> list[TimingRow]:
-    return list(measure(case, case.rivals, PROCESSES, turns, 1, lambda what: None))
 
 
 def test_every_case_beside_darts_gives_a_whole_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,39 +181,13 @@ def test_wrong_input_ends_with_one_line_that_says_what_to_do_and_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_medians_come_from_alternating_turns_after_a_warm_up() -> None:
-    done: list[str] = []
-
-    def turns(name: str, seconds: list[float]) -> Any:
-        remaining = iter(seconds)
-
-        def run() -> float:
-            done.append(name)
-            return next(remaining)
-
-        return lambda: run
-
-    ours, theirs = [99.0, 1.0, 5.0, 2.0], [99.0, 3.0, 4.0, 9.0]
-    (row,) = _measure(_case(ours=turns("ours", ours), theirs=turns("rival", theirs)), turns=3)
-    assert done == ["ours", "rival"] * 4
-    assert (row.ours_s, row.rival_s, row.ratio) == (2.0, 4.0, 2.0)
-    assert row.spread == {"ours": [1.0, 5.0], "rival": [3.0, 9.0]}
-    assert row.goal == "2 times"
-    assert row.met is True
-
-
-def test_a_goal_that_is_missed_is_not_met() -> None:
-    (row,) = _measure(_case(theirs=lambda: lambda: 1.9))
-    assert row.met is False
-
-
 def test_a_case_that_fails_has_a_row_that_says_so_and_stops_no_other(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fail() -> float:
         raise RuntimeError("no such luck")
 
-    cases = [_case("first", ours=lambda: fail), _case("second", theirs=lambda: fail), _case("third")]
+    cases = [make_case("first", ours=lambda: fail), make_case("second", theirs=lambda: fail), make_case("third")]
     monkeypatch.setattr(benchmarks.speed.cases, "make_cases", lambda sizes, threads, processes: cases)
     assert main(["speed", "--json", "rows.json"]) == 1
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
@@ -241,18 +205,11 @@ def test_a_full_disk_leaves_the_earlier_file_as_it_was(
         raise OSError(28, "No space left on device")
 
     (tmp_path / "rows.json").write_text("earlier")
-    monkeypatch.setattr(benchmarks.speed.cases, "make_cases", lambda sizes, threads, processes: [_case()])
+    monkeypatch.setattr(benchmarks.speed.cases, "make_cases", lambda sizes, threads, processes: [make_case()])
     monkeypatch.setattr("benchmarks.core.options.json.dump", fail)
     assert main(["speed", "--json", "rows.json"]) == 2
     assert "cannot write rows.json: No space left on device" in capsys.readouterr().err
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("rows.json", "earlier")]
-
-
-def test_the_number_of_threads_is_put_back() -> None:
-    torch.set_num_threads(1)
-    with benchmarks.core.threads.limit_threads(2):
-        assert torch.get_num_threads() == 2
-    assert torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize("n_series", [1, 3])
