@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,21 +73,12 @@ class _Period:
 
 
 @dataclass(frozen=True)
-class _Line:
-    """One model in a table."""
-
-    is_ours: bool
-    cells: list[str]
-    cannot_take: str
-
-
-@dataclass(frozen=True)
 class _Table:
-    """A ranking of models, or of ensembles."""
+    """A ranking of models, or of ensembles: for each what stands under which head."""
 
     caption: str
-    heads: list[str]
-    lines: list[_Line]
+    summaries: Sequence[Summary]
+    cells: list[dict[str, str]]
 
 
 def _period(evaluation: Evaluation, period: str, summaries: Sequence[Summary]) -> _Period:
@@ -151,36 +142,45 @@ def _depicted(summaries: Sequence[Summary]) -> list[Summary]:
 
 def _rank(evaluation: Evaluation, summaries: Sequence[Summary], period: str) -> _Table:
     is_ensemble = summaries[0].is_ensemble
-    horizon = len(summaries[0].rows[0].mae)
-    steps = sorted({0, horizon // 2 - 1 if horizon > 2 else 0, horizon - 1})
-    has_crps = any(summary.rows[0].crps for summary in summaries)
     rival = evaluation.best_rivals.get((period, is_ensemble))
-    heads = ["model", *(f"t+{step + 1}" for step in steps), "mean MAE", "smallest to largest"]
-    heads += ["difference to the best rival, 95 % interval", "RMSE", "MASE", "sMAPE"]
-    heads += ["MSE"] if evaluation.plan.task.is_standardised else []
-    heads += ["CRPS", "coverage"] if has_crps else []
-    heads += ["seeds", "fit, s", "predict, s", "weights", "evaluations"]
-    lines = []
-    for summary in summaries:
-        row = summary.rows[0]
-        low, high = summary.spread()
-        cells = [summary.name, *(number(summary.median(step)) for step in steps), number(summary.median())]
-        cells.append("" if len(summary.rows) == 1 else f"{number(low)} to {number(high)}")
-        cells.append("best rival" if summary.name == rival else lead_text(summary.lead))
-        cells += [number(summary.median(error=error)) for error in ("rmse", "mase", "smape")]
-        cells += [number(summary.median(error="mse"))] if evaluation.plan.task.is_standardised else []
-        if has_crps:
-            cells += [number(summary.median(error=error)) if row.crps else "" for error in ("crps", "coverage")]
-        cells += [str(len(row.members) or len(summary.rows)), f"{summary.fit_seconds:.1f}"]
-        cells += [f"{row.predict_seconds or 0:.1f}", f"{row.n_parameters:,}" if row.n_parameters else ""]
-        cells.append(str(max(row.evaluations for row in summary.rows)))
-        lines.append(_Line(row.is_ours, cells, "; ".join(row.cannot_take)))
     caption = (
         ("Means of all seeds' forecasts. " if is_ensemble else "Medians over seeds. ")
         + (f"Differences are those to {rival}, the best rival in this period; negative is better. " if rival else "")
         + "Intervals: paired circular block bootstrap over forecasts, blocks of one horizon."
     )
-    return _Table(caption, heads, lines)
+    errors = {"RMSE": "rmse", "MASE": "mase", "sMAPE": "smape"}
+    if evaluation.plan.task.is_standardised:
+        errors["MSE"] = "mse"
+    if any(summary.rows[0].crps for summary in summaries):
+        errors |= {"CRPS": "crps", "coverage": "coverage"}
+    return _Table(caption, summaries, [_cells(summary, rival, errors) for summary in summaries])
+
+
+def _cells(summary: Summary, rival: str | None, errors: Mapping[str, str]) -> dict[str, str]:
+    row = summary.rows[0]
+    horizon = len(row.mae)
+    low, high = summary.spread()
+    return {
+        "model": summary.name,
+        **{
+            f"t+{step + 1}": number(summary.median(step))
+            for step in sorted({0, horizon // 2 - 1 if horizon > 2 else 0, horizon - 1})
+        },
+        "mean MAE": number(summary.median()),
+        "smallest to largest": "" if len(summary.rows) == 1 else f"{number(low)} to {number(high)}",
+        "difference to the best rival, 95 % interval": (
+            "best rival" if summary.name == rival else lead_text(summary.lead)
+        ),
+        **{
+            head: "" if error in ("crps", "coverage") and not row.crps else number(summary.median(error=error))
+            for head, error in errors.items()
+        },
+        "seeds": str(len(row.members) or len(summary.rows)),
+        "fit, s": f"{summary.fit_seconds:.1f}",
+        "predict, s": f"{row.predict_seconds or 0:.1f}",
+        "weights": f"{row.n_parameters:,}" if row.n_parameters else "",
+        "evaluations": str(max(row.evaluations for row in summary.rows)),
+    }
 
 
 def _curves(evaluation: Evaluation) -> Markup | None:

@@ -4,8 +4,9 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
@@ -47,11 +48,8 @@ class Fitted:
     model: Any = None
 
 
-class Run(Protocol):
-    """Trains on texts and labels, and scores further texts."""
-
-    def __call__(self, texts: Sequence[str], labels: np.ndarray, further: Sequence[str]) -> Fitted:
-        """Do it."""
+Run = Callable[[Sequence[str], np.ndarray, Sequence[str]], Fitted]
+"""Trains on texts and labels, and scores further texts."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +97,19 @@ def make_entries(
         "SentimentClassifier, 3 kernels, trained vectors": lecture
         | {"train_embeddings": True, "oov": "random", "kernel_size": [3, 4, 5], "num_filters": 100, "dropout": 0.5},
     }
-    entries = []
-    for name, settings in networks.items():
-        entries.append(Entry(name, _network_run(vectors, settings | {"random_state": seed}), settings | {"seed": seed}))
+
+    def make_network(settings: dict[str, Any], texts: Sequence[str]) -> SentimentClassifier:
+        return SentimentClassifier(vectors(texts), verbose=False, random_state=seed, **settings)
+
+    entries = [
+        Entry(name, partial(_fit, partial(make_network, settings)), settings | {"seed": seed})
+        for name, settings in networks.items()
+    ]
     entries += [
-        Entry("TF-IDF + logistic regression", _linear_run(_make_tfidf), {"ngrams": [1, 2], "min_df": 2, "C": 10.0}),
+        Entry("TF-IDF + logistic regression", partial(_fit, _make_tfidf), {"ngrams": [1, 2], "min_df": 2, "C": 10.0}),
         Entry(
             "naive-Bayes features + linear SVM",
-            _linear_run(_make_naive_bayes_svm),
+            partial(_fit, _make_naive_bayes_svm),
             {"ngrams": [1, 2], "min_df": 2, "C": 1.0},
         ),
     ]
@@ -121,22 +124,10 @@ def make_entries(
 # --- in this process
 
 
-def _network_run(vectors: Callable[[Sequence[str]], Any], settings: dict[str, Any]) -> Run:
-    def run(texts: Sequence[str], labels: np.ndarray, further: Sequence[str]) -> Fitted:
-        found = vectors(texts)
-        return _fit(SentimentClassifier(found, verbose=False, **settings), texts, labels, further)
-
-    return run
-
-
-def _linear_run(make: Callable[[], Any]) -> Run:
-    def run(texts: Sequence[str], labels: np.ndarray, further: Sequence[str]) -> Fitted:
-        return _fit(make(), texts, labels, further)
-
-    return run
-
-
-def _fit(model: Any, texts: Sequence[str], labels: np.ndarray, further: Sequence[str]) -> Fitted:
+def _fit(
+    make: Callable[[Sequence[str]], Any], texts: Sequence[str], labels: np.ndarray, further: Sequence[str]
+) -> Fitted:
+    model = make(texts)
     start = time.perf_counter()
     model.fit(texts, labels)
     fit_seconds = time.perf_counter() - start
@@ -148,7 +139,7 @@ def _fit(model: Any, texts: Sequence[str], labels: np.ndarray, further: Sequence
     return Fitted(scores, fit_seconds, predict_seconds, model=model)
 
 
-def _make_tfidf() -> Any:
+def _make_tfidf(texts: Sequence[str]) -> Any:
     return make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1000)
     )
@@ -176,7 +167,7 @@ class NaiveBayesFeatures(TransformerMixin, BaseEstimator):
         return sparse.hstack([X.multiply(ratio) for ratio in self.ratios_]).tocsr()
 
 
-def _make_naive_bayes_svm() -> Any:
+def _make_naive_bayes_svm(texts: Sequence[str]) -> Any:
     return make_pipeline(
         CountVectorizer(ngram_range=(1, 2), min_df=2, binary=True), NaiveBayesFeatures(), LinearSVC(C=1.0)
     )

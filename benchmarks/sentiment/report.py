@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
+from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix, roc_auc_score, roc_curve
 
 from benchmarks.core.page import PICTURE_STYLE, embed, write_page
 from benchmarks.sentiment.corpora import Corpus
@@ -134,14 +134,9 @@ def _draw_confusion(report: Report) -> Figure | None:
     for axes, model in zip(figure.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
         codes, scores = _tested(report, model)
         matrix = confusion_matrix(codes, scores.argmax(axis=1), labels=range(len(labels)))
-        axes.imshow(matrix, cmap="Blues")
-        for (row, column), count in np.ndenumerate(matrix):
-            color = "white" if count > matrix.max() / 2 else "black"
-            axes.text(column, row, f"{count:,}", ha="center", va="center", color=color)
-        axes.set_xticks(range(len(labels)), [str(label) for label in labels])
-        axes.set_yticks(range(len(labels)), [str(label) for label in labels])
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
+        shown = ConfusionMatrixDisplay(matrix, display_labels=labels)
+        shown.plot(ax=axes, cmap="Blues", colorbar=False, values_format=",")
+        axes.set(xlabel="predicted", ylabel="true")
         axes.set_title(model, fontsize=9)
     return figure
 
