@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.core.errors import UserError
-from seq_plugins._files import whole_file
+from seq_plugins._files import atomic_file
 
 
 def positive(text: str) -> int:
@@ -82,7 +82,7 @@ def write_json(path: Path, content: Any, option: str = "--json") -> None:
         If it can't be written.
     """
     try:
-        with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             json.dump(content, file, indent=1)
             file.write("\n")
     except OSError as error:

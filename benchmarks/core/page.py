@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from seq_plugins._files import whole_file
+from seq_plugins._files import atomic_file
 
 PICTURE_STYLE: Any = {
     "svg.fonttype": "none",
@@ -42,7 +42,7 @@ def write_page(path: Path, template: Path, **content: Any) -> None:
         loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     page = environment.get_template(template.name).render(content)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
