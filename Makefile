@@ -27,10 +27,11 @@ fuzz: $(INSTALLED)
 matrix: $(INSTALLED)
 	$(BIN)/python tests/matrix.py $(ARGS)
 
-# format, lint and types
+# format, lint, imports between the rooms, types
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 # the documentation, from docs/ to docs/_build/index.html; a warning or a broken link is an error
@@ -42,6 +43,7 @@ docs: $(DOCS_INSTALLED)
 pictures: $(INSTALLED)
 	$(BIN)/python docs/pictures/draw_forecast.py
 	$(BIN)/python docs/pictures/draw_networks.py
+	$(BIN)/python docs/pictures/draw_architecture.py
 
 setup: $(INSTALLED)
 

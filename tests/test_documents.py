@@ -106,7 +106,7 @@ def test_one_file_and_one_line_make_a_model_that_is_saved_loads_and_is_compared(
     script = f"""
 import numpy as np
 import seq_plugins
-from benchmarks.backtest.entries import OURS
+from benchmarks.harness.entries import OURS
 from darts.models import NaiveEnsembleModel
 from tests.conftest import make_model, make_series
 assert seq_plugins.__file__.startswith({str(tmp_path)!r})

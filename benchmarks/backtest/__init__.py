@@ -1,1 +1,1 @@
-"""The command ``backtest``: tasks, models, the harness that runs them, and tables and report of the results."""
+"""The command ``backtest``: our models beside Darts' on the same inputs, with tables and a report."""

@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from benchmarks.backtest.entries import ModelEntry, entry_of, is_of
 from benchmarks.backtest.tables import Summary
-from benchmarks.backtest.task import Task
+from benchmarks.harness.entries import ModelEntry, entry_of, is_of
+from benchmarks.harness.task import Task
 
 
 def with_candidates(task: Task, entries: Sequence[ModelEntry]) -> tuple[Task, list[ModelEntry]]:

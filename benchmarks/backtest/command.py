@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from benchmarks.backtest.task import Task, csv_task, read_task
 from benchmarks.core.errors import UserError
 from benchmarks.core.options import positive
+from benchmarks.harness.task import Task, csv_task, read_task
 
 if TYPE_CHECKING:
-    from benchmarks.backtest.engines import Engine
-    from benchmarks.backtest.plan import Plan, Run
-    from benchmarks.backtest.results import Results
+    from benchmarks.harness.engines import Engine
+    from benchmarks.harness.plan import Plan, Run
+    from benchmarks.harness.results import Results
 
 SUMMARY = "backtest our models beside Darts' on the same inputs and periods"
 
@@ -163,10 +163,10 @@ class _Progress:
 
 @contextmanager
 def _engine(options: argparse.Namespace, progress: _Progress) -> Iterator["Engine"]:
-    from benchmarks.backtest.engines import in_processes, in_this_process
+    from benchmarks.harness.engines import in_processes, in_this_process
 
     if options.engine == "ray":
-        from benchmarks.backtest.ray_engine import on_ray
+        from benchmarks.harness.ray_engine import on_ray
 
         with on_ray(options.address, options.jobs and options.jobs * options.threads) as engine:
             yield engine
@@ -180,10 +180,10 @@ def run(options: argparse.Namespace) -> int:
     task = _task(options)
     # PyTorch is imported only here, so that wrong arguments are told at once
     from benchmarks.backtest.choosing import with_candidates
-    from benchmarks.backtest.entries import find_entries, with_settings
-    from benchmarks.backtest.plan import Plan, check_periods, plan_runs
-    from benchmarks.backtest.results import open_results
     from benchmarks.core.versions import versions
+    from benchmarks.harness.entries import find_entries, with_settings
+    from benchmarks.harness.plan import Plan, check_periods, plan_runs
+    from benchmarks.harness.results import open_results
 
     entries = find_entries(options.models, task)
     settings = _own_settings(options.set)
@@ -220,9 +220,9 @@ def _backtest(
 ) -> int:  # fmt: skip
     from benchmarks.backtest.choosing import choice_lines
     from benchmarks.backtest.evaluation import evaluate
-    from benchmarks.backtest.rows import RowMaker
-    from benchmarks.backtest.session import Session
     from benchmarks.backtest.tables import table_lines, write_csv
+    from benchmarks.harness.rows import RowMaker
+    from benchmarks.harness.session import Session
 
     row_maker = RowMaker(plan)
     session = Session(plan, row_maker, groups, results)

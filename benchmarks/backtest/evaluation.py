@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.backtest.comparison import Difference, paired_difference
-from benchmarks.backtest.entries import entry_of
-from benchmarks.backtest.plan import PeriodForecasts, Plan, Run, RunResult, runs_of
-from benchmarks.backtest.rows import Row, RowMaker, join_folds, mean_forecasts
 from benchmarks.backtest.tables import Summary, summarise
+from benchmarks.harness.entries import entry_of
+from benchmarks.harness.plan import PeriodForecasts, Plan, Run, RunResult, runs_of
+from benchmarks.harness.rows import Row, RowMaker, join_folds, mean_forecasts
 
 # W: forecasts, H: steps forecast, C: target components, Q: quantile levels
 

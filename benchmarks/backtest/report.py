@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from benchmarks.backtest.evaluation import Evaluation
 from benchmarks.backtest.pictures import draw_curves, draw_forecasts, draw_horizon, draw_ranking
-from benchmarks.backtest.rows import Row
 from benchmarks.backtest.tables import Summary, lead_text, number
 from benchmarks.core.page import PICTURE_STYLE, embed, write_page
+from benchmarks.harness.rows import Row
 
 N_IN_PICTURES = 10
 """Number of models in pictures of errors by horizon."""

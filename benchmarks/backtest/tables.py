@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.backtest.comparison import Difference
-from benchmarks.backtest.rows import Row
+from benchmarks.harness.rows import Row
 from seq_plugins._files import atomic_file
 
 

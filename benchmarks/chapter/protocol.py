@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from darts import TimeSeries, concatenate
 
-from benchmarks.backtest.task import Period
 from benchmarks.core.errors import UserError
+from benchmarks.harness.task import Period
 from seq_plugins.datasets import CTARidershipDataset, DatasetError
 
 CHAPTER_FILE = Path(__file__).with_suffix(".toml")

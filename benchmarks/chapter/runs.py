@@ -20,12 +20,12 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torchmetrics import MeanAbsoluteError
 
 import seq_plugins
-from benchmarks.backtest.run import TrainingCurve
 from benchmarks.chapter.callbacks import EveryStepError, TimeOrderedTraining
 from benchmarks.chapter.protocol import Chapter, Entry
 from benchmarks.core.errors import UserError
 from benchmarks.core.processes import DIED, map_in_processes
 from benchmarks.core.versions import versions
+from benchmarks.harness.run import TrainingCurve
 
 THREADS = 1
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.benchmarks.backtest.small_tasks import quick_settings
+from tests.benchmarks.harness.small_tasks import quick_settings
 
 
 @pytest.fixture
 def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train on CSV files for two epochs."""
     settings = quick_settings()
-    monkeypatch.setattr("benchmarks.backtest.task.shared_settings", lambda: settings)
+    monkeypatch.setattr("benchmarks.harness.task.shared_settings", lambda: settings)

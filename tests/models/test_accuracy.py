@@ -13,11 +13,11 @@ from darts import TimeSeries
 from darts.metrics import mae
 from darts.models import NaiveSeasonal
 
-from benchmarks.backtest.entries import find_entries
-from benchmarks.backtest.plan import Plan, RunResult, plan_runs
-from benchmarks.backtest.run import make_run
-from benchmarks.backtest.series import TaskData
-from benchmarks.backtest.task import read_task
+from benchmarks.harness.entries import find_entries
+from benchmarks.harness.plan import Plan, RunResult, plan_runs
+from benchmarks.harness.run import make_run
+from benchmarks.harness.series import TaskData
+from benchmarks.harness.task import read_task
 from tests.conftest import make_model
 
 

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.backtest.entries import ENTRIES
-from benchmarks.backtest.metrics import measure
-from benchmarks.backtest.plan import Failure, Plan, Run, RunResult, plan_runs
-from benchmarks.backtest.run import TrainingCurve, fit_model, make_model, make_run
-from benchmarks.backtest.series import TaskData
-from benchmarks.backtest.task import read_task, task_names
-from tests.benchmarks.backtest.small_tasks import COLUMNS, N_TEST, small_task, write_csv
+from benchmarks.harness.entries import ENTRIES
+from benchmarks.harness.metrics import measure
+from benchmarks.harness.plan import Failure, Plan, Run, RunResult, plan_runs
+from benchmarks.harness.run import TrainingCurve, fit_model, make_model, make_run
+from benchmarks.harness.series import TaskData
+from benchmarks.harness.task import read_task, task_names
+from tests.benchmarks.harness.small_tasks import COLUMNS, N_TEST, small_task, write_csv
 
 
 @pytest.mark.usefixtures("few_epochs")
@@ -293,7 +293,7 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(tmp_path: Path, monkeypa
         made.append(run.key)
         return make_run(plan, run)
 
-    monkeypatch.setattr("benchmarks.backtest.engines.make_run", make_or_die)
+    monkeypatch.setattr("benchmarks.harness.engines.make_run", make_or_die)
     assert main(arguments) == 130
     before = (tmp_path / "out" / "rows.jsonl").read_text()
     assert [row["model"] for row in _rows(tmp_path / "out")] == [models[0], models[1], models[1]]
@@ -343,7 +343,7 @@ def test_a_backtest_that_refits_writes_one_row_of_all_folds_and_resumes_folds(
         made.append(run.key)
         return make_run(plan, run)
 
-    monkeypatch.setattr("benchmarks.backtest.engines.make_run", make)
+    monkeypatch.setattr("benchmarks.harness.engines.make_run", make)
     assert main([*arguments, "--retrain-every", "6", "--resume"]) == 0
     assert made == ["Seq2SeqRNNModel-GRU-seed-1-test-fold-1"]
     (again,) = _rows(tmp_path / "out")

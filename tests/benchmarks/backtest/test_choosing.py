@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.backtest.choosing import choice_lines, with_candidates
-from benchmarks.backtest.entries import ENTRIES, entry_of, find_entries
-from benchmarks.backtest.plan import Plan
-from benchmarks.backtest.rows import Row
-from benchmarks.backtest.run import TrainingCurve, make_model
 from benchmarks.backtest.tables import Summary
-from benchmarks.backtest.task import Candidate, Task, read_task, task_names
+from benchmarks.harness.entries import ENTRIES, entry_of, find_entries
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.rows import Row
+from benchmarks.harness.run import TrainingCurve, make_model
+from benchmarks.harness.task import Candidate, Task, read_task, task_names
 
 
 def _choosing(name: str = "chicago") -> Task:
@@ -55,7 +55,7 @@ def test_what_was_chosen_holds_for_the_test_periods_and_not_where_settings_are_c
     folder = tmp_path_factory.mktemp("tasks")
     text = (read_task.__globals__["TASK_FOLDER"] / "chicago.toml").read_text(encoding="utf-8")
     (folder / "own.toml").write_text(text + '\n[chosen."TCNModel"]\nnum_filters = 5\n', encoding="utf-8")
-    monkeypatch.setattr("benchmarks.backtest.task.TASK_FOLDER", folder)
+    monkeypatch.setattr("benchmarks.harness.task.TASK_FOLDER", folder)
     task = read_task("own")
     assert task.choosing is not None
     assert ENTRIES["TCNModel"].settings_in(task).constructor["num_filters"] == 5

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.__main__ import main
-from tests.benchmarks.backtest.small_tasks import COLUMNS, write_csv
+from tests.benchmarks.harness.small_tasks import COLUMNS, write_csv
 
 MODELS = ["NaiveSeasonal", "LinearRegressionModel", "Seq2SeqRNNModel-GRU"]
 

@@ -22,7 +22,6 @@ from torch import nn
 import benchmarks.chapter.command
 import benchmarks.chapter.runs
 from benchmarks.__main__ import main
-from benchmarks.backtest.task import Period, task_names
 from benchmarks.chapter.callbacks import BufferedSampler, EveryStepError, TimeOrderedTraining
 from benchmarks.chapter.protocol import Chapter, Entry, Metric, load_columns, read_chapter
 from benchmarks.chapter.runs import (
@@ -39,6 +38,7 @@ from benchmarks.chapter.runs import (
 )
 from benchmarks.core.errors import UserError
 from benchmarks.core.processes import DIED
+from benchmarks.harness.task import Period, task_names
 from seq_plugins.datasets import CTARidershipDataset
 
 KERAS = json.loads(Path(__file__).with_name("keras_numbers.json").read_text())

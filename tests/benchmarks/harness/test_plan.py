@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.backtest.entries import ENTRIES
-from benchmarks.backtest.plan import Plan, check_periods, fold_periods, plan_runs
-from benchmarks.backtest.task import Period
 from benchmarks.core.errors import UserError
-from tests.benchmarks.backtest.small_tasks import N_TEST, small_task
+from benchmarks.harness.entries import ENTRIES
+from benchmarks.harness.plan import Plan, check_periods, fold_periods, plan_runs
+from benchmarks.harness.task import Period
+from tests.benchmarks.harness.small_tasks import N_TEST, small_task
 
 
 def test_a_network_runs_once_a_seed_and_a_model_without_chance_once(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.backtest.plan import PeriodForecasts, Run, RunResult
-from benchmarks.backtest.results import Results, open_results
-from benchmarks.backtest.rows import Row
-from benchmarks.backtest.task import Period
 from benchmarks.core.errors import UserError
-from tests.benchmarks.backtest.small_tasks import small_task
+from benchmarks.harness.plan import PeriodForecasts, Run, RunResult
+from benchmarks.harness.results import Results, open_results
+from benchmarks.harness.rows import Row
+from benchmarks.harness.task import Period
+from tests.benchmarks.harness.small_tasks import small_task
 
 SETTINGS: dict[str, Any] = {"threads": 1, "models": {"TiDEModel": {"hidden_size": 8}}}
 
@@ -131,7 +131,7 @@ def test_results_are_not_written_over_and_nothing_goes_on_from_nothing(tmp_path:
 HOLD = """
 import sys
 from pathlib import Path
-from benchmarks.backtest.results import open_results
+from benchmarks.harness.results import open_results
 with open_results(Path(sys.argv[1]), {"models": {}}, False):
     print("open", flush=True)
     sys.stdin.read()

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.backtest.engines import Engine, in_processes, in_this_process
-from benchmarks.backtest.entries import ENTRIES
-from benchmarks.backtest.plan import Failure, Plan, Run, RunResult, plan_runs
-from tests.benchmarks.backtest.small_tasks import small_task
+from benchmarks.harness.engines import Engine, in_processes, in_this_process
+from benchmarks.harness.entries import ENTRIES
+from benchmarks.harness.plan import Failure, Plan, Run, RunResult, plan_runs
+from tests.benchmarks.harness.small_tasks import small_task
 
 MODELS = ("LinearRegressionModel", "Seq2SeqRNNModel-GRU", "TiDEModel")
 

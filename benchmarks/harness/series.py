@@ -8,8 +8,8 @@ from darts import TimeSeries
 from darts.dataprocessing.transformers import Scaler
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.backtest.metrics import seasonal_naive_error
-from benchmarks.backtest.task import Period, Task
+from benchmarks.harness.metrics import seasonal_naive_error
+from benchmarks.harness.task import Period, Task
 
 # W: forecasts, H: steps forecast, C: target components
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from benchmarks.backtest.engines import Engine
-from benchmarks.backtest.entries import entry_of
-from benchmarks.backtest.plan import Failure, Plan, Run, RunResult
-from benchmarks.backtest.results import Results
-from benchmarks.backtest.rows import Row, RowMaker, start_row
+from benchmarks.harness.engines import Engine
+from benchmarks.harness.entries import entry_of
+from benchmarks.harness.plan import Failure, Plan, Run, RunResult
+from benchmarks.harness.results import Results
+from benchmarks.harness.rows import Row, RowMaker, start_row
 
 
 class Session:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import seq_plugins
-from benchmarks.backtest.task import Task
 from benchmarks.core.errors import UserError
+from benchmarks.harness.task import Task
 
 TRAINING_SETTINGS = (
     "n_epochs",

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.backtest.entries import ModelEntry
-from benchmarks.backtest.task import Period, Task
 from benchmarks.core.errors import UserError
+from benchmarks.harness.entries import ModelEntry
+from benchmarks.harness.task import Period, Task
 
 # W: forecasts, H: steps forecast, C: target components, Q: quantile levels
 

@@ -10,8 +10,8 @@ import pytest
 from darts import TimeSeries
 from darts.models import NBEATSModel
 
-from benchmarks.backtest.series import TaskData
-from tests.benchmarks.backtest.small_tasks import N_TEST, small_task
+from benchmarks.harness.series import TaskData
+from tests.benchmarks.harness.small_tasks import N_TEST, small_task
 
 
 def test_nothing_of_the_test_period_is_used_to_scale_or_train(tmp_path: Path) -> None:

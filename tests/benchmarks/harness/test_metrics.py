@@ -6,7 +6,7 @@ import pytest
 from darts import TimeSeries
 from darts.metrics import mae, mase, mql, rmse, smape
 
-from benchmarks.backtest.metrics import measure, quantile_loss, seasonal_naive_error
+from benchmarks.harness.metrics import measure, quantile_loss, seasonal_naive_error
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.backtest.entries import ModelEntry
-from benchmarks.backtest.metrics import Errors, measure
-from benchmarks.backtest.plan import PeriodForecasts, Plan, Run, RunResult
-from benchmarks.backtest.series import TaskData
-from benchmarks.backtest.task import Period
 from benchmarks.core.versions import versions
+from benchmarks.harness.entries import ModelEntry
+from benchmarks.harness.metrics import Errors, measure
+from benchmarks.harness.plan import PeriodForecasts, Plan, Run, RunResult
+from benchmarks.harness.series import TaskData
+from benchmarks.harness.task import Period
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Row:
     is_ours
         Whether the model is one of this package.
     mae, rmse, mase, smape, crps, coverage
-        Errors at each step forecast; see :class:`benchmarks.backtest.metrics.Errors`. The last two are of quantiles.
+        Errors at each step forecast; see :class:`benchmarks.harness.metrics.Errors`. The last two are of quantiles.
     means
         Means of the errors over all steps forecast.
     mse

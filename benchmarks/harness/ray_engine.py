@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.backtest.engines import Engine
-from benchmarks.backtest.plan import Failure, Plan, Run, RunResult
-from benchmarks.backtest.run import make_run
 from benchmarks.core.errors import UserError
 from benchmarks.core.processes import MAX_ATTEMPTS
+from benchmarks.harness.engines import Engine
+from benchmarks.harness.plan import Failure, Plan, Run, RunResult
+from benchmarks.harness.run import make_run
 
 CONNECT_SECONDS = 5.0
 """Seconds after which a cluster that does not answer is given up."""

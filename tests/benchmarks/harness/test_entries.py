@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 import seq_plugins
-from benchmarks.backtest.entries import ENTRIES, OURS, find_entries, with_settings
-from benchmarks.backtest.task import read_task, task_names
 from benchmarks.core.errors import UserError
+from benchmarks.harness.entries import ENTRIES, OURS, find_entries, with_settings
+from benchmarks.harness.task import read_task, task_names
 
 
 def test_every_model_of_the_package_is_compared() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from benchmarks.backtest.plan import PeriodForecasts, Run, RunResult
-from benchmarks.backtest.rows import Row
 from benchmarks.core.errors import UserError
+from benchmarks.harness.plan import PeriodForecasts, Run, RunResult
+from benchmarks.harness.rows import Row
 from seq_plugins._files import atomic_file
 
 ROWS, SETTINGS, FORECASTS, LOCK, LEDGER = "rows.jsonl", "settings.json", "forecasts", ".lock", "evaluations.jsonl"

@@ -16,11 +16,11 @@ from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts.utils.likelihood_models.torch import QuantileRegression
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
-from benchmarks.backtest.entries import ModelEntry, ModelSettings, entry_of
-from benchmarks.backtest.plan import Failure, PeriodForecasts, Plan, Run, RunResult
-from benchmarks.backtest.series import Inputs, TaskData
-from benchmarks.backtest.task import Period
 from benchmarks.core.threads import limit_threads
+from benchmarks.harness.entries import ModelEntry, ModelSettings, entry_of
+from benchmarks.harness.plan import Failure, PeriodForecasts, Plan, Run, RunResult
+from benchmarks.harness.series import Inputs, TaskData
+from benchmarks.harness.task import Period
 
 # W: forecasts, H: steps forecast, C: target components, Q: quantile levels, N: samples
 

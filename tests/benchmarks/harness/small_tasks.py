@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.backtest.task import Task, csv_task, read_task
+from benchmarks.harness.task import Task, csv_task, read_task
 
 COLUMNS = ["--time", "day", "--target", "sold", "--horizon", "3", "--input-length", "10"]
 N_TEST = 18  # steps of the test period of 120 rows

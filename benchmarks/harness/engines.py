@@ -5,9 +5,9 @@ Each engine takes the same runs and yields the same results, seed for seed, as t
 
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks.backtest.plan import Failure, Plan, Run, RunResult
-from benchmarks.backtest.run import Show, make_run
 from benchmarks.core.processes import DIED, map_in_processes
+from benchmarks.harness.plan import Failure, Plan, Run, RunResult
+from benchmarks.harness.run import Show, make_run
 
 Engine = Callable[[Plan, Sequence[Run]], Iterator[RunResult | Failure]]
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.backtest.engines import in_this_process
-from benchmarks.backtest.ray_engine import on_ray
-from tests.benchmarks.backtest.small_tasks import COLUMNS, write_csv
-from tests.benchmarks.backtest.test_engines import make_plan, without_seconds
+from benchmarks.harness.engines import in_this_process
+from benchmarks.harness.ray_engine import on_ray
+from tests.benchmarks.harness.small_tasks import COLUMNS, write_csv
+from tests.benchmarks.harness.test_engines import make_plan, without_seconds
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
@@ -134,7 +134,7 @@ def test_an_address_without_a_cluster_is_told_at_once_and_nothing_is_written(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("benchmarks.backtest.ray_engine.CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr("benchmarks.harness.ray_engine.CONNECT_SECONDS", 1.0)
     write_csv(tmp_path / "sales.csv")
     address = request.getfixturevalue(where) if where != "nowhere" else where
     assert main(["backtest", "--dataset", "sales.csv", *COLUMNS, "--engine", "ray", "--address", address]) == 2
