@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from darts import TimeSeries
-from pytorch_lightning.tuner.lr_finder import _LRCallback
 from torch import nn
 
+from seq_plugins._private_names import LearningRateSearch
 from seq_plugins.lightning.scale import warn_unless_scaled
 
 _LOSSES_OF_ERRORS = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
@@ -220,7 +220,7 @@ def _largest(series: Sequence[TimeSeries]) -> float:
 
 def should_watch(trainer: Any) -> bool:
     """Return whether training is meant to succeed: a search for the learning rate goes on until it diverges."""
-    return not any(isinstance(callback, _LRCallback) for callback in trainer.callbacks)
+    return not any(isinstance(callback, LearningRateSearch) for callback in trainer.callbacks)
 
 
 def all_finite(weights: Iterable[torch.Tensor]) -> bool:

@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 import pytorch_lightning as pl
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
-from darts.utils.data.torch_datasets._data_module import TorchDataModule
 from pytorch_lightning.callbacks import (
     Callback,
     EarlyStopping,
@@ -20,12 +19,12 @@ from pytorch_lightning.callbacks import (
     RichProgressBar,
     TQDMProgressBar,
 )
-from pytorch_lightning.loops.prediction_loop import _PredictionLoop
 from pytorch_lightning.plugins.precision import DoublePrecision, Precision
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from tqdm.auto import tqdm
 
+from seq_plugins._private_names import OrdinaryPredictionLoop, TorchDataModule
 from seq_plugins._progress import progress_bar
 from seq_plugins.lightning.training_loop import is_enabled, is_overridden
 
@@ -124,7 +123,7 @@ def can_predict_plainly(trainer: Any, module: PLForecastingModule) -> bool:
         or trainer.limit_predict_batches not in (None, 1.0)
         or any(is_overridden(module, pl.LightningModule, hook) for hook in _MODULE_HOOKS)
         or is_overridden(module, PLForecastingModule, "predict_step")
-        or type(trainer.predict_loop) is not _PredictionLoop
+        or type(trainer.predict_loop) is not OrdinaryPredictionLoop
         or any(map(_sees_predictions, trainer.callbacks))
     )
 

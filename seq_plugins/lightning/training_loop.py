@@ -18,11 +18,11 @@ import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from darts.utils.data.torch_datasets.utils import ModuleStage
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar, RichProgressBar, TQDMProgressBar
-from pytorch_lightning.loops.optimization.automatic import _AutomaticOptimization
-from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.plugins.precision import DoublePrecision, Precision
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
+
+from seq_plugins._private_names import AutomaticOptimization, TrainingEpochLoop
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ _MODULE_HOOKS = (
 _SECONDS_BETWEEN_BAR_UPDATES = 0.2
 
 
-class FastTrainingEpochLoop(_TrainingEpochLoop):
+class FastTrainingEpochLoop(TrainingEpochLoop):
     """Lightning's loop over the batches of an epoch, as a plain loop where that is wanted and possible."""
 
     is_fast: bool = True
@@ -214,7 +214,7 @@ def use_fast_training(trainer: Any, is_fast: bool) -> None:
         Whether to take it where that makes no difference.
     """
     ordinary = trainer.fit_loop.epoch_loop
-    if type(ordinary) is not _TrainingEpochLoop:
+    if type(ordinary) is not TrainingEpochLoop:
         return
     loop = FastTrainingEpochLoop(trainer, ordinary.min_steps, ordinary.max_steps)
     loop.is_fast = is_fast
@@ -236,7 +236,7 @@ def why_not_fast(trainer: Any) -> str | None:
         "validation runs within an epoch": validates_within_epochs(trainer),
         "the number of batches is unknown": trainer.num_training_batches == float("inf"),
         "the loops are not Lightning's": type(trainer.fit_loop.epoch_loop.automatic_optimization)
-        is not _AutomaticOptimization,
+        is not AutomaticOptimization,
         "there is no backward pass": trainer.fit_loop._skip_backward,
         "optimization is manual": not module.automatic_optimization or len(trainer.optimizers) != 1,
         "a scheduler acts on every step": any(config.interval != "epoch" for config in trainer.lr_scheduler_configs),

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from darts.utils.serialization.torch import _DartsCheckpointIO
 
 from seq_plugins._files import atomic_file
+from seq_plugins._private_names import DartsCheckpointIO
 from seq_plugins.saving.integrity import verify_integrity
 
 
@@ -55,7 +55,7 @@ def write_with_torch(thing: Any, path: Path) -> None:
         raise
 
 
-class AtomicCheckpointIO(_DartsCheckpointIO):
+class AtomicCheckpointIO(DartsCheckpointIO):
     """Writes the checkpoints of training as whole files, and looks at them before they are loaded.
 
     Lightning's own way goes through the folder for temporary files, which is often on another disk: of a checkpoint

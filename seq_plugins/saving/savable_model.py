@@ -16,13 +16,11 @@ from darts.models.forecasting.torch_forecasting_model import (
     DEFAULT_DARTS_FOLDER,
     INIT_MODEL_NAME,
     MixedCovariatesTorchModel,
-    _get_checkpoint_fname,
-    _get_checkpoint_folder,
-    _get_runs_folder,
 )
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
+from seq_plugins._private_names import checkpoint_file_name, checkpoint_folder, runs_folder
 from seq_plugins.saving.checkpoint_io import AtomicCheckpointIO, without_unpicklable, write_with_torch
 from seq_plugins.saving.integrity import check_same_save, digest, verify_integrity
 from seq_plugins.saving.pair import atomic_pair, checkpoint_beside, finish_interrupted_save, lock_folder
@@ -134,7 +132,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         pickle.UnpicklingError
             If the checkpoint would run code that is not known to be harmless; nothing of it is run.
         """
-        model_path = Path(_get_runs_folder(work_dir or _default_work_dir(), model_name), INIT_MODEL_NAME)
+        model_path = Path(runs_folder(work_dir or _default_work_dir(), model_name), INIT_MODEL_NAME)
         if model_path.exists():
             verify_integrity(model_path, trusted=trusted)
         model = MixedCovariatesTorchModel.load_from_checkpoint(model_name, work_dir, file_name, best, trusted, **kwargs)
@@ -204,11 +202,11 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
                 model_name, work_dir, file_name, best, strict, load_encoders, skip_checks, trusted, **kwargs
             )
         model_name, work_dir = model_name or self.model_name, work_dir or _default_work_dir()
-        file_name = os.fspath(file_name or _get_checkpoint_fname(work_dir, model_name, best=best))
+        file_name = os.fspath(file_name or checkpoint_file_name(work_dir, model_name, best=best))
         checkpoint, model_path = Path(file_name), Path(file_name.removesuffix(".ckpt"))
         if file_name.startswith(("last-", "best-")):
-            checkpoint = Path(_get_checkpoint_folder(work_dir, model_name), file_name)
-            model_path = Path(_get_runs_folder(work_dir, model_name), INIT_MODEL_NAME)
+            checkpoint = Path(checkpoint_folder(work_dir, model_name), file_name)
+            model_path = Path(runs_folder(work_dir, model_name), INIT_MODEL_NAME)
         with self.restored_after(), lock_folder(checkpoint.parent, exclusive=False):
             verify_integrity(checkpoint, trusted=trusted)
             if not skip_checks and model_path.exists():
@@ -298,7 +296,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
 
 def has_checkpoint(work_dir: str, model_name: str) -> bool:
     """Return whether a checkpoint of a whole epoch has been kept."""
-    return any(Path(_get_checkpoint_folder(work_dir, model_name)).glob("last-*.ckpt"))
+    return any(Path(checkpoint_folder(work_dir, model_name)).glob("last-*.ckpt"))
 
 
 def _default_work_dir() -> str:

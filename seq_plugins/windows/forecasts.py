@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from darts import TimeSeries
-from darts.utils.timeseries_generation import _build_forecast_series_from_schema
 from darts.utils.utils import generate_index
+
+from seq_plugins._private_names import build_forecast_series
 
 # W: forecasts, H: time steps of a forecast, C: components, N: samples
 
@@ -50,7 +51,7 @@ def _build_forecasts_of_one_series(
     values: np.ndarray, schema: dict[str, Any], starts: Sequence[Any], component_names: Callable[..., Any] | None
 ) -> list[TimeSeries]:
     def build(index: int) -> TimeSeries:
-        return _build_forecast_series_from_schema(
+        return build_forecast_series(
             values=values[index],
             schema=schema,
             pred_start=starts[index],

@@ -13,9 +13,9 @@ from darts.utils.data import SequentialTorchInferenceDataset
 from darts.utils.data.torch_datasets.utils import (
     TorchInferenceBatch,
     TorchInferenceSample,
-    _batch_collate_fn_predict,
 )
 
+from seq_plugins._private_names import collate_inference_samples
 from seq_plugins.windows.checks import SeriesChecks
 from seq_plugins.windows.gathering import BatchedWindows, FieldSpec, Gatherer, Starts
 
@@ -167,4 +167,4 @@ def _time_after(series: TimeSeries, n_steps: np.int64) -> pd.Timestamp | int:
 
 def collate_inference(batch: TorchInferenceBatch | list[TorchInferenceSample]) -> TorchInferenceBatch:
     """Return a batch as it is, and make one of a list of samples as Darts does."""
-    return batch if isinstance(batch, TorchInferenceBatch) else _batch_collate_fn_predict(batch)
+    return batch if isinstance(batch, TorchInferenceBatch) else collate_inference_samples(batch)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from darts.utils.data.torch_datasets._data_module import TorchDataModule
 
+from seq_plugins._private_names import TorchDataModule
 from seq_plugins.windows.gathering import BatchedWindows
 from seq_plugins.windows.inference import collate_inference
 from seq_plugins.windows.training import collate_training

@@ -8,10 +8,10 @@ from darts.utils.data import SequentialTorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import (
     TorchTrainingBatch,
     TorchTrainingSample,
-    _batch_collate_fn_train,
 )
 from darts.utils.ts_utils import series2seq
 
+from seq_plugins._private_names import collate_training_samples
 from seq_plugins.windows.checks import SeriesChecks
 from seq_plugins.windows.gathering import BatchedWindows, FieldSpec, Gatherer, Starts, cut_values
 
@@ -165,4 +165,4 @@ class WindowsTrainingDataset(BatchedWindows, SequentialTorchTrainingDataset):
 
 def collate_training(batch: TorchTrainingBatch | list[TorchTrainingSample]) -> TorchTrainingBatch:
     """Return a batch as it is, and make one of a list of samples as Darts does."""
-    return batch if isinstance(batch, TorchTrainingBatch) else _batch_collate_fn_train(batch)
+    return batch if isinstance(batch, TorchTrainingBatch) else collate_training_samples(batch)
