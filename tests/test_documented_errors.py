@@ -24,7 +24,7 @@ from tests.conftest import INPUT, OUTPUT, make_model, make_series, values_of
 from tests.documents import ROOT
 
 PAGE = ROOT / "docs" / "errors.md"
-CHECKS = [ROOT / "seq_plugins" / path for path in ("windows/checks.py", "windows/sequences.py", "models/_arguments.py")]
+CHECKS = [ROOT / "seq_plugins" / path for path in ("windows/checks.py", "windows/sequences.py", "models/arguments.py")]
 MODEL = "SimpleRNNModel"
 
 
