@@ -22,17 +22,17 @@ ON_PYTORCH = """
 import numpy as np
 import torch
 from seq_plugins.layers import GRU, LSTM, SimpleRNN
-from seq_plugins.text import convolution
+from seq_plugins.text import pooled_convolution
 from seq_plugins.text.documents import Documents
 for layer in (SimpleRNN(2, 4), LSTM(2, 4), GRU(2, 4)):
     states = layer(torch.randn(3, 5, 2))
     states.sum().backward()
     assert "CompiledRecurrence" not in type(states.grad_fn).__name__
-batch = convolution.Batch(Documents.from_lists([np.array([0, 1, 2, 1])]), 5)
+batch = pooled_convolution.Batch(Documents.from_lists([np.array([0, 1, 2, 1])]), 5)
 for dtype in (torch.float32, torch.float64):
     words, weight = torch.randn(3, 2, dtype=dtype), torch.randn(2, 4, 2, dtype=dtype, requires_grad=True)
-    convolution.convolve_and_pool(words, batch, weight)[0].sum().backward()
-    assert convolution.load_loops(dtype) is None
+    pooled_convolution.convolve_and_pool(words, batch, weight)[0].sum().backward()
+    assert pooled_convolution.load_loops(dtype) is None
 """
 
 

@@ -1,4 +1,8 @@
-"""Checks of constructor arguments, one for each argument name, shared by all models."""
+"""Checks of constructor arguments, one for each argument name, shared by all models.
+
+They raise a ``ValueError`` for a wrong type too, as Darts does; those of text estimators a ``TypeError``, as
+scikit-learn wants it.
+"""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +12,7 @@ from typing import Any, get_args
 from darts.utils.likelihood_models.torch import TorchLikelihood
 from torchmetrics import Metric, MetricCollection
 
+from seq_plugins._arguments import check_choice
 from seq_plugins.layers.convolution import POOLING_LAYERS
 from seq_plugins.layers.missing_values import Missing
 from seq_plugins.layers.recurrent import RECURRENT_LAYERS
@@ -30,13 +35,7 @@ def integer_from(minimum: int) -> ArgumentCheck:
 
 def one_of(choices: Sequence[str | None]) -> ArgumentCheck:
     """Accept one of `choices`."""
-
-    def check(name: str, value: Any) -> None:
-        if not (value is None or isinstance(value, str)) or value not in choices:
-            listed = ", ".join(repr(choice) for choice in choices)
-            raise ValueError(f"Expected `{name}` to be one of {listed}, got {value!r}.")
-
-    return check
+    return lambda name, value: check_choice(f"`{name}`", value, choices)
 
 
 def optional(check: ArgumentCheck) -> ArgumentCheck:

@@ -1,6 +1,6 @@
 """Checks of texts, labels and weights at the door."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -123,41 +123,3 @@ def check_sample_weight(sample_weight: Any, n_texts: int) -> np.ndarray:
     if not weights.any():
         raise ValueError("Expected a number above 0 in sample_weight: with all weights zero there is nothing to learn.")
     return weights
-
-
-def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
-    """Raise a ``ValueError`` if an argument is none of its choices."""
-    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
-        raise ValueError(f"Expected {name} to be one of {', '.join(map(repr, choices))}, got {value!r}.")
-
-
-def check_number(
-    name: str,
-    value: Any,
-    kind: type,
-    at_least: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-) -> None:
-    """Raise an error if an argument is not a number of its kind, ``int`` or ``float``, or out of bounds.
-
-    Raises
-    ------
-    TypeError
-        If it is not a number of this kind.
-    ValueError
-        If it is out of bounds.
-    """
-    types = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
-    if isinstance(value, bool | np.bool_) or not isinstance(value, types):
-        expected = "a whole number" if kind is int else "a number"
-        raise TypeError(f"Expected {name} to be {expected}, got {value!r}.")
-    bounds = []
-    if at_least is not None:
-        bounds.append((f"at least {at_least:g}", value >= at_least))
-    if above is not None:
-        bounds.append((f"above {above:g}", value > above))
-    if below is not None:
-        bounds.append((f"below {below:g}", value < below))
-    if not all(holds for _, holds in bounds):
-        raise ValueError(f"Expected {name} to be {' and '.join(text for text, _ in bounds)}, got {value!r}.")

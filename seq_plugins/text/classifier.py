@@ -13,9 +13,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
+from seq_plugins._arguments import check_choice, check_number
 from seq_plugins._progress import progress_bar
 from seq_plugins.text._estimator import SharedVectors
-from seq_plugins.text.checks import check_choice, check_labels, check_number, check_sample_weight, check_texts
+from seq_plugins.text.checks import check_labels, check_sample_weight, check_texts
 from seq_plugins.text.documents import Documents
 from seq_plugins.text.explanation import Explanation, explain_document
 from seq_plugins.text.network import SentimentNetwork

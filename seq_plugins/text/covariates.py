@@ -7,7 +7,7 @@ import pandas as pd
 from darts import TimeSeries
 from sklearn.utils.validation import check_is_fitted
 
-from seq_plugins.text.checks import check_choice
+from seq_plugins._arguments import check_choice
 
 AGGREGATES = ("mean", "median", "min", "max", "sum")
 

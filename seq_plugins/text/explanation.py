@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from seq_plugins.text.convolution import NO_WORD, Batch, convolve_and_pool
 from seq_plugins.text.documents import Documents, WordTable
 from seq_plugins.text.network import SentimentNetwork
+from seq_plugins.text.pooled_convolution import NO_WORD, Batch, convolve_and_pool
 from seq_plugins.text.tokenizing import Token
 
 # W: distinct words, D: dimensions of a word, F: filters of all kernel sizes, H: hidden units, O: outputs

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seq_plugins.text.convolution import Batch, convolve_and_pool
+from seq_plugins.text.pooled_convolution import Batch, convolve_and_pool
 
 # N: documents, W: distinct words, D: dimensions of a word, K: kernel size, F: filters of all kernel sizes, H: hidden
 # units, O: outputs

@@ -12,9 +12,9 @@ from torch import nn
 from tqdm import tqdm
 
 from seq_plugins._progress import progress_bar
-from seq_plugins.text.convolution import Batch, convolve_frozen
 from seq_plugins.text.documents import Documents, WordTable
 from seq_plugins.text.network import SentimentNetwork
+from seq_plugins.text.pooled_convolution import Batch, convolve_frozen
 
 # N: documents, W: distinct words, D: dimensions of a word, H: hidden units, O: outputs
 

@@ -9,8 +9,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from seq_plugins._arguments import check_choice, check_number
 from seq_plugins.text._estimator import SharedVectors
-from seq_plugins.text.checks import check_choice, check_number, check_texts
+from seq_plugins.text.checks import check_texts
 from seq_plugins.text.documents import FIRST_WORD, PADDING, UNKNOWN, Documents, WordTable
 from seq_plugins.text.encoding import TextEncoder
 from seq_plugins.text.tokenizing import Tokenizer

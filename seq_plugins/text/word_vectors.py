@@ -22,8 +22,9 @@ from gensim.utils import SaveLoad
 from gensim.utils import open as open_any
 from tqdm import tqdm
 
+from seq_plugins._arguments import check_number
 from seq_plugins._progress import progress_bar
-from seq_plugins.text.checks import check_number, check_texts
+from seq_plugins.text.checks import check_texts
 from seq_plugins.text.tokenizing import CachedTreebankTokenizer, Tokenizer, check_tokens
 
 CACHE_FOLDER = "~/.seq_plugins/word_vectors"

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from seq_plugins._progress import progress_bar
 from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
-from seq_plugins.text.convolution import SWITCH
+from seq_plugins.text.pooled_convolution import SWITCH
 from tests.text.samples import BAD, GOOD, OTHER, make_classifier, make_texts, make_vectors
 
 TEXTS, LABELS = make_texts()

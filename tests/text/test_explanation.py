@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seq_plugins.text import SentimentClassifier
-from seq_plugins.text.convolution import SWITCH
+from seq_plugins.text.pooled_convolution import SWITCH
 from tests.text.samples import BAD, GOOD, OTHER, make_classifier, make_texts, make_vectors
 
 TEXTS, LABELS = make_texts()

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import seq_plugins.text.convolution as module
-from seq_plugins.text.convolution import SWITCH, Batch, convolve_and_pool, convolve_frozen
+import seq_plugins.text.pooled_convolution as module
 from seq_plugins.text.documents import Documents
+from seq_plugins.text.pooled_convolution import SWITCH, Batch, convolve_and_pool, convolve_frozen
 
 KERNELS = ["auto", "torch"]
 

@@ -1,7 +1,8 @@
 """The loops of a convolution over words with global max pooling, and of its gradients, compiled by numba.
 
-:mod:`seq_plugins.text.convolution` imports this module when a network first needs it. All compiled code of the text
-classifier stands in this one file, because numba's cache on the disk notices changes of a function's own file only.
+:mod:`seq_plugins.text.pooled_convolution` imports this module when a network first needs it. All compiled code of the
+text classifier stands in this one file, because numba's cache on the disk notices changes of a function's own file
+only.
 
 A document is a run of rows: ``rows[starts[n]:starts[n + 1]]`` are the places of its words in the batch's table of
 distinct words. Padding has no rows. Loops over documents or filters go from `first` to before `last`, and what comes

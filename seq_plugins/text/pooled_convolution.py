@@ -5,9 +5,9 @@ kernel, is needed once for each *distinct* word of a batch; the value of a windo
 only the window that was kept has a gradient. The values and gradients are those of ``nn.Conv1d`` followed by ``amax``,
 over vectors padded with zeros: where several windows are equally large, the first one takes the whole gradient.
 
-On a CPU the sums and gradients are machine code (:mod:`seq_plugins.text.convolution_loops`); elsewhere, where numba is
-missing or finds no folder for its code, and where the environment variable ``SEQ_PLUGINS_CONVOLUTION_KERNEL`` is
-``torch``, they are PyTorch's operations.
+On a CPU the sums and gradients are machine code (:mod:`seq_plugins.text.pooled_convolution_loops`); elsewhere, where
+numba is missing or finds no folder for its code, and where the environment variable ``SEQ_PLUGINS_CONVOLUTION_KERNEL``
+is ``torch``, they are PyTorch's operations.
 """
 
 import logging
@@ -184,7 +184,7 @@ def load_loops(dtype: torch.dtype) -> Loops | None:
     """
     try:
         from seq_plugins._compilation import compile_all
-        from seq_plugins.text import convolution_loops as module
+        from seq_plugins.text import pooled_convolution_loops as module
     except ImportError:
         return None
     type_name = str(dtype).removeprefix("torch.")
