@@ -64,8 +64,7 @@ class _Listener(event.Listener):
 
 def _listening_to_compilation(at_start: Callable[[], None]) -> AbstractContextManager[Any]:
     """Return a context in which `at_start` is called before a function is compiled that is not in the cache."""
-    context: AbstractContextManager[Any] = event.install_listener("numba:compile", _Listener(at_start))
-    return context
+    return event.install_listener("numba:compile", _Listener(at_start))
 
 
 _compiling = RLock()

@@ -26,5 +26,4 @@ def progress_bar(*args: Any, disable: bool, kind: Any = tqdm, **kwargs: Any) -> 
         Further arguments of ``tqdm``.
     """
     chosen: Any = _HiddenBar if disable else kind
-    bar: tqdm[Any] = chosen(*args, disable=disable, **kwargs)
-    return bar
+    return chosen(*args, disable=disable, **kwargs)

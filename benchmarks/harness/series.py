@@ -85,8 +85,7 @@ class TaskData:
         if self.task.is_standardised:
             return standardised
         mean, deviation = self.scale
-        values: np.ndarray = standardised * deviation + mean
-        return values
+        return standardised * deviation + mean
 
     def targets_in(self, period: Period) -> TimeSeries:
         """Return the target from one input chunk before `period` to its end: all forecast steps lie in the period."""

@@ -36,8 +36,7 @@ class Conv1D(nn.Conv1d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the filters' outputs `(B, L', num_filters)` for `input` `(B, L, I)`."""
-        outputs: torch.Tensor = super().forward(input.transpose(1, 2)).transpose(1, 2)
-        return outputs
+        return super().forward(input.transpose(1, 2)).transpose(1, 2)
 
 
 class MaxPooling1D(nn.MaxPool1d):
@@ -48,8 +47,7 @@ class MaxPooling1D(nn.MaxPool1d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the largest value of each window."""
-        pooled: torch.Tensor = super().forward(input.transpose(1, 2)).transpose(1, 2)
-        return pooled
+        return super().forward(input.transpose(1, 2)).transpose(1, 2)
 
 
 class AveragePooling1D(nn.AvgPool1d):
@@ -60,8 +58,7 @@ class AveragePooling1D(nn.AvgPool1d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the mean of each window."""
-        pooled: torch.Tensor = super().forward(input.transpose(1, 2)).transpose(1, 2)
-        return pooled
+        return super().forward(input.transpose(1, 2)).transpose(1, 2)
 
 
 class GlobalMaxPooling1D(nn.Module):
@@ -153,5 +150,4 @@ class DownSampling(nn.Module):
         convolved: torch.Tensor = self.activation(self.convolution(inputs[:, self.first_input :]))
         if self.pooling is None:
             return convolved
-        pooled: torch.Tensor = self.pooling(convolved[:, self.first_convolved :])
-        return pooled
+        return self.pooling(convolved[:, self.first_convolved :])

@@ -260,5 +260,4 @@ class RecurrentStack(nn.Sequential):
         *lower, topmost = self
         for layer in lower:
             inputs = layer(inputs)
-        states: torch.Tensor = topmost(inputs, last_only)
-        return states
+        return topmost(inputs, last_only)

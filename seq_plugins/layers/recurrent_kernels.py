@@ -331,10 +331,9 @@ def run_compiled(
     if torch.is_grad_enabled() and any(
         tensor is not None and tensor.requires_grad for tensor in (inputs, mask, *weights)
     ):
-        states: torch.Tensor = CompiledRecurrence.apply(  # type: ignore[no-untyped-call]
+        return CompiledRecurrence.apply(  # type: ignore[no-untyped-call]
             cell, last_only, inputs, mask, *weights
         )
-        return states
     return _run_forward(cell, inputs, mask, weights, last_only, leads_back=False)[0]
 
 
@@ -462,8 +461,7 @@ NO_MASK = {torch.float32: np.zeros((0, 0), np.float32), torch.float64: np.zeros(
 
 
 def _to_array(tensor: torch.Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.detach().contiguous().numpy()
-    return array
+    return tensor.detach().contiguous().numpy()
 
 
 def _n_rows(trace: Trace) -> int:
@@ -471,5 +469,4 @@ def _n_rows(trace: Trace) -> int:
     n_sequences, n_units = trace.steps.shape[1], trace.states.shape[2]
     most = max(1, MAX_PRODUCT // (n_units * (n_units + trace.steps.shape[2])))
     n_parts = ceil(n_sequences / most)
-    n_rows: int = ceil(n_sequences / n_parts)
-    return n_rows
+    return ceil(n_sequences / n_parts)

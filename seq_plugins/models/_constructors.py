@@ -72,8 +72,7 @@ def note_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
 
 def noted_arguments(model: Any) -> dict[str, Any]:
     """Return the arguments of a model's constructors by name, those of the innermost first of all, and forget them."""
-    arguments: dict[str, Any] = vars(model).pop(_NOTED)
-    return arguments
+    return vars(model).pop(_NOTED)
 
 
 def without_numpy_integers(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,7 @@ class Conv1DRecurrentEncoder(nn.Module):
 
     def forward(self, input: torch.Tensor, last_only: bool = False) -> torch.Tensor:
         """Return the states of `input`, or only the last one."""
-        states: torch.Tensor = self.recurrent(self.down_sampling(input), last_only)
-        return states
+        return self.recurrent(self.down_sampling(input), last_only)
 
 
 class Conv1DGRUModule(SequenceModule):

@@ -31,8 +31,7 @@ class LinearModule(SequenceModule):
             x_in.static_covariates,
         ]
         flat = torch.cat([values.flatten(start_dim=1) for values in known if values is not None], dim=-1)
-        forecasts: torch.Tensor = self.dense(flat).unflatten(-1, self.output_shape)
-        return forecasts
+        return self.dense(flat).unflatten(-1, self.output_shape)
 
 
 class LinearModel(SequenceModel):

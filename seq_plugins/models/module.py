@@ -380,10 +380,8 @@ class SequenceModule(PLForecastingModule, ABC):
     def _weight_in_validation(self, batch: TorchTrainingBatch) -> int | torch.Tensor:
         """Return how much a batch counts for: its number of samples or, if some may be missing, that of its targets."""
         if self._masks_missing_values:
-            n_known: torch.Tensor = (~batch.future_target.isnan()).sum()
-            return n_known
-        n_samples: int = batch.past_target.shape[0]
-        return n_samples
+            return (~batch.future_target.isnan()).sum()
+        return batch.past_target.shape[0]
 
     def on_train_epoch_end(self) -> None:
         """Make sure that training has not diverged, before the callbacks keep the weights, and log the metrics."""

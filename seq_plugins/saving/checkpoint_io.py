@@ -73,5 +73,4 @@ class AtomicCheckpointIO(DartsCheckpointIO):
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         if "://" not in str(path):
             verify_integrity(path, trusted=kwargs.get("weights_only") is False)
-        loaded: dict[str, Any] = super().load_checkpoint(path, *args, **kwargs)
-        return loaded
+        return super().load_checkpoint(path, *args, **kwargs)

@@ -282,8 +282,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         if isinstance(plugins, list | tuple) and not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             trainer_params = trainer_params | {"plugins": [*plugins, AtomicCheckpointIO()]}
         trainer_params = {"enable_model_summary": False} | trainer_params  # a table for those who ask for it
-        trainer: pl.Trainer = MixedCovariatesTorchModel._init_trainer(trainer_params, max_epochs)
-        return trainer
+        return MixedCovariatesTorchModel._init_trainer(trainer_params, max_epochs)
 
     def _setup_checkpointing(self, *args: Any, **kwargs: Any) -> list[Any]:
         callbacks: list[Any] = super()._setup_checkpointing(*args, **kwargs)

@@ -300,15 +300,13 @@ class SentimentClassifier(SharedVectors, ClassifierMixin, BaseEstimator):
             second = 1 / (1 + np.exp(-logits.clip(-700, 700)))
             return np.stack([1 - second, second], axis=1)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-        return probabilities
+        return powers / powers.sum(axis=1, keepdims=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most likely label of each text, `(N,)`; arguments are those of :meth:`decision_function`."""
         logits = self.decision_function(X)
         codes = (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)
-        labels: np.ndarray = self.classes_[codes]
-        return labels
+        return self.classes_[codes]
 
     def explain(self, text: str, label: Any = None) -> Explanation:
         """Return the phrases of a text that drove its score.
@@ -561,8 +559,7 @@ class SentimentClassifier(SharedVectors, ClassifierMixin, BaseEstimator):
     def _prior_logits(self) -> np.ndarray:
         """Return the logits of the class prior, `(O,)`."""
         logs = np.log(np.maximum(self.class_prior_, np.finfo(np.float64).tiny))
-        logits: np.ndarray = logs[1:] - logs[:1] if len(logs) == 2 else logs
-        return logits
+        return logs[1:] - logs[:1] if len(logs) == 2 else logs
 
     @staticmethod
     def _warn_of_empty(n_empty: int, n_texts: int) -> None:

@@ -43,8 +43,7 @@ class Documents(NamedTuple):
     @property
     def lengths(self) -> np.ndarray:
         """Number of words of each document, `(N,)`."""
-        lengths: np.ndarray = np.diff(self.starts)
-        return lengths
+        return np.diff(self.starts)
 
     def take(self, numbers: np.ndarray) -> "Documents":
         """Return the documents with these numbers, in this order."""

@@ -88,8 +88,7 @@ def convolve_and_pool(words: torch.Tensor, batch: Batch, weight: torch.Tensor) -
     weight
         Kernels of the filters, `(K, F, D)`.
     """
-    found: tuple[torch.Tensor, torch.Tensor] = PooledConvolution.apply(words, weight, batch)  # type: ignore[no-untyped-call]
-    return found
+    return PooledConvolution.apply(words, weight, batch)  # type: ignore[no-untyped-call]
 
 
 def convolve_frozen(rows: Rows, batch: Batch, weight: torch.Tensor) -> torch.Tensor:

@@ -130,8 +130,7 @@ def load_classifier(kind: Callable[..., Classifier], folder: Path, tokenizer: To
                 if model["has_tokenizer"]
                 else "Expected no tokenizer: the model was trained with the default one."
             )
-        assembled: Classifier = _assemble(kind, model, vocabulary, vectors, arrays, tokenizer)
-        return assembled
+        return _assemble(kind, model, vocabulary, vectors, arrays, tokenizer)
     except _TokenizerError:
         raise
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:

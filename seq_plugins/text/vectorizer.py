@@ -185,8 +185,7 @@ class Word2VecVectorizer(SharedVectors, TransformerMixin, BaseEstimator):
             if number == UNKNOWN:
                 return None
             place = number - FIRST_WORD
-            found: str = words[place] if place < n_words else self.unknown_words_[place - n_words]
-            return found
+            return words[place] if place < n_words else self.unknown_words_[place - n_words]
 
         return [[word(number) for number in document if number != PADDING] for document in np.asarray(X).tolist()]
 

@@ -93,8 +93,7 @@ class WindowsInferenceDataset(BatchedWindows, SequentialTorchInferenceDataset):
 
     def __getitem__(self, index: int) -> TorchInferenceSample:
         if self._gatherer is None or not self._has_late_covariates:
-            sample: TorchInferenceSample = super().__getitem__(index)
-            return sample
+            return super().__getitem__(index)
         batch = self._gather_batch(self._gatherer, np.array([index]))  # Darts would refuse the covariates
         values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(TorchInferenceSample)}
         return TorchInferenceSample(
@@ -161,8 +160,7 @@ def _times(series: TimeSeries, positions: np.ndarray) -> list[Any]:
 
 
 def _time_after(series: TimeSeries, n_steps: np.int64) -> pd.Timestamp | int:
-    time: pd.Timestamp | int = series.end_time() + int(n_steps) * series.freq
-    return time
+    return series.end_time() + int(n_steps) * series.freq
 
 
 def collate_inference(batch: TorchInferenceBatch | list[TorchInferenceSample]) -> TorchInferenceBatch:
