@@ -4,7 +4,7 @@ INSTALLED := .venv/installed
 DOCS_INSTALLED := .venv/docs-installed
 ARGS ?=
 
-.PHONY: backtest test test-all fuzz matrix check docs pictures format setup clean
+.PHONY: backtest test test-all fuzz matrix check docs pictures tables format setup clean
 
 # the main job: our models and Darts' on the shipped ridership data; options in ARGS, such as ARGS="--seeds 3"
 backtest: $(INSTALLED)
@@ -44,6 +44,10 @@ pictures: $(INSTALLED)
 	$(BIN)/python docs/pictures/draw_forecast.py
 	$(BIN)/python docs/pictures/draw_networks.py
 	$(BIN)/python docs/pictures/draw_architecture.py
+
+# the tables of README, benchmarks/ and docs/, from the published results
+tables: $(INSTALLED)
+	$(BIN)/python -m benchmarks tables $(ARGS)
 
 setup: $(INSTALLED)
 

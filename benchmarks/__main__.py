@@ -9,12 +9,14 @@ from benchmarks.chapter import command as chapter
 from benchmarks.core.errors import UserError
 from benchmarks.sentiment import command as sentiment
 from benchmarks.speed import command as speed
+from benchmarks.tables import command as tables
 
 COMMANDS = {
     "backtest": backtest,
     "chapter": chapter,
     "sentiment": sentiment,
     "speed": speed,
+    "tables": tables,
 }
 
 
