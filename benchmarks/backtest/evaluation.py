@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.backtest.comparison import Difference, paired_difference
 from benchmarks.backtest.tables import Summary, summarise
 from benchmarks.harness.entries import entry_of
+from benchmarks.harness.metrics import Difference, paired_difference
 from benchmarks.harness.plan import PeriodForecasts, Plan, Run, RunResult, runs_of
 from benchmarks.harness.rows import Row, RowMaker, join_folds, mean_forecasts
 

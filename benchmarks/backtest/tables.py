@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.backtest.comparison import Difference
+from benchmarks.harness.metrics import Difference
 from benchmarks.harness.rows import Row
 from seq_plugins._files import atomic_file
 

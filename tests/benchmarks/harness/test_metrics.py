@@ -1,4 +1,4 @@
-"""Errors of forecasts, beside Darts' metrics and obvious loops."""
+"""Errors of forecasts, beside Darts' metrics and obvious loops, and the interval around a difference of errors."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 from darts import TimeSeries
 from darts.metrics import mae, mase, mql, rmse, smape
 
-from benchmarks.harness.metrics import measure, quantile_loss, seasonal_naive_error
+from benchmarks.harness.metrics import measure, paired_difference, quantile_loss, seasonal_naive_error
 
 
 @pytest.fixture
@@ -72,3 +72,39 @@ def test_the_loss_of_the_median_is_half_the_absolute_error() -> None:
 def test_a_symmetric_percentage_error_of_zeros_is_zero() -> None:
     zeros = np.zeros((2, 1, 1))
     assert measure(zeros, zeros, np.ones(1)).smape == [0.0]
+
+
+def test_a_clear_lead_has_an_interval_below_zero_and_the_same_each_time() -> None:
+    generator = np.random.default_rng(0)
+    rival = 10 + generator.random(100)
+    errors = rival - 1 + 0.1 * generator.standard_normal(100)
+    found = paired_difference(errors, rival, 14)
+    assert found.low < found.mean < found.high < 0
+    assert found.mean == pytest.approx(-1, abs=0.1)
+    assert found == paired_difference(errors, rival, 14)
+
+
+def test_equal_errors_have_no_difference() -> None:
+    errors = np.arange(20.0)
+    found = paired_difference(errors, errors, 5)
+    assert (found.mean, found.low, found.high) == (0, 0, 0)
+
+
+def test_errors_that_stay_alike_for_long_make_a_wider_interval_in_blocks_than_one_by_one() -> None:
+    generator = np.random.default_rng(0)
+    errors = np.repeat(generator.standard_normal(10), 20)  # neighbours err together
+    in_blocks = paired_difference(errors, np.zeros(200), 20)
+    alone = paired_difference(errors, np.zeros(200), 1)
+    assert in_blocks.high - in_blocks.low > 2 * (alone.high - alone.low)
+
+
+def test_blocks_of_one_give_the_interval_of_the_plain_bootstrap() -> None:
+    errors = np.random.default_rng(0).standard_normal(400)
+    found = paired_difference(errors, np.zeros(400), 1)
+    half_width = 1.96 * errors.std() / np.sqrt(400)
+    assert found.high - found.low == pytest.approx(2 * half_width, rel=0.1)
+
+
+def test_a_series_shorter_than_a_block_is_taken_whole() -> None:
+    found = paired_difference(np.array([1.0, 3.0]), np.zeros(2), 14)
+    assert (found.low, found.high) == (2, 2)
