@@ -10,7 +10,7 @@ from benchmarks.backtest.tables import Summary, summarise
 from benchmarks.harness.entries import entry_of
 from benchmarks.harness.metrics import Difference, paired_difference
 from benchmarks.harness.plan import PeriodForecasts, Plan, Run, RunResult, runs_of
-from benchmarks.harness.rows import Row, RowMaker, join_folds, mean_forecasts
+from benchmarks.harness.rows import BacktestRow, RowMaker, join_folds, mean_forecasts
 
 # W: forecasts, H: steps forecast, C: target components, Q: quantile levels
 
@@ -56,8 +56,8 @@ class Evaluation:
     """
 
     plan: Plan
-    rows: list[Row]
-    ensemble_rows: list[Row] = field(default_factory=list)
+    rows: list[BacktestRow]
+    ensemble_rows: list[BacktestRow] = field(default_factory=list)
     """Rows of the means of all seeds' forecasts."""
     summaries: list[Summary] = field(default_factory=list)
     """One for each model and period, and for each ensemble, the best first."""
@@ -81,7 +81,7 @@ class Evaluation:
 def evaluate(
     plan: Plan,
     row_maker: RowMaker,
-    rows: Sequence[Row],
+    rows: Sequence[BacktestRow],
     load: Callable[[Run], RunResult | None],
 ) -> Evaluation:
     """Look at all finished results together.

@@ -13,13 +13,13 @@ from benchmarks.backtest.evaluation import Evaluation
 from benchmarks.backtest.pictures import draw_curves, draw_forecasts, draw_horizon, draw_ranking
 from benchmarks.backtest.tables import Summary, lead_text, number
 from benchmarks.core.page import PICTURE_STYLE, embed, write_page
-from benchmarks.harness.rows import Row
+from benchmarks.harness.rows import BacktestRow
 
 N_IN_PICTURES = 10
 """Number of models in pictures of errors by horizon."""
 
 
-def write_report(path: Path, evaluation: Evaluation, failures: Sequence[Row]) -> None:
+def write_report(path: Path, evaluation: Evaluation, failures: Sequence[BacktestRow]) -> None:
     """Write the report as one HTML file.
 
     Parameters

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness.metrics import Difference
-from benchmarks.harness.rows import Row
+from benchmarks.harness.rows import BacktestRow
 from seq_plugins._files import atomic_file
 
 
@@ -29,7 +29,7 @@ class Summary:
 
     period: str
     model: str
-    rows: Sequence[Row]
+    rows: Sequence[BacktestRow]
     lead: Difference | None = None
 
     @property
@@ -65,7 +65,9 @@ class Summary:
         )
 
 
-def summarise(rows: Iterable[Row], leads: Mapping[tuple[str, str, bool], Difference] | None = None) -> list[Summary]:
+def summarise(
+    rows: Iterable[BacktestRow], leads: Mapping[tuple[str, str, bool], Difference] | None = None
+) -> list[Summary]:
     """Group rows by test period and model, the best model first.
 
     Parameters
@@ -75,7 +77,7 @@ def summarise(rows: Iterable[Row], leads: Mapping[tuple[str, str, bool], Differe
     leads
         Differences to the best rival, by period, model and whether it is an ensemble.
     """
-    groups: dict[tuple[str, str, bool], list[Row]] = {}
+    groups: dict[tuple[str, str, bool], list[BacktestRow]] = {}
     for row in rows:
         if row.error is None and row.period is not None:
             groups.setdefault((row.period, row.model, bool(row.members)), []).append(row)

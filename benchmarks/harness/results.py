@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from benchmarks.core.errors import UserError
 from benchmarks.harness.plan import PeriodForecasts, Run, RunResult
-from benchmarks.harness.rows import Row
+from benchmarks.harness.rows import BacktestRow
 from seq_plugins._files import atomic_file
 
 ROWS, SETTINGS, FORECASTS, LOCK, LEDGER = "rows.jsonl", "settings.json", "forecasts", ".lock", "evaluations.jsonl"
@@ -115,7 +115,7 @@ class Results:
         with atomic_file(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
-    def _read_rows(self) -> list[Row]:
+    def _read_rows(self) -> list[BacktestRow]:
         """Return the rows that need no run: without those that failed, ensembles, and a last line that was cut off."""
         if not (self.path / ROWS).exists():
             return []
@@ -123,7 +123,7 @@ class Results:
         rows = []
         for number, line in enumerate(lines, start=1):
             try:
-                rows.append(Row.from_json(line))
+                rows.append(BacktestRow.from_json(line))
             except (ValueError, TypeError) as error:
                 raise UserError(
                     f"--resume: line {number} of {self.path / ROWS} cannot be read: {error}. Remove the line, or name "
@@ -145,7 +145,7 @@ class Results:
             self.rows = kept
             self._write(ROWS, "".join(row.to_json() + "\n" for row in kept))
 
-    def append(self, rows: Sequence[Row]) -> None:
+    def append(self, rows: Sequence[BacktestRow]) -> None:
         """Write rows, all or none."""
         path = self.path / ROWS
         size = path.stat().st_size

@@ -17,7 +17,7 @@ from benchmarks.harness.task import Period
 
 
 @dataclass(frozen=True)
-class Row:
+class BacktestRow:
     """One result.
 
     Parameters
@@ -119,7 +119,7 @@ class Row:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, line: str) -> "Row":
+    def from_json(cls, line: str) -> "BacktestRow":
         """Return the row of a line of JSON.
 
         Raises
@@ -134,9 +134,9 @@ class Row:
         return cls(**entries)
 
 
-def start_row(plan: Plan, entry: ModelEntry, run: Run) -> Row:
+def start_row(plan: Plan, entry: ModelEntry, run: Run) -> BacktestRow:
     """Return what is known of a run's rows before it is made."""
-    return Row(
+    return BacktestRow(
         task=plan.task.name,
         model=entry.name,
         seed=run.seed,
@@ -167,7 +167,7 @@ class RowMaker:
 
     def make_rows(
         self, entry: ModelEntry, runs: Sequence[Run], results: Sequence[RunResult], evaluations: Mapping[str, int]
-    ) -> list[Row]:
+    ) -> list[BacktestRow]:
         """Return the rows of a model and seed: one for each test period.
 
         Parameters
@@ -205,7 +205,7 @@ class RowMaker:
             rows.append(self.with_errors(row, join_folds(forecasts)))
         return rows
 
-    def make_ensemble_row(self, rows: Sequence[Row], forecasts: Sequence[PeriodForecasts]) -> Row:
+    def make_ensemble_row(self, rows: Sequence[BacktestRow], forecasts: Sequence[PeriodForecasts]) -> BacktestRow:
         """Return the row of the mean of several seeds' forecasts, quantile by quantile.
 
         Parameters
@@ -230,7 +230,7 @@ class RowMaker:
         )
         return self.with_errors(row, mean_forecasts(forecasts))
 
-    def with_errors(self, row: Row, forecasts: PeriodForecasts) -> Row:
+    def with_errors(self, row: BacktestRow, forecasts: PeriodForecasts) -> BacktestRow:
         """Return `row` with the errors of its forecasts."""
         errors = measure(
             self.truth[forecasts.period],

@@ -7,7 +7,7 @@ from benchmarks.harness.engines import Engine
 from benchmarks.harness.entries import entry_of
 from benchmarks.harness.plan import Failure, Plan, Run, RunResult
 from benchmarks.harness.results import Results
-from benchmarks.harness.rows import Row, RowMaker, start_row
+from benchmarks.harness.rows import BacktestRow, RowMaker, start_row
 
 
 class Session:
@@ -31,7 +31,7 @@ class Session:
         self._results = results
         self._periods = [period.name for period in plan.task.tests]
         self._groups = groups
-        self.failures: list[Row] = []
+        self.failures: list[BacktestRow] = []
         """Rows of what failed."""
         self._waiting: dict[str, Sequence[Run]] = {}  # the group that a run belongs to
         self._made: dict[str, RunResult | Failure] = {}

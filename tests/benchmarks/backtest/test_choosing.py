@@ -9,7 +9,7 @@ from benchmarks.backtest.choosing import choice_lines, with_candidates
 from benchmarks.backtest.tables import Summary
 from benchmarks.harness.entries import ENTRIES, entry_of, find_entries
 from benchmarks.harness.plan import Plan
-from benchmarks.harness.rows import Row
+from benchmarks.harness.rows import BacktestRow
 from benchmarks.harness.run import TrainingCurve, make_model
 from benchmarks.harness.task import Candidate, Task, read_task, task_names
 
@@ -65,7 +65,9 @@ def test_what_was_chosen_holds_for_the_test_periods_and_not_where_settings_are_c
 
 def test_the_best_candidate_of_each_model_is_told_first() -> None:
     def summary(model: str, period: str, *errors: float) -> Summary:
-        return Summary(period, model, [Row(task="", model=model, seed=1, means={"mae": error}) for error in errors])
+        return Summary(
+            period, model, [BacktestRow(task="", model=model, seed=1, means={"mae": error}) for error in errors]
+        )
 
     lines = choice_lines(
         [

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.core.errors import UserError
 from benchmarks.harness.plan import PeriodForecasts, Run, RunResult
 from benchmarks.harness.results import Results, open_results
-from benchmarks.harness.rows import Row
+from benchmarks.harness.rows import BacktestRow
 from benchmarks.harness.task import Period
 from tests.benchmarks.harness.small_tasks import small_task
 
@@ -35,9 +35,9 @@ def _result(run: Run, quantiles: bool = False) -> RunResult:
     return RunResult(run.key, 1.5, 10, 2, ["past_covariates"], ["future covariates"], 0.25, [1.0], [2.0], [made])
 
 
-def _row(**changes: Any) -> Row:
+def _row(**changes: Any) -> BacktestRow:
     row: dict[str, Any] = {"task": "sales", "model": "TiDEModel", "seed": 1, "period": "test", "mae": [1.0]}
-    return Row(**row | changes)
+    return BacktestRow(**row | changes)
 
 
 @pytest.mark.parametrize("quantiles", [False, True])
