@@ -179,9 +179,8 @@ def run(options: argparse.Namespace) -> int:
     _check_engine(options)
     task = _task(options)
     # PyTorch is imported only here, so that wrong arguments are told at once
-    from benchmarks.backtest.choosing import with_candidates
     from benchmarks.core.versions import versions
-    from benchmarks.harness.entries import find_entries, with_settings
+    from benchmarks.harness.entries import find_entries, label, with_candidates, with_settings
     from benchmarks.harness.plan import Plan, check_periods, plan_runs
     from benchmarks.harness.results import open_results
 
@@ -190,7 +189,7 @@ def run(options: argparse.Namespace) -> int:
     if settings:
         task = with_settings(task, entries, settings)
     elif task.candidates:
-        task, entries = with_candidates(task, entries)
+        entries = with_candidates(entries, task)
     levels = QUANTILE_LEVELS if options.likelihood == "quantile" else ()
     plan = Plan(task.load(), options.threads, levels, options.retrain_every)
     check_periods(plan)
@@ -201,7 +200,7 @@ def run(options: argparse.Namespace) -> int:
         "retrain_every": plan.retrain_every,
         "threads": plan.threads,
         "versions": versions(),
-        "models": {entry.name: entry.settings_in(task).plain() for entry in entries},
+        "models": {label(entry.name, entry.candidate): entry.settings_in(task).plain() for entry in entries},
     }
     progress = _Progress()
     with (
@@ -218,9 +217,8 @@ def run(options: argparse.Namespace) -> int:
 def _backtest(
     plan: "Plan", groups: list[list["Run"]], results: "Results", engine: "Engine", progress: _Progress
 ) -> int:  # fmt: skip
-    from benchmarks.backtest.choosing import choice_lines
     from benchmarks.backtest.evaluation import evaluate
-    from benchmarks.backtest.tables import table_lines, write_csv
+    from benchmarks.backtest.tables import choice_lines, table_lines, write_csv
     from benchmarks.harness.rows import RowMaker
     from benchmarks.harness.session import Session
 

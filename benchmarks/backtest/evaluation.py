@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.backtest.tables import Summary, summarise
-from benchmarks.harness.entries import entry_of
 from benchmarks.harness.metrics import Difference, paired_difference
 from benchmarks.harness.plan import PeriodForecasts, Plan, Run, RunResult, runs_of
 from benchmarks.harness.rows import BacktestRow, RowMaker, join_folds, mean_forecasts
@@ -17,7 +16,7 @@ from benchmarks.harness.rows import BacktestRow, RowMaker, join_folds, mean_fore
 N_SHOWN = 4
 """Number of forecasts of a test period that are shown, spaced evenly: chosen before any was seen."""
 
-_Key = tuple[str, str, bool]  # period, model, whether it is an ensemble
+_Key = tuple[str, str, bool]  # period, label of the model, whether it is an ensemble
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Evaluation:
     shown: dict[_Key, list[ShownForecast]] = field(default_factory=dict)
     """Forecasts for pictures: those of a model's first seed, and of its ensemble."""
     curves: dict[str, list[tuple[list[float], list[float]]]] = field(default_factory=dict)
-    """Losses of each epoch in training and validation, one pair a fit, by model."""
+    """Losses of each epoch in training and validation, one pair a fit, by the label of the model."""
     best_rivals: dict[tuple[str, bool], str] = field(default_factory=dict)
     """Rival that the others are compared with, by period and whether they are ensembles."""
 
@@ -74,7 +73,7 @@ class Evaluation:
         found: dict[str, list[float]] = {}
         for row in self.rows:
             if row.is_ours and row.early_stopping_mae is not None:
-                found.setdefault(row.model, []).append(row.early_stopping_mae)
+                found.setdefault(row.label, []).append(row.early_stopping_mae)
         return min(found, key=lambda model: statistics.median(found[model])) if found else None
 
 
@@ -99,27 +98,30 @@ def evaluate(
     """
     evaluation = Evaluation(plan, list(rows))
     errors: dict[_Key, np.ndarray] = {}  # of each forecast, (W,)
-    by_model: dict[str, list[Sequence[Run]]] = {}
-    for model, seed in sorted({(row.model, row.seed) for row in rows}, key=lambda found: (found[0], found[1] or 0)):
-        by_model.setdefault(model, []).append(runs_of(plan, model, seed))
-    for model, of_model in by_model.items():
-        results = [[load(run) for run in group] for group in of_model]
+    by_model: dict[str, list[BacktestRow]] = {}
+    for row in sorted(rows, key=lambda row: (row.label, row.seed or 0)):
+        by_model.setdefault(row.label, []).append(row)
+    for label, of_model in by_model.items():
+        first = of_model[0]
+        groups = [
+            runs_of(plan, first.model, first.candidate, seed) for seed in dict.fromkeys(row.seed for row in of_model)
+        ]
+        results = [[load(run) for run in group] for group in groups]
         finished = [[made for made in of_seed if made is not None] for of_seed in results if all(of_seed)]
-        evaluation.curves[model] = [
+        evaluation.curves[label] = [
             (made.train_losses, made.validation_losses) for of_seed in finished for made in of_seed
         ]  # fmt: skip
         for period in plan.task.tests:
-            of_period = [row for row in rows if (row.model, row.period) == (model, period.name)]
-            of_period.sort(key=lambda row: row.seed or 0)
+            of_period = [row for row in of_model if row.period == period.name]
             forecasts = [_of_period(of_seed, period.name) for of_seed in finished]
             if not of_period or len(of_period) != len(forecasts):
                 continue
             true = row_maker.truth[period.name]
-            key = (period.name, model, False)
+            key = (period.name, label, False)
             errors[key] = np.mean([_error_of_each(made, true) for made in forecasts], axis=0)
             evaluation.shown[key] = _shown(forecasts[0], true)
             if len(forecasts) > 1:
-                key = (period.name, model, True)
+                key = (period.name, label, True)
                 mean = mean_forecasts(forecasts)
                 errors[key] = _error_of_each(mean, true)
                 evaluation.shown[key] = _shown(mean, true)
@@ -169,16 +171,16 @@ def _leads(evaluation: Evaluation, errors: Mapping[_Key, np.ndarray]) -> dict[_K
                 if summary.period == period
                 and (summary.is_ensemble == is_ensemble or (is_ensemble and summary.rows[0].seed is None))
             ]
-            rivals = [summary for summary in entrants if not entry_of(summary.model).is_ours]
+            rivals = [summary for summary in entrants if not summary.rows[0].is_ours]
             if not rivals or not any(summary.is_ensemble == is_ensemble for summary in entrants):
                 continue
             rival = rivals[0]
             evaluation.best_rivals[period, is_ensemble] = rival.name
             for summary in entrants:
                 if summary is not rival and summary.is_ensemble == is_ensemble:
-                    leads[period, summary.model, is_ensemble] = paired_difference(
-                        errors[period, summary.model, is_ensemble],
-                        errors[period, rival.model, rival.is_ensemble],
+                    leads[period, summary.label, is_ensemble] = paired_difference(
+                        errors[period, summary.label, is_ensemble],
+                        errors[period, rival.label, rival.is_ensemble],
                         evaluation.plan.task.output_chunk_length,
                     )
     return leads

@@ -116,7 +116,7 @@ def _show_horizon(best: Sequence[Summary], unit: str) -> Markup:
 
 
 def _show_forecasts(evaluation: Evaluation, summaries: Sequence[Summary]) -> Markup | None:
-    names = {summary.name: (summary.period, summary.model, summary.is_ensemble) for summary in _depicted(summaries)}
+    names = {summary.name: (summary.period, summary.label, summary.is_ensemble) for summary in _depicted(summaries)}
     shown = {name: evaluation.shown[key] for name, key in names.items() if key in evaluation.shown}
     if not shown:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.harness.entries import settings_text
 from benchmarks.harness.metrics import Difference
 from benchmarks.harness.rows import BacktestRow
 from seq_plugins._files import atomic_file
@@ -13,14 +14,12 @@ from seq_plugins._files import atomic_file
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows of one model and test period over all seeds, or of the mean of their forecasts.
+    """The rows of one model, settings that are tried and test period over all seeds, or of the mean of their forecasts.
 
     Parameters
     ----------
     period
         Name of the test period.
-    model
-        Name of the model.
     rows
         The rows.
     lead
@@ -28,7 +27,6 @@ class Summary:
     """
 
     period: str
-    model: str
     rows: Sequence[BacktestRow]
     lead: Difference | None = None
 
@@ -38,9 +36,14 @@ class Summary:
         return bool(self.rows[0].members)
 
     @property
+    def label(self) -> str:
+        """Name of the model, and behind it the settings that are tried."""
+        return self.rows[0].label
+
+    @property
     def name(self) -> str:
         """Name in tables."""
-        return f"{self.model} x{len(self.rows[0].members)}" if self.is_ensemble else self.model
+        return f"{self.label} x{len(self.rows[0].members)}" if self.is_ensemble else self.label
 
     def median(self, step: int | None = None, error: str = "mae") -> float:
         """Return the median over seeds of an error at `step`, counted from 0, or of its mean over all steps."""
@@ -68,22 +71,22 @@ class Summary:
 def summarise(
     rows: Iterable[BacktestRow], leads: Mapping[tuple[str, str, bool], Difference] | None = None
 ) -> list[Summary]:
-    """Group rows by test period and model, the best model first.
+    """Group rows by test period, model and settings that are tried, the best model first.
 
     Parameters
     ----------
     rows
         Rows of single seeds and of ensembles.
     leads
-        Differences to the best rival, by period, model and whether it is an ensemble.
+        Differences to the best rival, by period, label of the model and whether it is an ensemble.
     """
     groups: dict[tuple[str, str, bool], list[BacktestRow]] = {}
     for row in rows:
         if row.error is None and row.period is not None:
-            groups.setdefault((row.period, row.model, bool(row.members)), []).append(row)
+            groups.setdefault((row.period, row.label, bool(row.members)), []).append(row)
     periods = list(dict.fromkeys(period for period, _, _ in groups))
     summaries = [
-        Summary(key[0], key[1], group, (leads or {}).get(key)) for key, group in groups.items()
+        Summary(key[0], group, (leads or {}).get(key)) for key, group in groups.items()
     ]  # fmt: skip
     return sorted(summaries, key=lambda summary: (periods.index(summary.period), summary.median()))
 
@@ -160,6 +163,33 @@ def _shown_steps(horizon: int) -> list[int]:
     return sorted({0, horizon // 2 - 1 if horizon > 2 else 0, horizon - 1})
 
 
+def choice_lines(summaries: Sequence[Summary]) -> list[str]:
+    """Return what to print: for each model, candidates and errors, the best first.
+
+    Parameters
+    ----------
+    summaries
+        Summaries of all models and periods; ensembles are passed over.
+    """
+    found: dict[str, dict[str, list[Summary]]] = {}
+    for summary in summaries:
+        if not summary.is_ensemble:
+            row = summary.rows[0]
+            candidates = found.setdefault(row.model, {})
+            candidates.setdefault(settings_text(row.candidate) or "as fixed", []).append(summary)
+    lines = ["Mean over the periods of the median over seeds of the mean absolute error, best candidate first:"]
+    return lines + [f"{model}: " + "; ".join(_ranked(candidates)) for model, candidates in found.items()]
+
+
+def _ranked(candidates: Mapping[str, Sequence[Summary]]) -> list[str]:
+    """Return a text for each candidate, the best first; those that lack a period or a seed are not comparable."""
+    n_rows = {name: sum(len(summary.rows) for summary in summaries) for name, summaries in candidates.items()}
+    means = {name: statistics.mean(summary.median() for summary in summaries) for name, summaries in candidates.items()}
+    whole = max(n_rows.values())
+    ordered = sorted(candidates, key=lambda name: (n_rows[name] < whole, means[name]))
+    return [f"{name} {means[name]:,.6g}" + (" (not all seeds)" if n_rows[name] < whole else "") for name in ordered]
+
+
 def write_csv(path: Path, summaries: Sequence[Summary]) -> None:
     """Write the table as a CSV file: one line a model and test period."""
     with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -175,7 +205,7 @@ def write_csv(path: Path, summaries: Sequence[Summary]) -> None:
         for summary in summaries:
             lead = summary.lead
             writer.writerow(
-                [summary.period, summary.model, len(summary.rows[0].members) or len(summary.rows)]
+                [summary.period, summary.label, len(summary.rows[0].members) or len(summary.rows)]
                 + ["yes" if summary.is_ensemble else "no", summary.median(), *summary.spread()]
                 + [summary.median(error=error) if error in summary.rows[0].means else "" for error in means]
                 + [summary.median(error="mse")]

@@ -1,6 +1,7 @@
 """The models that are compared: each entry is a class, its settings, and how it is trained."""
 
 import inspect
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -61,13 +62,15 @@ class ModelEntry:
     Parameters
     ----------
     name
-        Name in tables.
+        Name of the entry.
     class_name
         Name of the model's class.
     find_class
         Returns the model's class; called when the model is run.
     settings
         Own settings, beside those of the task; functions are called with the task.
+    candidate
+        Settings that are tried, which come before all others; empty if none are.
     is_network
         Whether the model is trained in epochs, with early stopping and a seed.
     is_ours
@@ -87,6 +90,7 @@ class ModelEntry:
     class_name: str
     find_class: Callable[[], type]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    candidate: Mapping[str, Any] = field(default_factory=dict)
     is_network: bool = True
     is_ours: bool = False
     needs_package: str | None = None
@@ -95,22 +99,12 @@ class ModelEntry:
     needs_independent_covariates: bool = False
 
     @property
-    def without_candidate(self) -> str:
-        """Name without the settings that are tried, which stand behind a space."""
-        return self.name.partition(" ")[0]
-
-    @property
-    def candidate(self) -> str:
-        """Settings that are tried, as they stand in the name; empty if none are."""
-        return self.name.partition(" ")[2]
-
-    @property
     def is_probabilistic(self) -> bool:
         """Whether the model can forecast quantiles."""
         return self.is_network or self.quantile_settings is not None
 
     def settings_in(self, task: Task) -> ModelSettings:
-        """Return what is set of the model in `task`: that of all networks, the entry's, the task's for it."""
+        """Return what is set of the model in `task`: of all networks, by the entry, by the task for it, and tried."""
         # that of the constructor: the signature of a Darts model's class itself is its metaclass'
         accepted = inspect.signature(self.find_class().__init__).parameters  # type: ignore[misc]
         chunks = {"input_chunk_length": task.input_chunk_length, "output_chunk_length": task.output_chunk_length}
@@ -118,8 +112,8 @@ class ModelEntry:
         settings = {
             name: value for name, value in shared.items() if name in accepted or name in TRAINING_SETTINGS
         }  # fmt: skip
-        names = dict.fromkeys((self.class_name, self.without_candidate, self.name))
-        for own in (self.settings, *(task.models.get(name, {}) for name in names)):
+        of_task = (task.models.get(name, {}) for name in (self.class_name, self.name))
+        for own in (self.settings, *of_task, self.candidate):
             settings |= {name: value(task) if callable(value) else value for name, value in own.items()}
         not_constructor = TRAINING_SETTINGS + PROTOCOL_SETTINGS
         return ModelSettings(
@@ -225,9 +219,14 @@ OURS = [entry for class_name in [*seq_plugins.models.MODEL_MODULES] for entry in
 ENTRIES = {entry.name: entry for entry in [*RIVALS, *OURS]}
 
 
-def entry_of(name: str) -> ModelEntry:
-    """Return the entry of a name in rows, which may have settings that are tried behind a space."""
-    return replace(ENTRIES[name.partition(" ")[0]], name=name)
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Return settings in one word, such as ``dropout=0.2,hidden_dim=64``."""
+    return ",".join(f"{name}={json.dumps(value)}" for name, value in settings.items()).replace(" ", "")
+
+
+def label(model: str, candidate: Mapping[str, Any]) -> str:
+    """Return what a model is called in tables and files: its name, and behind it the settings that are tried."""
+    return f"{model} {settings_text(candidate)}" if candidate else model
 
 
 def is_of(entry: ModelEntry, names: Collection[str]) -> bool:
@@ -266,3 +265,12 @@ def with_settings(task: Task, entries: Sequence[ModelEntry], settings: Mapping[s
     """Return `task` with `settings` for all of `entries`, before those that it has."""
     changed = {entry.name: {**task.models.get(entry.name, {}), **settings} for entry in entries}
     return replace(task, models=task.models | changed)
+
+
+def with_candidates(entries: Sequence[ModelEntry], task: Task) -> list[ModelEntry]:
+    """Return `entries`, each followed by itself with each of the settings that `task` tries for it."""
+    found = []
+    for entry in entries:
+        tried = [candidate.settings for candidate in task.candidates if is_of(entry, candidate.models)]
+        found += [entry, *(replace(entry, candidate=settings) for settings in tried)]
+    return found

@@ -1,14 +1,14 @@
 """What a backtest consists of: runs, each one fit and its forecasts, that can be made in any order and place."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.core.errors import UserError
-from benchmarks.harness.entries import ModelEntry
+from benchmarks.harness.entries import ENTRIES, ModelEntry, label
 from benchmarks.harness.task import Period, Task
 
 # W: forecasts, H: steps forecast, C: target components, Q: quantile levels
@@ -22,6 +22,8 @@ class Run:
     ----------
     model
         Name of the model's entry.
+    candidate
+        Settings that are tried; empty if none are.
     seed
         Seed of the training, or ``None`` where nothing is random.
     train
@@ -35,6 +37,7 @@ class Run:
     """
 
     model: str
+    candidate: Mapping[str, Any]
     seed: int | None
     train: Period
     early_stopping: Period
@@ -42,11 +45,16 @@ class Run:
     fold: int | None = None
 
     @property
+    def entry(self) -> ModelEntry:
+        """The model's entry, with the settings that are tried."""
+        return replace(ENTRIES[self.model], candidate=self.candidate)
+
+    @property
     def key(self) -> str:
         """Name of the run, fit for a file."""
         seed = "" if self.seed is None else f"-seed-{self.seed}"
         period = "" if self.fold is None else f"-{self.tests[0].name.replace(' ', '-')}-fold-{self.fold}"
-        return f"{self.model}{seed}{period}"
+        return f"{label(self.model, self.candidate)}{seed}{period}"
 
 
 @dataclass(frozen=True)
@@ -147,25 +155,25 @@ class Plan:
 def plan_runs(plan: Plan, entries: Sequence[ModelEntry], n_seeds: int) -> list[list[Run]]:
     """Return the runs, those of a model and seed together: their forecasts make its rows."""
     return [
-        runs_of(plan, entry.name, seed)
+        runs_of(plan, entry.name, entry.candidate, seed)
         for entry in entries
         for seed in (range(1, n_seeds + 1) if entry.is_network else [None])
     ]
 
 
-def runs_of(plan: Plan, model: str, seed: int | None) -> list[Run]:
-    """Return the runs of a model and seed."""
-    return list(_runs(plan, model, seed))
+def runs_of(plan: Plan, model: str, candidate: Mapping[str, Any], seed: int | None) -> list[Run]:
+    """Return the runs of a model, settings that are tried and a seed."""
+    return list(_runs(plan, model, candidate, seed))
 
 
-def _runs(plan: Plan, model: str, seed: int | None) -> Iterator[Run]:
+def _runs(plan: Plan, model: str, candidate: Mapping[str, Any], seed: int | None) -> Iterator[Run]:
     task = plan.task
     if plan.retrain_every is None:
-        yield Run(model, seed, task.train, task.early_stopping, tuple(task.tests))
+        yield Run(model, candidate, seed, task.train, task.early_stopping, tuple(task.tests))
         return
     for period in task.tests:
         for fold, (train, early_stopping, test) in enumerate(fold_periods(task, period, plan.retrain_every)):
-            yield Run(model, seed, train, early_stopping, (test,), fold)
+            yield Run(model, candidate, seed, train, early_stopping, (test,), fold)
 
 
 def fold_periods(task: Task, period: Period, retrain_every: int) -> list[tuple[Period, Period, Period]]:

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ class _Evaluation:
     model: str
     seed: int | None
     folder: str
+    candidate: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Results:
@@ -133,14 +134,12 @@ class Results:
 
     def is_finished(self, group: Sequence[Run], periods: Sequence[str]) -> bool:
         """Whether the rows of all runs of a model and seed are there, and their forecasts."""
-        first = group[0]
-        found = {row.period for row in self.rows if (row.model, row.seed) == (first.model, first.seed)}
+        found = {row.period for row in self.rows if _belongs_to(row, group[0])}
         return found == set(periods) and all(self._forecast_path(run.key).exists() for run in group)
 
     def drop(self, group: Sequence[Run]) -> None:
         """Leave out rows of a model and seed that are not all there: they are made again."""
-        first = group[0]
-        kept = [row for row in self.rows if (row.model, row.seed) != (first.model, first.seed)]
+        kept = [row for row in self.rows if not _belongs_to(row, group[0])]
         if len(kept) < len(self.rows):
             self.rows = kept
             self._write(ROWS, "".join(row.to_json() + "\n" for row in kept))
@@ -210,7 +209,7 @@ class Results:
             Names of the test periods.
         """
         ledger = self.path.parent / LEDGER
-        new = [_Evaluation(task, period, run.model, run.seed, self.path.name) for period in periods]
+        new = [_Evaluation(task, period, run.model, run.seed, self.path.name, run.candidate) for period in periods]
         with ledger.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(asdict(evaluation)) + "\n" for evaluation in new))
         counts = dict.fromkeys(periods, 0)
@@ -219,9 +218,14 @@ class Results:
                 noted = _Evaluation(**json.loads(line))
             except (ValueError, TypeError):  # cut off by a kill
                 continue
-            if (noted.task, noted.model, noted.seed) == (task, run.model, run.seed) and noted.period in counts:
+            if noted.task == task and _belongs_to(noted, run) and noted.period in counts:
                 counts[noted.period] += 1
         return counts
+
+
+def _belongs_to(noted: BacktestRow | _Evaluation, run: Run) -> bool:
+    """Whether a row or an evaluation is one of the run's model, settings that are tried and seed."""
+    return (noted.model, noted.candidate, noted.seed) == (run.model, run.candidate, run.seed)
 
 
 def _joined(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:

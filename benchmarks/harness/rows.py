@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.core.versions import versions
-from benchmarks.harness.entries import ModelEntry
+from benchmarks.harness.entries import label
 from benchmarks.harness.metrics import Errors, measure
 from benchmarks.harness.plan import PeriodForecasts, Plan, Run, RunResult
 from benchmarks.harness.series import TaskData
@@ -28,6 +28,8 @@ class BacktestRow:
         Name of the model.
     seed
         Seed of the training, or ``None`` where nothing is random or several seeds are averaged.
+    candidate
+        Settings that were tried; empty if none were.
     period
         Name of the test period.
     members
@@ -80,6 +82,7 @@ class BacktestRow:
     task: str
     model: str
     seed: int | None
+    candidate: dict[str, Any] = field(default_factory=dict)
     period: str | None = None
     members: list[int] = field(default_factory=list)
     is_ours: bool = False
@@ -110,6 +113,11 @@ class BacktestRow:
     error: str | None = None
 
     @property
+    def label(self) -> str:
+        """Name in tables: that of the model, and behind it the settings that were tried."""
+        return label(self.model, self.candidate)
+
+    @property
     def mean_mae(self) -> float:
         """Mean of the absolute errors over all steps forecast."""
         return statistics.fmean(self.mae)
@@ -134,17 +142,18 @@ class BacktestRow:
         return cls(**entries)
 
 
-def start_row(plan: Plan, entry: ModelEntry, run: Run) -> BacktestRow:
+def start_row(plan: Plan, run: Run) -> BacktestRow:
     """Return what is known of a run's rows before it is made."""
     return BacktestRow(
         task=plan.task.name,
-        model=entry.name,
+        model=run.model,
+        candidate=dict(run.candidate),
         seed=run.seed,
-        is_ours=entry.is_ours,
+        is_ours=run.entry.is_ours,
         retrain_every=plan.retrain_every,
         threads=plan.threads,
         versions=versions(),
-        model_settings=entry.settings_in(plan.task).plain(),
+        model_settings=run.entry.settings_in(plan.task).plain(),
         task_settings=plan.task.settings(),
     )
 
@@ -166,14 +175,12 @@ class RowMaker:
         """What came true in each test period, `(W, H, C)`."""
 
     def make_rows(
-        self, entry: ModelEntry, runs: Sequence[Run], results: Sequence[RunResult], evaluations: Mapping[str, int]
+        self, runs: Sequence[Run], results: Sequence[RunResult], evaluations: Mapping[str, int]
     ) -> list[BacktestRow]:
         """Return the rows of a model and seed: one for each test period.
 
         Parameters
         ----------
-        entry
-            The model.
         runs
             All runs of the model and seed.
         results
@@ -190,7 +197,7 @@ class RowMaker:
             stopping = [result.early_stopping_mae for result in of_period if result.early_stopping_mae is not None]
             first = of_period[0]
             row = replace(
-                start_row(self._plan, entry, runs[0]),
+                start_row(self._plan, runs[0]),
                 period=period.name,
                 early_stopping_mae=statistics.fmean(stopping) if stopping else None,
                 evaluations=evaluations[period.name],

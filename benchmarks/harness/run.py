@@ -17,7 +17,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from benchmarks.core.threads import limit_threads
-from benchmarks.harness.entries import ModelEntry, ModelSettings, entry_of
+from benchmarks.harness.entries import ModelEntry, ModelSettings
 from benchmarks.harness.plan import Failure, PeriodForecasts, Plan, Run, RunResult
 from benchmarks.harness.series import Inputs, TaskData
 from benchmarks.harness.task import Period
@@ -42,7 +42,7 @@ def make_run(plan: Plan, run: Run, show: Show = lambda text: None) -> RunResult 
     show
         Called with a line that says what is being done.
     """
-    entry = entry_of(run.model)
+    entry = run.entry
     try:
         with limit_threads(plan.threads), _quiet(), tempfile.TemporaryDirectory() as work_dir:
             return _make_run(plan, run, entry, work_dir, show)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from benchmarks.harness.engines import Engine
-from benchmarks.harness.entries import entry_of
 from benchmarks.harness.plan import Failure, Plan, Run, RunResult
 from benchmarks.harness.results import Results
 from benchmarks.harness.rows import BacktestRow, RowMaker, start_row
@@ -70,14 +69,13 @@ class Session:
         if not all(run.key in self._made for run in group):
             return
         made = [self._made.pop(run.key) for run in group]
-        entry = entry_of(group[0].model)
         failures = [result for result in made if isinstance(result, Failure)]
         if failures:
-            row = replace(start_row(self._plan, entry, group[0]), error=failures[0].error)
+            row = replace(start_row(self._plan, group[0]), error=failures[0].error)
             self.failures.append(row)
             self._results.append([row])
             return
         counts = self._results.count_evaluations(group[0], self._plan.task.name, self._periods)
         evaluations = {period: count + self._plan.task.earlier_evaluations for period, count in counts.items()}
         results = [result for result in made if isinstance(result, RunResult)]
-        self._results.append(self._row_maker.make_rows(entry, group, results, evaluations))
+        self._results.append(self._row_maker.make_rows(group, results, evaluations))

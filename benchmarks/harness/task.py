@@ -1,7 +1,6 @@
 """Forecasting tasks: which series, inputs and periods. A task is data: a TOML file in ``tasks/``, or a user's CSV."""
 
 import hashlib
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -42,11 +41,6 @@ class Candidate:
 
     models: list[str]
     settings: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Settings in one word, such as ``dropout=0.2,hidden_dim=64``."""
-        return ",".join(f"{name}={json.dumps(value)}" for name, value in self.settings.items()).replace(" ", "")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from benchmarks.harness.metrics import measure
 from benchmarks.harness.plan import Failure, Plan, Run, RunResult, plan_runs
 from benchmarks.harness.run import TrainingCurve, fit_model, make_model, make_run
 from benchmarks.harness.series import TaskData
-from benchmarks.harness.task import read_task, task_names
+from benchmarks.harness.task import Candidate, read_task, task_names
 from tests.benchmarks.harness.small_tasks import COLUMNS, N_TEST, small_task, write_csv
 
 
@@ -323,6 +323,29 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(tmp_path: Path, monkeypa
     few = ["--models", "NaiveSeasonal", "--seeds", "1", "--output", "out", "--resume"]
     assert main(["backtest", "--dataset", "sales.csv", *COLUMNS, *few]) == 0
     assert (tmp_path / "out" / "table.csv").read_text() == whole
+
+
+@pytest.mark.usefixtures("few_epochs")
+def test_settings_that_are_tried_have_rows_of_their_own_and_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    candidates = [Candidate(["networks"], {"hidden_size": 4}), Candidate(["networks"], {"hidden_size": 8})]
+    task = small_task(tmp_path, candidates=candidates)
+    monkeypatch.setattr("benchmarks.backtest.command._task", lambda options: task)
+    arguments = ["backtest", "--models", "NaiveSeasonal", "TiDEModel", "--seeds", "2", "--output", "out"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    rows = [(row["model"], row["candidate"], row["seed"]) for row in _rows(tmp_path / "out")]
+    tried: list[dict[str, Any]] = [{}, {"hidden_size": 4}, {"hidden_size": 8}]
+    of_seeds = [("TiDEModel", settings, seed) for settings in tried for seed in (1, 2)]
+    assert rows == [("NaiveSeasonal", {}, None), *of_seeds, *(("TiDEModel", settings, None) for settings in tried)]
+    assert len({row["n_parameters"] for row in _rows(tmp_path / "out") if row["model"] == "TiDEModel"}) == 3
+    assert "\nTiDEModel hidden_size=4 x2 " in printed
+    (told,) = [line for line in printed.splitlines() if line.startswith("TiDEModel: ")]
+    assert all(name in told for name in ("as fixed ", "hidden_size=4 ", "hidden_size=8 "))
+    monkeypatch.setattr("benchmarks.harness.engines.make_run", None)  # nothing is left to do
+    assert main([*arguments, "--resume"]) == 0
+    assert capsys.readouterr().out == printed
 
 
 @pytest.mark.usefixtures("few_epochs")

@@ -1,14 +1,17 @@
 """The models that are compared, and what is set of them."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import seq_plugins
 from benchmarks.core.errors import UserError
-from benchmarks.harness.entries import ENTRIES, OURS, find_entries, with_settings
-from benchmarks.harness.task import read_task, task_names
+from benchmarks.harness.entries import ENTRIES, OURS, find_entries, label, with_candidates, with_settings
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.run import TrainingCurve, make_model
+from benchmarks.harness.task import Candidate, Task, read_task, task_names
 
 
 def test_every_model_of_the_package_is_compared() -> None:
@@ -60,3 +63,51 @@ def test_models_are_found_by_entry_by_class_all_or_as_the_task_says() -> None:
     assert [entry.name for entry in find_entries(None, task)] == task.default_models
     with pytest.raises(UserError, match="no model 'Oracle'; there are all, networks, NaiveSeasonal"):
         find_entries(["Oracle"], task)
+
+
+def _choosing(name: str = "chicago") -> Task:
+    task = read_task(name).choosing
+    assert task is not None
+    return task
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_every_candidate_of_a_task_can_be_made_of_all_models_that_it_is_tried_for(name: str, tmp_path: Path) -> None:
+    task = _choosing(name)
+    entries = with_candidates([entry for entry in ENTRIES.values() if entry.is_network], task)
+    for candidate in task.candidates:
+        assert find_entries(candidate.models, task)
+    for entry in [entry for entry in entries if entry.candidate]:
+        make_model(Plan(task), entry, entry.settings_in(task), 1, str(tmp_path), TrainingCurve(lambda text: None))
+
+
+def test_candidates_of_a_model_are_entries_of_their_own_and_no_settings_of_others() -> None:
+    candidates = [
+        Candidate(["BlockRNNModel-GRU"], {"hidden_dim": 64, "dropout": 0.2}),
+        Candidate(["networks"], {"n_epochs": 1}),
+    ]
+    task = replace(_choosing(), candidates=candidates)
+    entries = with_candidates([ENTRIES["NaiveSeasonal"], ENTRIES["BlockRNNModel-GRU"]], task)
+    assert [label(entry.name, entry.candidate) for entry in entries] == [
+        "NaiveSeasonal",
+        "BlockRNNModel-GRU",
+        "BlockRNNModel-GRU hidden_dim=64,dropout=0.2",
+        "BlockRNNModel-GRU n_epochs=1",
+    ]
+    fixed, large, short = (entry.settings_in(task).plain() for entry in entries[1:])
+    assert large == fixed | {"hidden_dim": 64, "dropout": 0.2}
+    assert short == fixed | {"n_epochs": 1}
+
+
+def test_what_was_chosen_holds_for_the_test_periods_and_not_where_settings_are_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("tasks")
+    text = (read_task.__globals__["TASK_FOLDER"] / "chicago.toml").read_text(encoding="utf-8")
+    (folder / "own.toml").write_text(text + '\n[chosen."TCNModel"]\nnum_filters = 5\n', encoding="utf-8")
+    monkeypatch.setattr("benchmarks.harness.task.TASK_FOLDER", folder)
+    task = read_task("own")
+    assert task.choosing is not None
+    assert ENTRIES["TCNModel"].settings_in(task).constructor["num_filters"] == 5
+    assert ENTRIES["TCNModel"].settings_in(task).constructor["kernel_size"] == 5
+    assert ENTRIES["TCNModel"].settings_in(task.choosing).constructor["num_filters"] == 32

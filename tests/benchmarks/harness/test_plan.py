@@ -24,6 +24,17 @@ def test_a_network_runs_once_a_seed_and_a_model_without_chance_once(tmp_path: Pa
     ]
 
 
+def test_runs_with_settings_that_are_tried_have_names_of_their_own(tmp_path: Path) -> None:
+    tried = [replace(ENTRIES["TiDEModel"], candidate={"dropout": rate, "hidden_size": 8}) for rate in (0.1, 0.2)]
+    runs = [run for group in plan_runs(Plan(small_task(tmp_path)), [ENTRIES["TiDEModel"], *tried], 1) for run in group]
+    assert [run.key for run in runs] == [
+        "TiDEModel-seed-1",
+        "TiDEModel dropout=0.1,hidden_size=8-seed-1",
+        "TiDEModel dropout=0.2,hidden_size=8-seed-1",
+    ]
+    assert [run.entry.candidate for run in runs] == [{}, tried[0].candidate, tried[1].candidate]
+
+
 @pytest.mark.parametrize("every", [1, 4, 5, 16, 100])
 def test_folds_have_all_forecasts_once_and_a_model_that_has_seen_nothing_of_them(tmp_path: Path, every: int) -> None:
     task = small_task(tmp_path)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ SETTINGS: dict[str, Any] = {"threads": 1, "models": {"TiDEModel": {"hidden_size"
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     task = small_task(tmp_path)
-    return Run("TiDEModel", 1, task.train, task.early_stopping, tuple(task.tests))
+    return Run("TiDEModel", {}, 1, task.train, task.early_stopping, tuple(task.tests))
 
 
 def _result(run: Run, quantiles: bool = False) -> RunResult:
@@ -74,6 +75,18 @@ def test_a_line_that_was_cut_off_rows_that_failed_and_ensembles_are_made_again(t
         assert results.is_finished([run], ["test"])
         assert not results.is_finished([run], ["test", "another"])
     assert path.read_text() == _row().to_json() + "\n"
+
+
+def test_rows_with_settings_that_are_tried_are_those_of_no_other_run(tmp_path: Path, run: Run) -> None:
+    tried = replace(run, candidate={"hidden_size": 4})
+    with open_results(tmp_path / "out", SETTINGS, resume=False) as results:
+        results.append([_row(), _row(candidate={"hidden_size": 4})])
+        results.store(_result(tried))
+    with open_results(tmp_path / "out", SETTINGS, resume=True) as results:
+        assert results.is_finished([tried], ["test"])
+        assert not results.is_finished([run], ["test"])
+        results.drop([tried])
+        assert results.rows == [_row()]
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[]", '{"task": 1}', '{"task": "a", "model": "b", "seed": 1, "odd": 2}'])
@@ -188,7 +201,7 @@ def test_a_disk_that_fills_up_is_told_and_leaves_nothing_half_written(
 
 
 def test_evaluations_are_counted_over_all_results_beside_each_other(tmp_path: Path, run: Run) -> None:
-    other = Run("TiDEModel", 2, run.train, run.early_stopping, (Period("test", run.train.start, run.train.end),))
+    other = Run("TiDEModel", {}, 2, run.train, run.early_stopping, (Period("test", run.train.start, run.train.end),))
     with open_results(tmp_path / "first", SETTINGS, resume=False) as results:
         assert results.count_evaluations(run, "sales", ["test", "later"]) == {"test": 1, "later": 1}
         assert results.count_evaluations(other, "sales", ["test"]) == {"test": 1}
@@ -197,3 +210,6 @@ def test_evaluations_are_counted_over_all_results_beside_each_other(tmp_path: Pa
     with open_results(tmp_path / "second", SETTINGS, resume=False) as results:
         assert results.count_evaluations(run, "sales", ["test"]) == {"test": 2}
         assert results.count_evaluations(run, "rents", ["test"]) == {"test": 1}
+        tried = replace(run, candidate={"hidden_size": 4})
+        assert results.count_evaluations(tried, "sales", ["test"]) == {"test": 1}
+        assert results.count_evaluations(tried, "sales", ["test"]) == {"test": 2}
