@@ -4,21 +4,18 @@ import argparse
 import datetime
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from benchmarks.core.errors import UserError
 from benchmarks.core.options import positive
-from benchmarks.harness.task import Task, csv_task, read_task
+from benchmarks.core.progress import Progress
+from benchmarks.harness.options import add_run_options, check_run_options, open_engine
+from benchmarks.harness.table_task import csv_task
+from benchmarks.harness.task import Task, read_task
 
 if TYPE_CHECKING:
-    from benchmarks.harness.engines import Engine
-    from benchmarks.harness.plan import Plan, Run
-    from benchmarks.harness.results import Results
+    from benchmarks.harness.session import Session
 
 SUMMARY = "backtest our models beside Darts' on the same inputs and periods"
 
@@ -38,7 +35,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="models to run: names, classes, networks or all (default: those that the task names)",
     )
     command.add_argument("--seeds", type=positive, default=1, help="number of seeds for each network (default: 1)")
-    command.add_argument("--threads", type=positive, default=1, help="threads of a run (default: 1)")
     command.add_argument(
         "--likelihood",
         choices=["none", "quantile"],
@@ -57,10 +53,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="go on in --output (default: the task's latest in results/) where a run with the same settings stopped; "
         "models and seeds may be added",
     )
-    where = command.add_argument_group("where runs are made; the rows are the same")
-    where.add_argument("--jobs", type=positive, help="number of processes on this machine (default: 1)")
-    where.add_argument("--engine", choices=["local", "ray"], default="local", help="(default: %(default)s)")
-    where.add_argument("--address", help="a Ray cluster: HOST:PORT or auto (default: Ray is started on this machine)")
+    add_run_options(command)
     choosing = command.add_argument_group("for choosing settings")
     choosing.add_argument(
         "--choosing",
@@ -132,57 +125,14 @@ def _own_settings(texts: list[str]) -> dict[str, Any]:
     return settings
 
 
-def _check_engine(options: argparse.Namespace) -> None:
-    if options.address and options.engine != "ray":
-        raise UserError("--address: it is that of a Ray cluster. Give --engine ray too, or leave it out.")
-    if options.address and options.jobs:
-        raise UserError("--jobs: the cluster at --address has as many processors as it has. Leave --jobs out.")
-
-
-class _Progress:
-    """A progress bar with the time left; in a log file a line every half minute is enough."""
-
-    def __init__(self) -> None:
-        self._is_seen = sys.stderr.isatty()
-        self._bar: tqdm[Any] | None = None
-
-    @contextmanager
-    def over(self, n_runs: int, n_made: int) -> Iterator["tqdm[Any]"]:
-        """Show the bar for `n_runs`, of which `n_made` were made before."""
-        interval = 0.1 if self._is_seen else 30
-        with tqdm(total=n_runs, initial=n_made, unit="run", mininterval=interval) as self._bar:
-            yield self._bar
-            self._bar.set_postfix_str("", refresh=self._is_seen)
-
-    def start(self, run: "Run") -> Callable[[str], None]:
-        """Tell that `run` starts; return what tells how it goes on."""
-        assert self._bar is not None  # noqa: S101
-        self._bar.set_description(run.key, refresh=self._is_seen)
-        return lambda text: self._bar.set_postfix_str(text, refresh=self._is_seen) if self._bar else None
-
-
-@contextmanager
-def _engine(options: argparse.Namespace, progress: _Progress) -> Iterator["Engine"]:
-    from benchmarks.harness.engines import in_processes, in_this_process
-
-    if options.engine == "ray":
-        from benchmarks.harness.ray_engine import on_ray
-
-        with on_ray(options.address, options.jobs and options.jobs * options.threads) as engine:
-            yield engine
-    else:
-        yield in_this_process(progress.start) if (options.jobs or 1) == 1 else in_processes(options.jobs)
-
-
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0 done, 1 a model failed, 130 interrupted."""
-    _check_engine(options)
+    check_run_options(options)
     task = _task(options)
     # PyTorch is imported only here, so that wrong arguments are told at once
-    from benchmarks.core.versions import versions
-    from benchmarks.harness.entries import find_entries, label, with_candidates, with_settings
-    from benchmarks.harness.plan import Plan, check_periods, plan_runs
-    from benchmarks.harness.results import open_results
+    from benchmarks.harness.entries import find_entries, with_candidates, with_settings
+    from benchmarks.harness.plan import Plan, check_periods
+    from benchmarks.harness.session import make_all, open_session
 
     entries = find_entries(options.models, task)
     settings = _own_settings(options.set)
@@ -193,50 +143,32 @@ def run(options: argparse.Namespace) -> int:
     levels = QUANTILE_LEVELS if options.likelihood == "quantile" else ()
     plan = Plan(task.load(), options.threads, levels, options.retrain_every)
     check_periods(plan)
-    groups = plan_runs(plan, entries, options.seeds)
-    shared = {
-        "task": plan.task.settings(),
-        "quantile_levels": list(levels),
-        "retrain_every": plan.retrain_every,
-        "threads": plan.threads,
-        "versions": versions(),
-        "models": {label(entry.name, entry.candidate): entry.settings_in(task).plain() for entry in entries},
-    }
-    progress = _Progress()
+    progress = Progress("run")
     with (
-        _engine(options, progress) as engine,
-        open_results(_results_folder(options, task), shared, options.resume) as results,
+        open_engine(options, progress) as engine,
+        open_session(_results_folder(options, task), plan, entries, options.seeds, options.resume) as session,
     ):
         try:
-            return _backtest(plan, groups, results, engine, progress)
+            make_all([session], engine, progress)
+            return _tell(session)
         except KeyboardInterrupt:
-            print(f"\ninterrupted; --resume --output {results.path} goes on from here.", file=sys.stderr)
+            print(f"\ninterrupted; --resume --output {session.results.path} goes on from here.", file=sys.stderr)
             return 130
 
 
-def _backtest(
-    plan: "Plan", groups: list[list["Run"]], results: "Results", engine: "Engine", progress: _Progress
-) -> int:  # fmt: skip
+def _tell(session: "Session") -> int:
     from benchmarks.backtest.evaluation import evaluate
     from benchmarks.backtest.tables import choice_lines, table_lines, write_csv
-    from benchmarks.harness.rows import RowMaker
-    from benchmarks.harness.session import Session
 
-    row_maker = RowMaker(plan)
-    session = Session(plan, row_maker, groups, results)
-    with progress.over(session.n_runs, session.n_made) as bar:
-        for run_key, error in session.make(engine):
-            if error:
-                bar.write(f"{run_key} failed: {error}", file=sys.stderr)
-            bar.update()
+    task, results = session.plan.task, session.results
     if results.rows:
-        evaluation = evaluate(plan, row_maker, results.rows, results.load)
+        evaluation = evaluate(session.plan, session.row_maker, results.rows, results.load)
         results.append(evaluation.ensemble_rows)
         write_csv(results.path / "table.csv", evaluation.summaries)
-        print("\n".join(table_lines(evaluation.summaries, "" if plan.task.is_standardised else plan.task.unit)))
+        print("\n".join(table_lines(evaluation.summaries, "" if task.is_standardised else task.unit)))
         for (period, is_ensemble), rival in evaluation.best_rivals.items():
             print(f"Best rival in {period}{' among ensembles' if is_ensemble else ''}: {rival}.")
-        if plan.task.candidates:
+        if task.candidates:
             print("\n".join(choice_lines(evaluation.summaries)))
         elif evaluation.best_of_ours:
             print(f"Best of ours on the early-stopping period: {evaluation.best_of_ours}.")

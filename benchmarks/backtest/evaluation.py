@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.backtest.tables import Summary, summarise
+from benchmarks.harness.forecasts import PeriodForecasts, RunResult, join_folds, mean_forecasts
 from benchmarks.harness.metrics import Difference, paired_difference
-from benchmarks.harness.plan import PeriodForecasts, Plan, Run, RunResult, runs_of
-from benchmarks.harness.rows import BacktestRow, RowMaker, join_folds, mean_forecasts
+from benchmarks.harness.plan import Plan, Run, runs_of
+from benchmarks.harness.rows import BacktestRow, RowMaker
 
 # W: forecasts, H: steps forecast, C: target components, Q: quantile levels
 

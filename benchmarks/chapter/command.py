@@ -1,22 +1,20 @@
-"""The command ``chapter``: the lecture's table, with its own data and protocol."""
+"""The command ``chapter``: the lecture's table, with its own data and protocol, as backtests one after the other."""
 
 import argparse
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TextIO
 
-from tqdm import tqdm
-
-from benchmarks.chapter.protocol import load_columns, read_chapter
+from benchmarks.chapter.protocol import find_rows, read_chapter
 from benchmarks.core.errors import UserError
-from benchmarks.core.options import check_json, positive
+from benchmarks.core.options import check_json, positive, write_json
+from benchmarks.core.progress import Progress
+from benchmarks.core.versions import versions
+from benchmarks.harness.options import add_run_options, check_run_options, open_engine
 
 SUMMARY = "reproduce the lecture's table on the CTA data, several seeds a network"
-BAR = "{l_bar}{bar}| {elapsed} gone, {remaining} left{postfix}"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -24,107 +22,67 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.description = (
         "Fit the lecture's networks on the CTA data with its own protocol, and put the errors beside the lecture's and "
         "Keras'. They are those of the best epoch of the validation period, which flatters every network alike. "
-        "Results are written to rows.jsonl as they finish."
+        "Results are written as they finish, each row's to a folder of its own."
     )
     command.add_argument("--rows", nargs="+", help="rows of the table (default: all; a wrong one lists them)")
     command.add_argument("--seeds", type=positive, default=5, help="seeds of each network (default: %(default)s)")
-    command.add_argument("--jobs", type=positive, default=1, help="processes, one thread each (default: %(default)s)")
     command.add_argument("--json", type=Path, help="file for summary and results")
     command.add_argument(
-        "--output", type=Path, default=Path("results/chapter"), help="folder for rows.jsonl (default: %(default)s)"
+        "--output", type=Path, default=Path("results/chapter"), help="folder for results (default: %(default)s)"
     )
     command.add_argument("--resume", action="store_true", help="go on with the results that --output holds")
-
-
-@contextmanager
-def rows_file(folder: Path, resume: bool) -> Iterator[TextIO]:
-    """Open the file of results for one run at a time; those of an earlier one are kept, and need `resume`."""
-    path = folder / "rows.jsonl"
-    if path.exists() and not resume:
-        raise UserError(f"--output: {folder} holds results already. Add --resume to go on, or name another folder.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--output: cannot write to {folder}: {error.strerror}. Name another folder.") from error
-    try:
-        _lock(file, folder)
-        yield file
-    finally:
-        with suppress(OSError):  # every result has been written; one that could not be has been told
-            file.close()
-
-
-def _lock(file: TextIO, folder: Path) -> None:
-    """Keep other runs out of a folder; the lock ends with the process, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # there is none on Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(f"--output: another run is writing to {folder}. Name another folder.") from error
-
-
-def _drop_unfinished_line(file: TextIO) -> None:
-    """Cut off what a run that was killed did not write to its end."""
-    file.seek(0)
-    text = file.read()
-    file.truncate(len(text[: text.rfind("\n") + 1].encode()))
-
-
-def _progress(seconds: float, seconds_done: float) -> "tqdm[Any]":
-    """Make a progress bar over the expected seconds of all fits; in a log file a line every half minute is enough."""
-    interval = 0.1 if sys.stderr.isatty() else 30
-    return tqdm(total=seconds, initial=seconds_done, bar_format=BAR, mininterval=interval)
+    add_run_options(command)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0 done, 1 a row failed, 130 interrupted."""
-    chapter = read_chapter()
-    entries = chapter.find_rows(options.rows)
-    if options.json is not None:
-        check_json(options.json)
+    check_run_options(options)
+    rows = find_rows(read_chapter(), options.rows)
+    check_json(options.json)
     # PyTorch is imported only here, so that wrong arguments are told at once
-    from benchmarks.chapter.runs import append_result, find_done, quiet, read_results, run_all, runs_of
-    from benchmarks.chapter.table import table_lines, write_json
+    from benchmarks.chapter.table import Table, table_lines
+    from benchmarks.harness.entries import ENTRIES
+    from benchmarks.harness.plan import Plan
+    from benchmarks.harness.results import has_results
+    from benchmarks.harness.session import make_all, open_session
 
     start = time.perf_counter()
-    quiet()
-    columns = load_columns(chapter)
-    runs = runs_of(entries, options.seeds)
-    is_seen = sys.stderr.isatty()
-    with rows_file(options.output, options.resume) as file:
-        done = find_done(chapter, runs, read_results(Path(file.name)))
-        _drop_unfinished_line(file)
-        to_do = [run for run in runs if run.key not in done]
-        seconds, seconds_to_do = (sum(run.entry.cost for run in some) for some in (runs, to_do))
+    started = {row.name for row in rows if has_results(options.output / row.name)}
+    if options.resume and not started:
+        raise UserError(
+            f"--resume: {options.output} holds no results of these rows to go on with. Leave --resume out, or name "
+            "their folder."
+        )
+    source = rows[0].task.load().source
+    progress = Progress("run")
+    with open_engine(options, progress) as engine, ExitStack() as folders:
+        sessions = [
+            folders.enter_context(
+                open_session(
+                    options.output / row.name,
+                    Plan(replace(row.task, source=source), options.threads),
+                    [ENTRIES[row.model]],
+                    options.seeds,
+                    options.resume and row.name in started,
+                )
+            )
+            for row in rows
+        ]
         try:
-            with _progress(seconds, seconds - seconds_to_do) as bar:
-                for finished, result in run_all(
-                    chapter, columns, to_do, options.jobs, partial(bar.set_postfix_str, refresh=is_seen)
-                ):
-                    append_result(file, result)
-                    done[finished.key] = result
-                    if result.error:
-                        bar.write(f"{_told(finished.key)} failed: {result.error}", file=sys.stderr)
-                    bar.set_description(f"{_told(finished.key)} done", refresh=is_seen)
-                    bar.update(finished.entry.cost)
+            make_all(sessions, engine, progress)
         except KeyboardInterrupt:
-            print(f"interrupted: {len(done)} of {len(runs)} fits are done; --resume goes on.", file=sys.stderr)
+            print(f"\ninterrupted; --resume --output {options.output} goes on from here.", file=sys.stderr)
             return 130
-    results = [done[run.key] for run in runs]
-    print("\n".join(table_lines(chapter, runs, results)))
+    results = [
+        result
+        for session in sessions
+        for result in sorted([*session.results.rows, *session.failures], key=lambda row: row.seed or 0)
+        if (result.seed or 0) <= options.seeds
+    ]
+    table = Table(rows, results, options.seeds)
+    print("\n".join(table_lines(table)))
     if options.json is not None:
-        try:
-            write_json(options.json, chapter, runs, results, time.perf_counter() - start)
-        except OSError as error:
-            raise UserError(f"--json: cannot write {options.json}: {error.strerror}.") from error
+        about = {"versions": versions(), "threads": options.threads, "seconds": time.perf_counter() - start}
+        write_json(options.json, table.content() | {"rows": [asdict(result) for result in results]} | about)
         print(f"\nSummary and results are in {options.json}.")
     return 1 if any(result.error for result in results) else 0
-
-
-def _told(key: tuple[str, int | None]) -> str:
-    name, seed = key
-    return name if seed is None else f"{name}, seed {seed}"

@@ -1,22 +1,21 @@
-"""The lecture's table as data: its networks, its protocol, and the figures to compare with."""
+"""The lecture's table as data: tasks with one model each, and the figures to compare with."""
 
 import statistics
 import tomllib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from darts import TimeSeries, concatenate
 
-from benchmarks.core.errors import UserError
-from benchmarks.harness.task import Period
-from seq_plugins.datasets import CTARidershipDataset, DatasetError
+from benchmarks.core.options import check_names
+from benchmarks.harness.task import Period, Task
+
+if TYPE_CHECKING:
+    from benchmarks.harness.rows import BacktestRow
 
 CHAPTER_FILE = Path(__file__).with_suffix(".toml")
-DAY_TYPES = ["day_type_W", "day_type_A", "day_type_U"]
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,9 @@ class Metric:
         """Median over Keras' seeds."""
         return statistics.median(self.keras) if self.keras else None
 
-    def of(self, mae: dict[str, list[float]]) -> float:
-        """Return this error out of those of every component and step."""
-        errors = mae[self.component]
+    def of(self, row: "BacktestRow") -> float:
+        """Return this error out of those of a row."""
+        errors = row.mae_by_component[self.component]
         return errors[self.step - 1] if self.step else statistics.fmean(errors)
 
     def is_met(self, median: float) -> bool | None:
@@ -68,157 +67,65 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ChapterRow:
     """A row of the table.
 
     Parameters
     ----------
-    name
-        Name on the command line.
     text
         The network in words.
+    task
+        What is forecast and how; its name is the row's. Its test periods are named after the day of their first
+        forecast.
     model
-        Name of the model's class.
-    target
-        Components to forecast.
-    settings
-        The model's own settings.
-    horizon
-        Number of steps forecast.
+        Name of the model's entry.
     first_forecast
         Day of the first forecast: the first with all inputs in the validation period.
-    cost
-        About how long a fit takes, in seconds.
     metrics
         Errors to report.
-    past_covariates
-        Inputs beside the target.
-    learning_rate
-        Learning rate; ``None`` where nothing is trained.
-    sequence_to_sequence
-        Whether training is stopped by the error of every step, and windows are shuffled in the order of time.
     """
 
-    name: str
     text: str
+    task: Task
     model: str
-    target: list[str]
-    settings: dict[str, Any]
-    horizon: int
     first_forecast: str
-    cost: float
     metrics: list[Metric]
-    past_covariates: list[str] = field(default_factory=list)
-    learning_rate: float | None = None
-    sequence_to_sequence: bool = False
 
     @property
-    def is_network(self) -> bool:
-        """Whether it is trained, and so has seeds."""
-        return self.learning_rate is not None
+    def name(self) -> str:
+        """Name on the command line."""
+        return self.task.name
 
 
-@dataclass(frozen=True)
-class Chapter:
-    """The protocol and the rows.
-
-    Parameters
-    ----------
-    train
-        Period of training, inputs and targets.
-    validation
-        Period of validation, inputs and targets.
-    first_forecasts
-        Days from which on errors are given for every row.
-    unit
-        Riders to divide by.
-    batch_size
-        Windows in a batch.
-    n_epochs
-        Most epochs.
-    patience
-        Epochs without a better validation error after which training stops.
-    momentum
-        Momentum of the stochastic gradient descent.
-    shuffle_buffer
-        Windows among which the next one is drawn where they are shuffled in the order of time.
-    rows
-        Rows of the table.
-    """
-
-    train: Period
-    validation: Period
-    first_forecasts: list[str]
-    unit: float
-    batch_size: int
-    n_epochs: int
-    patience: int
-    momentum: float
-    shuffle_buffer: int
-    rows: list[Entry]
-
-    def find_rows(self, names: Sequence[str] | None) -> list[Entry]:
-        """Return the rows of `names` in the table's order, or all.
-
-        Raises
-        ------
-        UserError
-            If there is no row of a name.
-        """
-        known = [entry.name for entry in self.rows]
-        unknown = [name for name in names or [] if name not in known]
-        if unknown:
-            raise UserError(f"--rows: expected names among {', '.join(known)}, got {unknown[0]!r}.")
-        return [entry for entry in self.rows if names is None or entry.name in names]
-
-    def settings(self, entry: Entry) -> dict[str, Any]:
-        """Return all that decides the result of a row, for its results."""
-        of_entry = asdict(entry)
-        for name in ("name", "text", "cost", "metrics"):
-            of_entry.pop(name)
-        shared = {"train": _dates(self.train), "validation": _dates(self.validation), "unit": self.unit}
-        if entry.is_network:
-            training = ("batch_size", "n_epochs", "patience", "momentum")
-            shared |= {name: getattr(self, name) for name in training} | {"loss": "Huber", "optimizer": "SGD"}
-        if entry.sequence_to_sequence:
-            shared["shuffle_buffer"] = self.shuffle_buffer
-        return of_entry | shared
+def read_chapter() -> list[ChapterRow]:
+    """Read the rows from ``protocol.toml``."""
+    protocol = tomllib.loads(CHAPTER_FILE.read_text(encoding="utf-8"))
+    return [_make_row(protocol, row) for row in protocol["rows"]]
 
 
-def _dates(period: Period) -> list[str]:
-    return [f"{day:%Y-%m-%d}" for day in (period.start, period.end)]
+def _make_row(protocol: Mapping[str, Any], row: dict[str, Any]) -> ChapterRow:
+    """Make a row: what it does not need itself is its task's, beside what all tasks share."""
+    text, model, first, settings = (row.pop(name, {}) for name in ("text", "model", "first_forecast", "settings"))
+    metrics = [Metric(**metric) for metric in row.pop("metrics")]
+    shared, end = protocol["task"], pd.Timestamp(protocol["validation"]["end"])
+    task = Task(
+        train=Period("train", *(pd.Timestamp(protocol["train"][name]) for name in ("start", "end"))),
+        early_stopping=Period("early stopping", pd.Timestamp(first), end),
+        tests=[Period(day, pd.Timestamp(day), end) for day in sorted({*protocol["first_forecasts"], first})],
+        **{**shared, **row, "models": {**shared["models"], model: settings}},
+    )
+    return ChapterRow(text, task, model, first, metrics)
 
 
-def read_chapter() -> Chapter:
-    """Read protocol and rows from ``chapter.toml``."""
-    entries = tomllib.loads(CHAPTER_FILE.read_text(encoding="utf-8"))
-    periods = {
-        name: Period(name, *(pd.Timestamp(entries[name][end]) for end in ("start", "end")))
-        for name in ("train", "validation")
-    }
-    rows = [Entry(**row | {"metrics": [Metric(**metric) for metric in row["metrics"]]}) for row in entries["rows"]]
-    return Chapter(**entries | periods | {"rows": rows})
-
-
-def load_columns(chapter: Chapter) -> TimeSeries:
-    """Return the table's columns: riders by bus and rail, in units of the chapter, and the next day's type.
+def find_rows(rows: Sequence[ChapterRow], names: Sequence[str] | None) -> list[ChapterRow]:
+    """Return the rows of `names` in the table's order, or all.
 
     Raises
     ------
     UserError
-        If the data cannot be read, or do not reach as far as the chapter.
+        If there is no row of a name.
     """
-    try:
-        source = CTARidershipDataset().load().astype(np.float32)
-    except DatasetError as error:
-        raise UserError(str(error)) from error
-    next_day = source[DAY_TYPES].shift(-1)
-    next_day = next_day.with_columns_renamed(DAY_TYPES, [f"next_{name}" for name in DAY_TYPES])
-    riders = source[["bus", "rail"]] / chapter.unit
-    columns: TimeSeries = concatenate([riders.slice_intersect(next_day), next_day.slice_intersect(riders)], axis=1)
-    if columns.start_time() > chapter.train.start or columns.end_time() < chapter.validation.end:
-        raise UserError(
-            f"The data reach from {columns.start_time():%Y-%m-%d} to {columns.end_time():%Y-%m-%d}, expected at least "
-            f"from {chapter.train.start:%Y-%m-%d} to {chapter.validation.end:%Y-%m-%d}."
-        )
-    return columns
+    if names is None:
+        return list(rows)
+    check_names("--rows", names, [row.name for row in rows])
+    return [row for row in rows if row.name in names]

@@ -1,16 +1,13 @@
 """The lecture's table: medians over seeds beside the lecture's figures and Keras'."""
 
-import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.chapter.protocol import Chapter, Entry, Metric
-from benchmarks.chapter.runs import THREADS, Result, Run
-from benchmarks.core.versions import versions
-from seq_plugins._files import atomic_file
+from benchmarks.chapter.protocol import ChapterRow, Metric
+from benchmarks.harness.entries import ENTRIES
+from benchmarks.harness.rows import BacktestRow
 
 
 @dataclass(frozen=True)
@@ -19,7 +16,7 @@ class Summary:
 
     Parameters
     ----------
-    entry
+    row
         The row.
     metric
         The error, and what it is compared with.
@@ -31,7 +28,7 @@ class Summary:
         Whether no seed is missing; otherwise nothing is said about the goal.
     """
 
-    entry: Entry
+    row: ChapterRow
     metric: Metric
     first_forecast: str
     errors: list[float]
@@ -45,13 +42,13 @@ class Summary:
     @property
     def met(self) -> bool | None:
         """Whether the goal is reached; ``None`` without one, and on other dates than the row's own."""
-        is_judged = self.is_whole and self.first_forecast == self.entry.first_forecast
+        is_judged = self.is_whole and self.first_forecast == self.row.first_forecast
         return self.metric.is_met(self.median) if is_judged else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return what stands in the JSON file."""
         return {
-            "name": self.entry.name,
+            "name": self.row.name,
             "metric": self.metric.name,
             "median": self.median,
             "lecture": self.metric.lecture,
@@ -65,74 +62,65 @@ class Summary:
         }
 
 
-def summarise(runs: Sequence[Run], results: Sequence[Result]) -> list[Summary]:
-    """Return every metric of every row over its seeds, on the row's own dates."""
-    return [
-        summary
-        for entry in _entries_of(runs)
-        for summary in _summaries(entry, entry.first_forecast, runs, results)
-    ]  # fmt: skip
+@dataclass(frozen=True)
+class Table:
+    """The table, as far as there are results.
+
+    Parameters
+    ----------
+    rows
+        Rows of the table.
+    results
+        Results of them, some of which may have failed.
+    n_seeds
+        Number of seeds of each network.
+    """
+
+    rows: Sequence[ChapterRow]
+    results: Sequence[BacktestRow]
+    n_seeds: int
+
+    def summarise(self) -> list[Summary]:
+        """Return every metric of every row over its seeds, on the row's own dates."""
+        return [summary for row in self.rows for summary in self._summaries(row, row.first_forecast)]
+
+    def compare_on_shared_dates(self) -> list[Summary]:
+        """Return the errors of the rows of several steps on the same dates, for each day of a first forecast."""
+        rows = [row for row in self.rows if row.task.output_chunk_length > 1]
+        days = sorted({period.name for row in rows for period in row.task.tests})
+        return [summary for day in days for row in rows for summary in self._summaries(row, day)]
+
+    def _summaries(self, row: ChapterRow, first_forecast: str) -> list[Summary]:
+        found = self.results_of(row, first_forecast)
+        is_whole = len(found) == (self.n_seeds if ENTRIES[row.model].is_network else 1)
+        return [
+            Summary(row, metric, first_forecast, [metric.of(result) for result in found], is_whole)
+            for metric in row.metrics
+            if found
+        ]
+
+    def results_of(self, row: ChapterRow, first_forecast: str) -> list[BacktestRow]:
+        """Return the results of a row that have not failed."""
+        return [result for result in self.results if (result.task, result.period) == (row.name, first_forecast)]
+
+    def content(self) -> dict[str, Any]:
+        """Return what stands in the JSON file, but for the results themselves."""
+        shared = [summary.as_dict() for summary in self.compare_on_shared_dates()]
+        kept = ("name", "metric", "first_forecast", "median", "errors")
+        return {
+            "summary": [summary.as_dict() for summary in self.summarise()],
+            "shared_dates": [{key: summary[key] for key in kept} for summary in shared],
+        }
 
 
-def compare_on_shared_dates(chapter: Chapter, runs: Sequence[Run], results: Sequence[Result]) -> list[Summary]:
-    """Return the errors of the rows of several steps on the same dates, for each day of a first forecast."""
-    return [
-        summary
-        for first in chapter.first_forecasts
-        for entry in _entries_of(runs)
-        if entry.horizon > 1
-        for summary in _summaries(entry, first, runs, results)
-    ]
-
-
-def _entries_of(runs: Sequence[Run]) -> list[Entry]:
-    return list({run.entry.name: run.entry for run in runs}.values())
-
-
-def _summaries(entry: Entry, first_forecast: str, runs: Sequence[Run], results: Sequence[Result]) -> list[Summary]:
-    good = [result for result in results if result.name == entry.name and result.error is None]
-    if not good:
-        return []
-    n_expected = sum(run.entry.name == entry.name for run in runs)
-    return [
-        Summary(
-            entry,
-            metric,
-            first_forecast,
-            [metric.of(result.mae[first_forecast]) for result in good],
-            is_whole=len(good) == n_expected,
-        )
-        for metric in entry.metrics
-    ]
-
-
-def write_json(path: Path, chapter: Chapter, runs: Sequence[Run], results: Sequence[Result], seconds: float) -> None:
-    """Write summary and results as one JSON file, as a whole or not at all."""
-    content = {
-        "summary": [summary.as_dict() for summary in summarise(runs, results)],
-        "shared_dates": [
-            {key: entry[key] for key in ("name", "metric", "first_forecast", "median", "errors")}
-            for entry in (summary.as_dict() for summary in compare_on_shared_dates(chapter, runs, results))
-        ],
-        "rows": [asdict(result) for result in results],
-        "threads": THREADS,
-        "versions": versions(),
-        "settings": {entry.name: chapter.settings(entry) for entry in _entries_of(runs)},
-        "seconds": seconds,
-    }
-    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-        file.write("\n")
-
-
-def table_lines(chapter: Chapter, runs: Sequence[Run], results: Sequence[Result]) -> list[str]:
+def table_lines(table: Table) -> list[str]:
     """Return the lines of the tables for the terminal."""
-    summaries = summarise(runs, results)
+    summaries = table.summarise()
     if not summaries:
         return []
-    n_seeds = len({run.seed for run in runs if run.seed is not None})
     lines = [
-        f"MAE in riders, best epoch of the validation period, median over {n_seeds} seed(s), {THREADS} thread",
+        f"MAE in riders, best epoch of the validation period, median over {table.n_seeds} seed(s), "
+        f"{table.results[0].threads} thread(s)",
         f"{'row':16} {'metric':10} {'median':>8} {'min - max':>17} {'lecture':>8} {'Keras (seeds)':>14}  goal",
     ]
     for summary in summaries:
@@ -140,22 +128,20 @@ def table_lines(chapter: Chapter, runs: Sequence[Run], results: Sequence[Result]
         keras = "" if metric.keras_median is None else f"{metric.keras_median:,.0f} ({len(metric.keras)})"
         lecture = "" if metric.lecture is None else f"{metric.lecture:,.0f}"
         lines.append(
-            f"{summary.entry.name:16} {metric.name:10} {summary.median:>8,.0f} {_spread(summary):>17} {lecture:>8} "
+            f"{summary.row.name:16} {metric.name:10} {summary.median:>8,.0f} {_spread(summary):>17} {lecture:>8} "
             f"{keras:>14}  {_goal(summary)}".rstrip()
         )
-    shared = compare_on_shared_dates(chapter, runs, results)
+    shared = table.compare_on_shared_dates()
     for first in dict.fromkeys(summary.first_forecast for summary in shared):
         of_date = [summary for summary in shared if summary.first_forecast == first]
         heads = list(dict.fromkeys(summary.metric.name for summary in of_date))
-        (n_forecasts,) = {
-            result.n_forecasts[first] for result in results if result.name == of_date[0].entry.name and not result.error
-        }
+        n_forecasts = table.results_of(of_date[0].row, first)[0].n_forecasts
         lines += ["", f"The same {n_forecasts} forecasts, from {first} on"]
         lines.append(f"{'row':16}" + "".join(f" {head:>10}" for head in heads))
-        for entry in {summary.entry.name: summary.entry for summary in of_date}.values():
-            medians = {each.metric.name: each.median for each in of_date if each.entry.name == entry.name}
-            note = "  (earlier inputs than the validation period's)" if first < entry.first_forecast else ""
-            lines.append(f"{entry.name:16}" + "".join(f" {medians[head]:>10,.0f}" for head in heads) + note)
+        for row in {summary.row.name: summary.row for summary in of_date}.values():
+            medians = {each.metric.name: each.median for each in of_date if each.row.name == row.name}
+            note = "  (earlier inputs than the validation period's)" if first < row.first_forecast else ""
+            lines.append(f"{row.name:16}" + "".join(f" {medians[head]:>10,.0f}" for head in heads) + note)
     return lines
 
 

@@ -2,16 +2,14 @@
 
 import gc
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tqdm import tqdm
-
 from benchmarks.core.errors import MissingRivalError, error_line
+from benchmarks.core.progress import Progress
 from benchmarks.core.rivals import RIVALS, RivalProcesses
 from benchmarks.core.versions import PACKAGES, versions
 
@@ -189,20 +187,13 @@ def measure_cases(
         Number of threads, for the rows.
     """
     rows: list[TimingRow] = []
-    is_seen = sys.stderr.isatty()
     n_turns = sum((1 + len(found)) * (1 + turns) for case in cases if (found := case.against(rivals)))
-    # in a log file a line every half minute is enough
-    with tqdm(total=n_turns, unit="turn", mininterval=0.1 if is_seen else 30) as bar:
-
-        def tell(what: str) -> None:
-            bar.set_description(what, refresh=is_seen)
-            bar.update()
-
+    with Progress("turn").over(n_turns) as progress:
         for case in cases:
-            for row in measure(case, case.against(rivals), processes, turns, threads, tell):
+            for row in measure(case, case.against(rivals), processes, turns, threads, progress.advance):
                 rows.append(row)
                 if row.error:
-                    bar.write(f"{row.case}, {row.rival}: {row.error}", file=sys.stderr)
+                    progress.warn(f"{row.case}, {row.rival}: {row.error}")
     return rows
 
 

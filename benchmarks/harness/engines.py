@@ -6,24 +6,27 @@ Each engine takes the same runs and yields the same results, seed for seed, as t
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.core.processes import DIED, map_in_processes
-from benchmarks.harness.plan import Failure, Plan, Run, RunResult
-from benchmarks.harness.run import Show, make_run
+from benchmarks.core.progress import Progress
+from benchmarks.harness.forecasts import Failure, RunResult
+from benchmarks.harness.plan import Plan, Run
+from benchmarks.harness.run import make_run
 
 Engine = Callable[[Plan, Sequence[Run]], Iterator[RunResult | Failure]]
 
 
-def in_this_process(show: Callable[[Run], Show]) -> Engine:
+def in_this_process(progress: Progress) -> Engine:
     """Return the engine that makes one run after the other, here.
 
     Parameters
     ----------
-    show
-        Returns, for a run that starts, what is called with a line that says what is being done.
+    progress
+        Told what is being done.
     """
 
     def make_runs(plan: Plan, runs: Sequence[Run]) -> Iterator[RunResult | Failure]:
         for run in runs:
-            yield make_run(plan, run, show(run))
+            progress.start(f"{plan.task.name}: {run.key}")
+            yield make_run(plan, run, progress.tell)
 
     return make_runs
 

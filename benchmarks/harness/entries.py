@@ -18,6 +18,10 @@ TRAINING_SETTINGS = (
     "weight_decay",
     "gradient_clip_val",
     "loss",
+    "optimizer",
+    "momentum",
+    "monitor",
+    "shuffle_buffer",
 )
 """Settings of how a network is trained; all others are arguments of its constructor or those below."""
 

@@ -60,8 +60,8 @@ def measure(
     levels
         Levels of the quantiles, rising.
     """
+    distance = absolute_errors(true, predicted)
     true, predicted = true.astype(np.float64), predicted.astype(np.float64)
-    distance = np.abs(true - predicted)
     size = np.abs(true) + np.abs(predicted)
     relative = np.divide(distance, size, out=np.zeros_like(distance), where=size > 0)
     return Errors(
@@ -74,6 +74,12 @@ def measure(
         if quantiles is None
         else _by_step((quantiles.min(axis=-1) <= true) & (true <= quantiles.max(axis=-1))),
     )
+
+
+def absolute_errors(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return the absolute errors of forecasts, in double precision."""
+    errors: np.ndarray = np.abs(true.astype(np.float64) - predicted.astype(np.float64))
+    return errors
 
 
 def quantile_loss(true: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:

@@ -4,14 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from benchmarks.core.errors import UserError
 from benchmarks.harness.entries import ENTRIES, ModelEntry, label
 from benchmarks.harness.task import Period, Task
-
-# W: forecasts, H: steps forecast, C: target components, Q: quantile levels
 
 
 @dataclass(frozen=True)
@@ -55,79 +52,6 @@ class Run:
         seed = "" if self.seed is None else f"-seed-{self.seed}"
         period = "" if self.fold is None else f"-{self.tests[0].name.replace(' ', '-')}-fold-{self.fold}"
         return f"{label(self.model, self.candidate)}{seed}{period}"
-
-
-@dataclass(frozen=True)
-class PeriodForecasts:
-    """Forecasts from every step of a period, in the units of the errors.
-
-    Parameters
-    ----------
-    period
-        Name of the period.
-    starts
-        Times of the first steps forecast, `(W,)`.
-    predicted
-        Point forecasts, `(W, H, C)`.
-    quantiles
-        Forecast quantiles, `(W, H, C, Q)`; ``None`` of a point forecast.
-    seconds
-        Seconds that forecasting took.
-    """
-
-    period: str
-    starts: np.ndarray
-    predicted: np.ndarray
-    quantiles: np.ndarray | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What one run gives.
-
-    Parameters
-    ----------
-    key
-        Name of the run.
-    fit_seconds
-        Seconds that fitting took.
-    n_parameters
-        Number of a network's weights.
-    n_epochs
-        Number of epochs trained.
-    covariates
-        Kinds of covariates that the model was given as what they are.
-    cannot_take
-        Kinds of covariates that the task has and the model cannot take, with what was done about it.
-    early_stopping_mae
-        Mean absolute error over the early-stopping period; ``None`` where the model does not stop early.
-    train_losses
-        Loss of the last batch of each epoch.
-    validation_losses
-        Loss on the early-stopping period after each epoch.
-    forecasts
-        Forecasts of each test period.
-    """
-
-    key: str
-    fit_seconds: float
-    n_parameters: int | None
-    n_epochs: int | None
-    covariates: list[str]
-    cannot_take: list[str]
-    early_stopping_mae: float | None
-    train_losses: list[float]
-    validation_losses: list[float]
-    forecasts: list[PeriodForecasts]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A run that gave nothing, and why."""
-
-    key: str
-    error: str
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Any
 from benchmarks.core.errors import UserError
 from benchmarks.core.processes import MAX_ATTEMPTS
 from benchmarks.harness.engines import Engine
-from benchmarks.harness.plan import Failure, Plan, Run, RunResult
+from benchmarks.harness.forecasts import Failure, RunResult
+from benchmarks.harness.plan import Plan, Run
 from benchmarks.harness.run import make_run
 
 CONNECT_SECONDS = 5.0

@@ -12,11 +12,17 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from benchmarks.core.errors import UserError
-from benchmarks.harness.plan import PeriodForecasts, Run, RunResult
+from benchmarks.harness.forecasts import PeriodForecasts, RunResult
+from benchmarks.harness.plan import Run
 from benchmarks.harness.rows import BacktestRow
 from seq_plugins._files import atomic_file
 
 ROWS, SETTINGS, FORECASTS, LOCK, LEDGER = "rows.jsonl", "settings.json", "forecasts", ".lock", "evaluations.jsonl"
+
+
+def has_results(path: Path) -> bool:
+    """Whether a folder holds results that a run can go on with."""
+    return (path / SETTINGS).is_file()
 
 
 @contextmanager
@@ -37,7 +43,7 @@ def open_results(path: Path, settings: Mapping[str, Any], resume: bool) -> Itera
     UserError
         If another process has the folder, if it holds results already, other settings or none, or cannot be written.
     """
-    if resume and not (path / SETTINGS).is_file():
+    if resume and not has_results(path):
         raise UserError(f"--resume: {path} holds no results to go on with. Leave --resume out, or name their folder.")
     try:
         path.mkdir(parents=True, exist_ok=True)

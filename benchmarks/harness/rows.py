@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-import numpy as np
-
 from benchmarks.core.versions import versions
 from benchmarks.harness.entries import label
-from benchmarks.harness.metrics import Errors, measure
-from benchmarks.harness.plan import PeriodForecasts, Plan, Run, RunResult
+from benchmarks.harness.forecasts import PeriodForecasts, RunResult, join_folds, mean_forecasts
+from benchmarks.harness.metrics import Errors, absolute_errors, measure
+from benchmarks.harness.plan import Plan, Run
 from benchmarks.harness.series import TaskData
 from benchmarks.harness.task import Period
 
@@ -38,6 +37,8 @@ class BacktestRow:
         Whether the model is one of this package.
     mae, rmse, mase, smape, crps, coverage
         Errors at each step forecast; see :class:`benchmarks.harness.metrics.Errors`. The last two are of quantiles.
+    mae_by_component
+        Mean absolute error of each target component at each step forecast.
     means
         Means of the errors over all steps forecast.
     mse
@@ -63,6 +64,8 @@ class BacktestRow:
         Number of a network's weights.
     n_epochs
         Number of epochs trained, in all fits.
+    best_epoch
+        Epoch, counted from 1, whose weights were kept; ``None`` of several fits.
     covariates
         Kinds of covariates that the model was given.
     cannot_take
@@ -92,6 +95,7 @@ class BacktestRow:
     smape: list[float] = field(default_factory=list)
     crps: list[float] | None = None
     coverage: list[float] | None = None
+    mae_by_component: dict[str, list[float]] = field(default_factory=dict)
     means: dict[str, float] = field(default_factory=dict)
     mse: float | None = None
     quantile_levels: list[float] = field(default_factory=list)
@@ -104,6 +108,7 @@ class BacktestRow:
     predict_seconds: float | None = None
     n_parameters: int | None = None
     n_epochs: int | None = None
+    best_epoch: int | None = None
     covariates: list[str] = field(default_factory=list)
     cannot_take: list[str] = field(default_factory=list)
     model_settings: dict[str, Any] = field(default_factory=dict)
@@ -206,6 +211,7 @@ class RowMaker:
                 predict_seconds=sum(made.seconds for made in forecasts),
                 n_parameters=first.n_parameters,
                 n_epochs=None if first.n_epochs is None else sum(result.n_epochs or 0 for result in of_period),
+                best_epoch=first.best_epoch if len(of_period) == 1 else None,
                 covariates=first.covariates,
                 cannot_take=first.cannot_take,
             )
@@ -234,13 +240,15 @@ class RowMaker:
             fit_seconds=sum(fit for fit, _, _ in seconds),
             predict_seconds=sum(predict for _, predict, _ in seconds),
             n_epochs=sum(epochs for _, _, epochs in seconds),
+            best_epoch=None,
         )
         return self.with_errors(row, mean_forecasts(forecasts))
 
     def with_errors(self, row: BacktestRow, forecasts: PeriodForecasts) -> BacktestRow:
         """Return `row` with the errors of its forecasts."""
+        true = self.truth[forecasts.period]
         errors = measure(
-            self.truth[forecasts.period],
+            true,
             forecasts.predicted,
             self._naive_error,
             forecasts.quantiles,
@@ -250,6 +258,10 @@ class RowMaker:
         return replace(
             row,
             **given,
+            mae_by_component={
+                component: absolute_errors(true[..., place], forecasts.predicted[..., place]).mean(axis=0).tolist()
+                for place, component in enumerate(self._plan.task.target)
+            },
             means={name: statistics.fmean(values) for name, values in given.items()},
             mse=_mean_squared(errors),
             quantile_levels=list(self._plan.levels) if errors.crps is not None else [],
@@ -263,26 +275,3 @@ def _mean_squared(errors: Errors) -> float:
 
 def _names(periods: Iterable[Period]) -> set[str]:
     return {period.name for period in periods}
-
-
-def join_folds(forecasts: Sequence[PeriodForecasts]) -> PeriodForecasts:
-    """Return the forecasts of all folds of a period as those of the period."""
-    quantiles = [made.quantiles for made in forecasts if made.quantiles is not None]
-    return PeriodForecasts(
-        forecasts[0].period,
-        np.concatenate([made.starts for made in forecasts]),
-        np.concatenate([made.predicted for made in forecasts]),
-        np.concatenate(quantiles) if quantiles else None,
-        sum(made.seconds for made in forecasts),
-    )
-
-
-def mean_forecasts(forecasts: Sequence[PeriodForecasts]) -> PeriodForecasts:
-    """Return the mean of several forecasts of the same period."""
-    quantiles = [made.quantiles for made in forecasts if made.quantiles is not None]
-    return replace(
-        forecasts[0],
-        predicted=np.mean([made.predicted for made in forecasts], axis=0),
-        quantiles=np.mean(quantiles, axis=0) if quantiles else None,
-        seconds=sum(made.seconds for made in forecasts),
-    )

@@ -5,7 +5,7 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,11 +14,14 @@ import torch
 from darts import TimeSeries
 from darts.models.forecasting.forecasting_model import ForecastingModel
 from darts.utils.likelihood_models.torch import QuantileRegression
-from pytorch_lightning.callbacks import Callback, EarlyStopping
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from torchmetrics import MeanAbsoluteError
 
 from benchmarks.core.threads import limit_threads
+from benchmarks.harness.callbacks import EveryStepError, Show, TimeOrderedTraining, TrainingCurve
 from benchmarks.harness.entries import ModelEntry, ModelSettings
-from benchmarks.harness.plan import Failure, PeriodForecasts, Plan, Run, RunResult
+from benchmarks.harness.forecasts import Failure, PeriodForecasts, RunResult, forecasts_in
+from benchmarks.harness.plan import Plan, Run
 from benchmarks.harness.series import Inputs, TaskData
 from benchmarks.harness.task import Period
 
@@ -26,8 +29,6 @@ from benchmarks.harness.task import Period
 
 SAMPLES = 200
 """Number of samples from which quantiles are taken of models that forecast none by themselves."""
-
-Show = Callable[[str], None]
 
 
 def make_run(plan: Plan, run: Run, show: Show = lambda text: None) -> RunResult | Failure:
@@ -90,45 +91,27 @@ def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show
     if entry.is_network:
         stopping = forecast_period(plan, data, entry, settings, model, inputs, run.early_stopping)
         stopping_mae = float(np.abs(data.truth(run.early_stopping) - stopping.predicted).mean())
-    forecasts = []
+    forecasts: dict[Period, PeriodForecasts] = {}
     for period in run.tests:
+        longer = [other for other in forecasts if other.start < period.start and other.end == period.end]
+        if longer:
+            forecasts[period] = forecasts_in(period, forecasts[longer[0]])
+            continue
         show(f"forecasts of {period.name}")
-        forecasts.append(forecast_period(plan, data, entry, settings, model, inputs, period))
+        forecasts[period] = forecast_period(plan, data, entry, settings, model, inputs, period)
     return RunResult(
         key=run.key,
         fit_seconds=fit_seconds,
         n_parameters=_n_parameters(model),
         n_epochs=len(curve.validation_losses) if entry.is_network else None,
+        best_epoch=_best_epoch(model, curve) if entry.is_network else None,
         covariates=sorted(inputs.arguments()),
         cannot_take=inputs.cannot_take,
         early_stopping_mae=stopping_mae,
         train_losses=curve.train_losses,
         validation_losses=curve.validation_losses,
-        forecasts=forecasts,
+        forecasts=list(forecasts.values()),
     )
-
-
-class TrainingCurve(Callback):
-    """Keeps the losses of every epoch, and tells which epoch a training is in."""
-
-    def __init__(self, show: Show = lambda text: None) -> None:
-        self._show: Show | None = show
-        self.train_losses: list[float] = []
-        self.validation_losses: list[float] = []
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_show": None, "train_losses": [], "validation_losses": []}  # checkpoints hold the callbacks
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Keep and show the losses of the epoch that has ended."""
-        losses = {name: float(trainer.callback_metrics.get(name, "nan")) for name in ("train_loss", "val_loss")}
-        self.train_losses.append(losses["train_loss"])
-        self.validation_losses.append(losses["val_loss"])
-        if self._show is not None:
-            self._show(
-                f"epoch {trainer.current_epoch + 1} of at most {trainer.max_epochs}, "
-                f"validation loss {losses['val_loss']:.4f}"
-            )
 
 
 def make_model(
@@ -137,7 +120,7 @@ def make_model(
     """Make the untrained model of `entry`."""
     arguments = dict(settings.constructor)
     if entry.is_network:
-        arguments |= _training_arguments(settings.training, entry, seed, work_dir, curve)
+        arguments |= _training_arguments(settings.training, seed, work_dir, curve)
         if plan.levels:
             arguments["likelihood"] = QuantileRegression(list(plan.levels))
             del arguments["loss_fn"]
@@ -149,26 +132,33 @@ def make_model(
 
 
 def _training_arguments(
-    training: dict[str, Any], entry: ModelEntry, seed: int | None, work_dir: str, curve: TrainingCurve
+    training: dict[str, Any], seed: int | None, work_dir: str, curve: TrainingCurve
 ) -> dict[str, Any]:
-    optimizer = {"lr": training["learning_rate"]}
-    if training.get("weight_decay"):
-        optimizer["weight_decay"] = training["weight_decay"]
+    names = {"learning_rate": "lr", "momentum": "momentum", "weight_decay": "weight_decay"}
+    monitor = training.get("monitor", "val_loss")
+    callbacks: list[Callback] = [EveryStepError()] if monitor == EveryStepError.name else []
+    if "shuffle_buffer" in training:
+        callbacks.append(TimeOrderedTraining(training["shuffle_buffer"]))
     return {
         "n_epochs": training["n_epochs"],
         "batch_size": training["batch_size"],
-        "optimizer_kwargs": optimizer,
+        "optimizer_cls": getattr(torch.optim, training.get("optimizer", "Adam")),
+        "optimizer_kwargs": {names[name]: value for name, value in training.items() if name in names},
         "loss_fn": getattr(torch.nn, training.get("loss", "L1Loss"))(),
+        "torch_metrics": MeanAbsoluteError() if monitor == "val_MeanAbsoluteError" else None,
         "random_state": seed,
-        "save_checkpoints": True,
-        "work_dir": work_dir,
-        "model_name": entry.name,
         "pl_trainer_kwargs": {
             "accelerator": "cpu",
-            "gradient_clip_val": training["gradient_clip_val"],
+            "gradient_clip_val": training.get("gradient_clip_val"),
+            "enable_checkpointing": True,
             "enable_progress_bar": False,
             "enable_model_summary": False,
-            "callbacks": [EarlyStopping("val_loss", patience=training["patience"]), curve],
+            "callbacks": [
+                *callbacks,
+                EarlyStopping(monitor, patience=training["patience"]),
+                ModelCheckpoint(work_dir, monitor=monitor),
+                curve,
+            ],
         },
     }
 
@@ -248,3 +238,7 @@ def _values(forecasts: Sequence[TimeSeries], plan: Plan, entry: ModelEntry) -> n
 def _n_parameters(model: ForecastingModel) -> int | None:
     network = getattr(model, "model", None)
     return sum(weight.numel() for weight in network.parameters()) if isinstance(network, torch.nn.Module) else None
+
+
+def _best_epoch(model: Any, curve: TrainingCurve) -> int:
+    return len(curve.validation_losses) - int(model.trainer.early_stopping_callback.wait_count)

@@ -1,4 +1,4 @@
-"""The series of a task as models are given them: standardised, with the covariates that a model is able to use."""
+"""The series of a task as models are given them: scaled, with the covariates that a model is able to use."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +43,7 @@ class Inputs:
 
 
 class TaskData:
-    """The series of a task, standardised by the mean and standard deviation of the training period.
+    """The series of a task, standardised by mean and standard deviation of the training period or divided as it says.
 
     Parameters
     ----------
@@ -58,18 +58,27 @@ class TaskData:
         self.train = task.train if train is None else train
         assert self.task.source is not None  # noqa: S101
         self._source = self.task.source.astype(np.float32)
-        self.target = self._standardised(task.target)
-        self.past_covariates = self._standardised(task.past_covariates) if task.past_covariates else None
-        self.future_covariates = self._standardised(task.future_covariates) if task.future_covariates else None
+        self.target = self._scaled(task.target)
+        self.past_covariates = self._scaled(task.past_covariates) if task.past_covariates else None
+        if task.next_step_covariates:
+            self.past_covariates = _stacked(self.past_covariates, self._scaled(task.next_step_covariates).shift(-1))
+        self.future_covariates = self._scaled(task.future_covariates) if task.future_covariates else None
 
-    def _standardised(self, components: list[str]) -> TimeSeries:
+    def _scaled(self, components: list[str]) -> TimeSeries:
         series = self._source[components]
+        if self.task.divisors:
+            return series.with_values(series.values(copy=False) / self._divisors(components).astype(np.float32))
         scaler = Scaler(StandardScaler()).fit(series.slice(self.train.start, self.train.end))
         return scaler.transform(series)
 
+    def _divisors(self, components: list[str]) -> np.ndarray:
+        return np.array([self.task.divisors.get(name, 1.0) for name in components])
+
     @property
     def scale(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each target component over the training period."""
+        """What was taken from each target component, and what it was divided by then."""
+        if self.task.divisors:
+            return np.zeros(len(self.task.target)), self._divisors(self.task.target)
         values = self._source[self.task.target].slice(self.train.start, self.train.end).values()
         deviation = values.std(axis=0)
         return values.mean(axis=0), np.where(deviation == 0, 1, deviation)  # as scikit-learn has it
@@ -127,7 +136,7 @@ class TaskData:
             if model.supports_past_covariates:
                 cannot_take = ["future covariates (given as past covariates, shifted by the horizon)"]
                 shifted = self.future_covariates.shift(-self.task.output_chunk_length)
-                past = shifted if past is None else past.slice_intersect(shifted).stack(shifted.slice_intersect(past))
+                past = _stacked(past, shifted)
         if future is not None and independent:
             future = self._independent(future)
         return Inputs(past, future, cannot_take)
@@ -141,3 +150,7 @@ class TaskData:
             if np.linalg.matrix_rank(chosen, tol=1e-3) == chosen.shape[1]:
                 kept.append(column)
         return series[[series.components[column] for column in kept]]
+
+
+def _stacked(first: TimeSeries | None, second: TimeSeries) -> TimeSeries:
+    return second if first is None else first.slice_intersect(second).stack(second.slice_intersect(first))

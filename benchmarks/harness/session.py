@@ -1,11 +1,17 @@
-"""One go at a backtest: makes the runs that are missing, and writes rows as soon as a model and seed are complete."""
+"""One go at backtests: makes the runs that are missing, and writes rows as soon as a model and seed are complete."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+from benchmarks.core.progress import Progress
+from benchmarks.core.versions import versions
 from benchmarks.harness.engines import Engine
-from benchmarks.harness.plan import Failure, Plan, Run, RunResult
-from benchmarks.harness.results import Results
+from benchmarks.harness.entries import ModelEntry, label
+from benchmarks.harness.forecasts import Failure, RunResult
+from benchmarks.harness.plan import Plan, Run, plan_runs
+from benchmarks.harness.results import Results, open_results
 from benchmarks.harness.rows import BacktestRow, RowMaker, start_row
 
 
@@ -16,18 +22,16 @@ class Session:
     ----------
     plan
         What all runs share.
-    row_maker
-        Maker of rows.
     groups
         Runs of each model and seed.
     results
         Where results are; what is there is not made again.
     """
 
-    def __init__(self, plan: Plan, row_maker: RowMaker, groups: Sequence[Sequence[Run]], results: Results) -> None:
-        self._plan = plan
-        self._row_maker = row_maker
-        self._results = results
+    def __init__(self, plan: Plan, groups: Sequence[Sequence[Run]], results: Results) -> None:
+        self.plan = plan
+        self.row_maker = RowMaker(plan)
+        self.results = results
         self._periods = [period.name for period in plan.task.tests]
         self._groups = groups
         self.failures: list[BacktestRow] = []
@@ -46,8 +50,8 @@ class Session:
         self.n_made = self.n_runs - len(self._waiting) + len(self._made)
         """Number of runs that need not be made."""
 
-    def make(self, engine: Engine) -> Iterator[tuple[str, str | None]]:
-        """Make the runs; yield the name of each that has finished, and what went wrong with it.
+    def make(self, engine: Engine) -> Iterator[RunResult | Failure]:
+        """Make the runs; yield what each gives as it finishes.
 
         Parameters
         ----------
@@ -58,12 +62,12 @@ class Session:
         missing = [run for run in waiting if run.key not in self._made]
         for group in {id(group): group for group in self._waiting.values()}.values():
             self._write_if_complete(group)
-        for result in engine(self._plan, missing):
+        for result in engine(self.plan, missing):
             self._made[result.key] = result
             if isinstance(result, RunResult):
-                self._results.store(result)
+                self.results.store(result)
             self._write_if_complete(self._waiting[result.key])
-            yield result.key, result.error if isinstance(result, Failure) else None
+            yield result
 
     def _write_if_complete(self, group: Sequence[Run]) -> None:
         if not all(run.key in self._made for run in group):
@@ -71,11 +75,68 @@ class Session:
         made = [self._made.pop(run.key) for run in group]
         failures = [result for result in made if isinstance(result, Failure)]
         if failures:
-            row = replace(start_row(self._plan, group[0]), error=failures[0].error)
+            row = replace(start_row(self.plan, group[0]), error=failures[0].error)
             self.failures.append(row)
-            self._results.append([row])
+            self.results.append([row])
             return
-        counts = self._results.count_evaluations(group[0], self._plan.task.name, self._periods)
-        evaluations = {period: count + self._plan.task.earlier_evaluations for period, count in counts.items()}
+        counts = self.results.count_evaluations(group[0], self.plan.task.name, self._periods)
+        evaluations = {period: count + self.plan.task.earlier_evaluations for period, count in counts.items()}
         results = [result for result in made if isinstance(result, RunResult)]
-        self._results.append(self._row_maker.make_rows(group, results, evaluations))
+        self.results.append(self.row_maker.make_rows(group, results, evaluations))
+
+
+@contextmanager
+def open_session(
+    path: Path, plan: Plan, entries: Sequence[ModelEntry], n_seeds: int, resume: bool
+) -> Iterator[Session]:
+    """Open a folder for the results of a backtest, and find what is to be made.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    plan
+        What all runs share.
+    entries
+        The models.
+    n_seeds
+        Number of seeds of each network.
+    resume
+        Whether to go on with what is in the folder.
+
+    Raises
+    ------
+    UserError
+        If it cannot be opened so.
+    """
+    settings = {
+        "task": plan.task.settings(),
+        "quantile_levels": list(plan.levels),
+        "retrain_every": plan.retrain_every,
+        "threads": plan.threads,
+        "versions": versions(),
+        "models": {label(entry.name, entry.candidate): entry.settings_in(plan.task).plain() for entry in entries},
+    }
+    with open_results(path, settings, resume) as results:
+        yield Session(plan, plan_runs(plan, entries, n_seeds), results)
+
+
+def make_all(sessions: Sequence[Session], engine: Engine, progress: Progress) -> None:
+    """Make the runs of all sessions, one session after the other, and tell what fails.
+
+    Parameters
+    ----------
+    sessions
+        The sessions.
+    engine
+        Who makes the runs.
+    progress
+        Told how far they are.
+    """
+    n_runs, n_made = (sum(getattr(session, name) for session in sessions) for name in ("n_runs", "n_made"))
+    with progress.over(n_runs, n_made):
+        for session in sessions:
+            for result in session.make(engine):
+                if isinstance(result, Failure):
+                    progress.warn(f"{session.plan.task.name}: {result.key} failed: {result.error}")
+                progress.advance()

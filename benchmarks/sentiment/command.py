@@ -12,10 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from benchmarks.core.errors import UserError
 from benchmarks.core.options import at_least_two, check_json, check_names, positive, write_json
+from benchmarks.core.progress import Progress
 from benchmarks.core.rivals import RivalProcesses, find_rival_pythons
 from benchmarks.core.threads import limit_threads
 from benchmarks.core.timing import measure_cases
@@ -155,24 +154,16 @@ def _run_folds(options: argparse.Namespace, corpus: "Corpus", processes: RivalPr
     folder = _results_folder(options.output, corpus.name)
     n_folds = min(options.only_folds or corpus.n_folds, corpus.n_folds)
     curved = [entry for entry in entries if entry.rival is None]
-    is_seen = sys.stderr.isatty()
-    n_fits = n_folds * len(entries) + len(CURVE_DIVISORS) * len(curved)
-    # in a log file a line every half minute is enough
-    with tqdm(total=n_fits, unit="fit", mininterval=0.1 if is_seen else 30) as bar:
-
-        def tell(what: str) -> None:
-            bar.set_description(what, refresh=is_seen)
-            bar.update()
-
+    with Progress("fit").over(n_folds * len(entries) + len(CURVE_DIVISORS) * len(curved)) as progress:
         done = _Done(corpus)
-        for scored in _score_folds(corpus, entries, n_folds, name, options.threads, tell):
+        for scored in _score_folds(corpus, entries, n_folds, name, options.threads, progress.advance):
             done.add(scored)
             write_json(folder / "rows.json", done.content(), "--output")
             if scored.row.error is not None:
-                bar.write(f"{scored.row.model}, fold {scored.row.fold}: {scored.row.error}", file=sys.stderr)
+                progress.warn(f"{scored.row.model}, fold {scored.row.fold}: {scored.row.error}")
         failures = [row for row in done.rows if row.error is not None]
         failed = {row.model for row in failures}
-        curves = learning_curve(corpus, [entry for entry in curved if entry.name not in failed], tell)
+        curves = learning_curve(corpus, [entry for entry in curved if entry.name not in failed], progress.advance)
     summary = summarise(done.rows)
     command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
     report = Report(corpus, name, command, summary, failures, done.scores, curves, _find_phrases(corpus, done.models))

@@ -9,4 +9,4 @@ from tests.benchmarks.harness.small_tasks import quick_settings
 def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train on CSV files for two epochs."""
     settings = quick_settings()
-    monkeypatch.setattr("benchmarks.harness.task.shared_settings", lambda: settings)
+    monkeypatch.setattr("benchmarks.harness.table_task.shared_settings", lambda: settings)

@@ -14,7 +14,8 @@ from darts.metrics import mae
 from darts.models import NaiveSeasonal
 
 from benchmarks.harness.entries import find_entries
-from benchmarks.harness.plan import Plan, RunResult, plan_runs
+from benchmarks.harness.forecasts import RunResult
+from benchmarks.harness.plan import Plan, plan_runs
 from benchmarks.harness.run import make_run
 from benchmarks.harness.series import TaskData
 from benchmarks.harness.task import read_task

@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.harness.callbacks import TrainingCurve
 from benchmarks.harness.entries import ENTRIES
+from benchmarks.harness.forecasts import Failure, RunResult
 from benchmarks.harness.metrics import measure
-from benchmarks.harness.plan import Failure, Plan, Run, RunResult, plan_runs
-from benchmarks.harness.run import TrainingCurve, fit_model, make_model, make_run
+from benchmarks.harness.plan import Plan, Run, plan_runs
+from benchmarks.harness.run import fit_model, make_model, make_run
 from benchmarks.harness.series import TaskData
 from benchmarks.harness.task import Candidate, read_task, task_names
 from tests.benchmarks.harness.small_tasks import COLUMNS, N_TEST, small_task, write_csv
@@ -101,7 +103,7 @@ def test_errors_are_those_of_forecasts_made_one_by_one_within_the_test_period(na
     assert isinstance(result, RunResult)
     (forecasts,) = result.forecasts
     settings = entry.settings_in(task)
-    model = make_model(plan, entry, settings, 1, str(tmp_path), TrainingCurve())
+    model = make_model(plan, entry, settings, 1, str(tmp_path / "checkpoints"), TrainingCurve())
     inputs = data.inputs_of(model)
     if not settings.refit_every:
         fit_model(data, entry, settings, model, inputs, run)
@@ -174,7 +176,7 @@ def test_forecasts_of_a_model_that_is_refitted_are_those_of_each_fold_fitted_alo
     for run, forecasts in zip(group, made, strict=True):
         data = TaskData(plan.task, run.train)
         settings = entry.settings_in(plan.task)
-        model = make_model(plan, entry, settings, None, str(tmp_path), TrainingCurve())
+        model = make_model(plan, entry, settings, None, str(tmp_path / "checkpoints"), TrainingCurve())
         inputs = data.inputs_of(model)
         fit_model(data, entry, settings, model, inputs, run)
         history = data.target[: data.target.get_index_at_point(run.tests[0].start)]

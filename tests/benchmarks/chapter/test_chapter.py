@@ -1,11 +1,9 @@
 """The command ``python -m benchmarks chapter``, on a small table of our own and, where it is there, the lecture's."""
 
 import json
-import multiprocessing
 import os
-import signal
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,65 +12,93 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from darts import TimeSeries
-from darts.models import NaiveSeasonal
+from darts import TimeSeries, concatenate
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 import benchmarks.chapter.command
-import benchmarks.chapter.runs
+import benchmarks.harness.engines
+import benchmarks.harness.run
 from benchmarks.__main__ import main
-from benchmarks.chapter.callbacks import BufferedSampler, EveryStepError, TimeOrderedTraining
-from benchmarks.chapter.protocol import Chapter, Entry, Metric, load_columns, read_chapter
-from benchmarks.chapter.runs import (
-    Result,
-    Run,
-    append_result,
-    errors_of,
-    fit_network,
-    forecast,
-    make_network,
-    run_all,
-    run_seed,
-    runs_of,
-)
-from benchmarks.core.errors import UserError
-from benchmarks.core.processes import DIED
+from benchmarks.chapter.protocol import ChapterRow, Metric, read_chapter
+from benchmarks.core.progress import Progress
+from benchmarks.harness.callbacks import TrainingCurve
+from benchmarks.harness.engines import in_processes, in_this_process
+from benchmarks.harness.entries import ENTRIES
+from benchmarks.harness.forecasts import Failure, RunResult
+from benchmarks.harness.plan import Plan, Run, plan_runs
+from benchmarks.harness.results import open_results
+from benchmarks.harness.rows import BacktestRow, RowMaker
+from benchmarks.harness.run import fit_model, make_model, make_run
+from benchmarks.harness.series import TaskData
 from benchmarks.harness.task import Period, task_names
 from seq_plugins.datasets import CTARidershipDataset
 
 KERAS = json.loads(Path(__file__).with_name("keras_numbers.json").read_text())
 RIDERS = 1e6
+SOURCE_COLUMNS = ("bus", "rail", "day_type_W", "day_type_A", "day_type_U")
 VALIDATION_START, SHORT, LONG = pd.Timestamp("2016-03-01"), 10, 16
 NEEDS_DATA = pytest.mark.skipif(
     not os.environ.get("SEQ_PLUGINS_DATA"), reason="needs the CTA data in the folder that SEQ_PLUGINS_DATA names"
 )
 
 
-def _small(entry: Entry) -> Entry:
+VALIDATION_END = pd.Timestamp("2016-03-31")
+
+
+def _small(row: ChapterRow, n_epochs: int) -> ChapterRow:
     """Return a row with fewer days, units and steps."""
-    settings, length = dict(entry.settings), SHORT
-    if entry.is_network:
-        length = LONG if entry.name == "conv1d-gru" else SHORT
-        settings["input_chunk_length"] = length
-    settings |= {name: 4 for name in ("hidden_dim", "num_filters") if name in settings}
-    metrics = [replace(metric, step=min(metric.step, 3)) for metric in entry.metrics]
-    horizon = min(entry.horizon, 3)
-    first_forecast = f"{VALIDATION_START + pd.Timedelta(days=length):%Y-%m-%d}"
-    return replace(entry, settings=settings, metrics=metrics, horizon=horizon, first_forecast=first_forecast)
-
-
-def small_chapter(n_epochs: int = 2) -> Chapter:
-    """Return the chapter with few days and small networks."""
-    chapter = read_chapter()
-    return replace(
-        chapter,
+    length = LONG if row.name == "conv1d-gru" else SHORT
+    (first, short, long) = (f"{VALIDATION_START + pd.Timedelta(days=days):%Y-%m-%d}" for days in (length, SHORT, LONG))
+    sizes = {name: 4 for name in ("hidden_dim", "num_filters") if name in row.task.models[row.model]}
+    task = replace(
+        row.task,
         train=Period("train", pd.Timestamp("2016-01-01"), pd.Timestamp("2016-02-29")),
-        validation=Period("validation", VALIDATION_START, pd.Timestamp("2016-03-31")),
-        first_forecasts=[f"{VALIDATION_START + pd.Timedelta(days=days):%Y-%m-%d}" for days in (SHORT, LONG)],
-        n_epochs=n_epochs,
-        rows=[_small(entry) for entry in chapter.rows],
+        early_stopping=Period("early stopping", pd.Timestamp(first), VALIDATION_END),
+        tests=[Period(day, pd.Timestamp(day), VALIDATION_END) for day in (short, long)],
+        input_chunk_length=length,
+        output_chunk_length=min(row.task.output_chunk_length, 3),
+        training=row.task.training | {"n_epochs": n_epochs},
+        models=row.task.models | {row.model: row.task.models[row.model] | sizes},
     )
+    metrics = [replace(metric, step=min(metric.step, 3)) for metric in row.metrics]
+    return replace(row, task=task, metrics=metrics, first_forecast=first)
+
+
+def small_chapter(n_epochs: int = 2) -> list[ChapterRow]:
+    """Return the chapter's rows with few days and small networks."""
+    return [_small(row, n_epochs) for row in read_chapter()]
+
+
+def small_row(name: str, n_epochs: int = 2) -> ChapterRow:
+    """Return a row of the small chapter."""
+    return next(row for row in small_chapter(n_epochs) if row.name == name)
+
+
+def runs_of(row: ChapterRow, n_seeds: int = 1) -> tuple[Plan, list[Run]]:
+    """Return what all runs of a row share, and its runs."""
+    plan = Plan(row.task.load())
+    return plan, [run for group in plan_runs(plan, [ENTRIES[row.model]], n_seeds) for run in group]
+
+
+def rows_of(plan: Plan, run: Run) -> dict[str | None, BacktestRow]:
+    """Return the rows of a run, by period."""
+    result = make_run(plan, run)
+    assert isinstance(result, RunResult), result
+    evaluations = {period.name: 1 for period in plan.task.tests}
+    return {row.period: row for row in RowMaker(plan).make_rows([run], [result], evaluations)}
+
+
+def network_of(plan: Plan, run: Run, folder: Path) -> Any:
+    """Return the untrained network of a run."""
+    return make_model(plan, run.entry, run.entry.settings_in(plan.task), run.seed, str(folder), TrainingCurve())
+
+
+def fit(plan: Plan, run: Run, model: Any) -> TaskData:
+    """Fit the network of a run; return the series."""
+    data = TaskData(plan.task)
+    fit_model(data, run.entry, run.entry.settings_in(plan.task), model, data.inputs_of(model), run)
+    return data
 
 
 def small_source() -> TimeSeries:
@@ -83,35 +109,35 @@ def small_source() -> TimeSeries:
     riders = (7e5 - 3e5 * weekend)[:, None] + 5e4 * generator.standard_normal((len(times), 2))
     kinds = [times.dayofweek < 5, times.dayofweek == 5, times.dayofweek == 6]
     values = np.column_stack([riders, *kinds]).astype(float)
-    columns = ["bus", "rail", "day_type_W", "day_type_A", "day_type_U"]
-    return TimeSeries.from_times_and_values(times, values, columns=columns)
-
-
-def with_columns_of(source: TimeSeries, monkeypatch: pytest.MonkeyPatch) -> TimeSeries:
-    monkeypatch.setattr(CTARidershipDataset, "load", lambda self: source)
-    return load_columns(small_chapter())
+    return TimeSeries.from_times_and_values(times, values, columns=list(SOURCE_COLUMNS))
 
 
 @pytest.fixture
-def columns(monkeypatch: pytest.MonkeyPatch) -> TimeSeries:
-    """Columns of the small table, which the command is given too."""
+def source(monkeypatch: pytest.MonkeyPatch) -> TimeSeries:
+    """The small table, which the command is given too."""
     monkeypatch.setattr(benchmarks.chapter.command, "read_chapter", small_chapter)
-    return with_columns_of(small_source(), monkeypatch)
+    series = small_source()
+    monkeypatch.setattr(CTARidershipDataset, "load", lambda self: series)
+    return series
 
 
-def _rows(folder: str = "results/chapter") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (Path(folder) / "rows.jsonl").read_text().splitlines()]
+def _rows(*names: str, folder: str = "results/chapter") -> list[dict[str, Any]]:
+    texts = [(Path(folder) / name / "rows.jsonl").read_text() for name in names]
+    return [json.loads(line) for text in texts for line in text.splitlines()]
 
 
-@pytest.mark.usefixtures("columns")
+@pytest.mark.usefixtures("source")
 def test_every_row_and_seed_gives_a_result_and_every_metric_a_median(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chapter", "--seeds", "3", "--json", "table.json"]) == 0
     written = json.loads(Path("table.json").read_text())
     chapter = small_chapter()
-    networks = [entry.name for entry in chapter.rows if entry.name != "naive"]
+    networks = [row.name for row in chapter if row.name != "naive"]
+    days = [f"2016-03-{1 + length}" for length in (SHORT, LONG)]
     expected = [("naive", None), *((name, seed) for name in networks for seed in (1, 2, 3))]
-    assert [(row["name"], row["seed"]) for row in written["rows"]] == expected
-    assert written["rows"] == _rows()
+    assert [(row["task"], row["seed"], row["period"]) for row in written["rows"]] == [
+        (*key, day) for key in expected for day in days
+    ]
+    assert written["rows"] == _rows("naive", *networks)
     for row in written["rows"]:
         assert row["error"] is None
         assert row["threads"] == 1
@@ -119,63 +145,66 @@ def test_every_row_and_seed_gives_a_result_and_every_metric_a_median(capsys: pyt
         if row["seed"] is not None:
             assert 1 <= row["best_epoch"] <= row["n_epochs"] == 2
             assert row["fit_seconds"] > 0
-            assert row["settings"]["momentum"] == 0.9
-    assert {(row["name"], row["seed"]): row["mae"] for row in written["rows"]}["linear", 1] != written["rows"][2]["mae"]
+            assert row["model_settings"]["momentum"] == 0.9
+    of_linear = [row for row in written["rows"] if row["task"] == "linear"]
+    assert of_linear[0]["mae"] != of_linear[2]["mae"]
+    assert of_linear[0]["model_settings"]["learning_rate"] == 0.02
     summary = {(entry["name"], entry["metric"]): entry for entry in written["summary"]}
-    assert list(summary) == [(entry.name, metric.name) for entry in chapter.rows for metric in entry.metrics]
+    assert list(summary) == [(row.name, metric.name) for row in chapter for metric in row.metrics]
     assert {"name", "metric", "median", "lecture", "keras", "met"} <= written["summary"][0].keys()
-    first_forecast = next(entry.first_forecast for entry in chapter.rows if entry.name == "multivariate")
-    errors = [row["mae"][first_forecast]["bus"][0] for row in written["rows"] if row["name"] == "multivariate"]
+    (of_multivariate, of_seq2seq) = (
+        [row["mae_by_component"] for row in written["rows"] if (row["task"], row["period"]) == (name, days[0])]
+        for name in ("multivariate", "seq2seq")
+    )
+    errors = [mae["bus"][0] for mae in of_multivariate]
     assert summary["multivariate", "bus t+1"]["errors"] == errors
     assert summary["multivariate", "bus t+1"]["median"] == sorted(errors)[1]
-    whole = [
-        statistics.fmean(row["mae"][first_forecast]["rail"]) for row in written["rows"] if row["name"] == "seq2seq"
-    ]
+    whole = [statistics.fmean(mae["rail"]) for mae in of_seq2seq]
     assert summary["seq2seq", "rail mean"]["median"] == pytest.approx(sorted(whole)[1])
     assert written["threads"] == 1
     assert written["seconds"] > 0
-    assert written["settings"]["linear"]["learning_rate"] == 0.02
     printed = capsys.readouterr().out
     assert all(name in printed for name in networks)
-    assert f"The same {31 - LONG - 2} forecasts, from 2016-03-{1 + LONG} on" in printed
+    assert f"The same {31 - LONG - 2} forecasts, from {days[1]} on" in printed
 
 
 @pytest.mark.parametrize("name", ["naive", "multivariate", "seq2seq", "conv1d-gru"])
-def test_errors_are_those_of_forecasts_made_one_by_one(name: str, columns: TimeSeries, tmp_path: Path) -> None:
-    chapter = small_chapter()
-    (entry,) = chapter.find_rows([name])
-    if entry.is_network:
-        model = make_network(chapter, entry, 1, str(tmp_path), lambda text: None)
-        fit_network(chapter, columns, entry, model)
-    else:
-        model = NaiveSeasonal(**entry.settings)
-    found = errors_of(chapter, columns, entry, forecast(chapter, columns, entry, model))
-    target = columns[entry.target]
-    for first in {*chapter.first_forecasts, entry.first_forecast}:
-        starts = pd.date_range(first, chapter.validation.end - pd.Timedelta(days=entry.horizon - 1))
-        assert found["n_forecasts"][first] == len(starts)
+def test_errors_are_those_of_forecasts_made_one_by_one(name: str, source: TimeSeries, tmp_path: Path) -> None:
+    plan, (run,) = runs_of(small_row(name))
+    task, horizon = plan.task, plan.task.output_chunk_length
+    found = rows_of(plan, run)
+    target = (source[task.target] / RIDERS).astype(np.float32)
+    past = None
+    if run.entry.is_network:
+        model = network_of(plan, run, tmp_path)
+        past = fit(plan, run, model).inputs_of(model).past_covariates
+    for day in task.tests:
+        starts = pd.date_range(day.start, VALIDATION_END - pd.Timedelta(days=horizon - 1))
+        assert found[day.name].n_forecasts == len(starts)
         errors = []
         for start in starts:
-            past = target.drop_after(start)
-            covariates = {"past_covariates": columns[entry.past_covariates]} if entry.past_covariates else {}
-            if entry.is_network:
-                predicted = model.predict(entry.horizon, series=past, **covariates).values()
+            if run.entry.is_network:
+                predicted = model.predict(horizon, target.drop_after(start), past_covariates=past).values()
             else:
                 predicted = target.slice(start - pd.Timedelta(days=7), start - pd.Timedelta(days=7)).values()
-            true = target.slice(start, start + pd.Timedelta(days=entry.horizon - 1)).values()
+            true = target.slice(start, start + pd.Timedelta(days=horizon - 1)).values()
             errors.append(np.abs(predicted - true) * RIDERS)
-        for place, component in enumerate(entry.target):
-            np.testing.assert_allclose(found["mae"][first][component], np.mean(errors, axis=0)[:, place], rtol=1e-4)
+        for place, component in enumerate(task.target):
+            expected = np.mean(errors, axis=0)[:, place]
+            np.testing.assert_allclose(found[day.name].mae_by_component[component], expected, rtol=1e-4)
 
 
-def test_inputs_are_the_riders_and_the_next_day_s_type(columns: TimeSeries) -> None:
-    source = small_source().to_dataframe()
-    frame = columns.to_dataframe()
-    np.testing.assert_allclose(frame[["bus", "rail"]] * RIDERS, source.loc[frame.index, ["bus", "rail"]], rtol=1e-6)
+def test_inputs_are_the_riders_and_the_next_day_s_type(source: TimeSeries) -> None:
+    data = TaskData(small_row("seq2seq").task)
+    frame = source.to_dataframe()
+    np.testing.assert_allclose(data.target.to_dataframe() * RIDERS, frame[["rail"]], rtol=1e-6)
+    assert data.past_covariates is not None
+    past = data.past_covariates.to_dataframe()
+    np.testing.assert_allclose(past["bus"] * RIDERS, frame["bus"].loc[past.index], rtol=1e-6)
     for kind in "WAU":
-        next_day = source[f"day_type_{kind}"].loc[frame.index + pd.Timedelta(days=1)]
-        assert (frame[f"next_day_type_{kind}"].to_numpy() == next_day.to_numpy()).all()
-    assert len(frame) == len(source) - 1
+        next_day = frame[f"day_type_{kind}"].loc[past.index + pd.Timedelta(days=1)]
+        assert (past[f"day_type_{kind}"].to_numpy() == next_day.to_numpy()).all()
+    assert len(past) == len(source) - 1
 
 
 class _KerasWeights(Callback):
@@ -223,46 +252,39 @@ def test_from_the_same_weights_and_batches_training_is_keras_training(name: str,
     """Loss, momentum, targets of every step, down-sampling, validation error: all agree with Keras, epoch by epoch."""
     numbers, settings = KERAS["networks"][name], KERAS["settings"]
     train, validation = np.array(KERAS["train"]), np.array(KERAS["validation"])
-    times = pd.date_range("2016-01-01", periods=len(train) + len(validation))
-    names = ["bus", "rail", "next_day_type_W", "next_day_type_A", "next_day_type_U"]
-    columns = TimeSeries.from_times_and_values(times, np.concatenate([train, validation]), columns=names)
-    chapter = small_chapter()
-    chapter = replace(
-        chapter,
+    times = pd.date_range("2016-01-01", periods=len(train) + len(validation) + 1)
+    columns = np.concatenate([train, validation])
+    columns = np.concatenate([columns, columns[-1:]])
+    columns[1:, 2:] = columns[:-1, 2:]  # the file has the next day's type
+    source = TimeSeries.from_times_and_values(times, columns, columns=list(SOURCE_COLUMNS))
+    row = small_row(name)
+    length, horizon = settings["input_chunk_length"], 1 if name == "multivariate" else settings["horizon"]
+    own = {"hidden_dim": settings["hidden_dim"], "learning_rate": settings["learning_rate"], "shuffle_buffer": 1}
+    own |= {"num_filters": 3} if name == "conv1d-gru" else {}
+    task = replace(
+        row.task,
+        source=source,
+        divisors={"rail": 1.0},
         train=Period("train", times[0], times[len(train) - 1]),
-        validation=Period("validation", times[len(train)], times[-1]),
-        shuffle_buffer=1,  # the order of time, unshuffled
-        **{key: settings[key] for key in ("batch_size", "n_epochs", "momentum")},
+        early_stopping=Period("early stopping", times[len(train) + length], times[-2]),
+        input_chunk_length=length,
+        output_chunk_length=horizon,
+        training=row.task.training | {key: settings[key] for key in ("batch_size", "n_epochs", "momentum")},
+        models=row.task.models | {row.model: row.task.models[row.model] | own},
     )
-    (entry,) = chapter.find_rows([name])
-    sizes = {key: settings[key] for key in ("input_chunk_length", "hidden_dim")}
-    sizes |= {"num_filters": 3} if name == "conv1d-gru" else {}
-    horizon = 1 if name == "multivariate" else settings["horizon"]
-    entry = replace(entry, settings=entry.settings | sizes, horizon=horizon, learning_rate=settings["learning_rate"])
-    model: Any = make_network(chapter, entry, 1, str(tmp_path), lambda text: None)
+    plan, (run,) = runs_of(replace(row, task=task))
+    model = network_of(plan, run, tmp_path)
     model.fast_training = is_fast
-    errors = _Errors(EveryStepError.name if entry.sequence_to_sequence else "val_MeanAbsoluteError")
-    callbacks = model.trainer_params["callbacks"]
-    callbacks += [_KerasWeights([np.array(weight) for weight in numbers["weights"]]), errors]
-    if not entry.sequence_to_sequence:
-        callbacks.append(TimeOrderedTraining(1))
-    fit_network(chapter, columns, entry, model)
+    monitor = run.entry.settings_in(task).training["monitor"]
+    errors = _Errors(monitor)
+    model.trainer_params["callbacks"] += [_KerasWeights([np.array(weight) for weight in numbers["weights"]]), errors]
+    data = TaskData(task)
+    data.target = source[task.target]  # Keras' figures are those of double precision
+    types = source[task.next_step_covariates].shift(-1)
+    past = [source[task.past_covariates].slice_intersect(types)] if task.past_covariates else []
+    data.past_covariates = concatenate([*past, types.slice_intersect(source)], axis=1)
+    fit_model(data, run.entry, run.entry.settings_in(task), model, data.inputs_of(model), run)
     np.testing.assert_allclose(errors.errors, numbers["errors"], rtol=1e-6)  # the error is added up in float32
-
-
-def test_a_buffered_order_holds_each_window_once_oldest_first_and_never_ahead_of_its_buffer() -> None:
-    def draw(seed: int) -> list[int]:
-        torch.manual_seed(seed)
-        return list(BufferedSampler(100, 10))
-
-    order = draw(1)
-    assert sorted(order) == list(range(100))
-    ages = [99 - window for window in order]
-    assert all(age < place + 10 for place, age in enumerate(ages))
-    assert order == draw(1)
-    assert order != draw(2)
-    assert list(BufferedSampler(5, 1)) == [4, 3, 2, 1, 0]
-    assert sorted(BufferedSampler(5, 100)) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -287,9 +309,9 @@ def test_the_chapter_is_no_data_set_of_backtests() -> None:
 
 def test_the_goals_are_the_lecture_s_or_where_it_is_missed_by_keras_keras_own() -> None:
     goals = {
-        (entry.name, metric.name): (metric.goal, metric.lecture)
-        for entry in read_chapter().rows
-        for metric in entry.metrics
+        (row.name, metric.name): (metric.goal, metric.lecture)
+        for row in read_chapter()
+        for metric in row.metrics
         if metric.goal
     }
     assert goals == {
@@ -307,15 +329,15 @@ def test_the_goals_are_the_lecture_s_or_where_it_is_missed_by_keras_keras_own() 
 
 
 @pytest.fixture
-def runs_made(columns: TimeSeries, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int | None]]:
-    """Names and seeds of what the command has run."""
-    made: list[tuple[str, int | None]] = []
+def runs_made(source: TimeSeries, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Keys of the runs that the command has made."""
+    made: list[str] = []
 
-    def run_and_note(chapter: Chapter, columns: TimeSeries, run: Run, show: Callable[[str], None]) -> Any:
+    def run_and_note(plan: Plan, run: Run, show: Callable[[str], None]) -> Any:
         made.append(run.key)
-        return run_seed(chapter, columns, run, show)
+        return make_run(plan, run, show)
 
-    monkeypatch.setattr(benchmarks.chapter.runs, "run_seed", run_and_note)
+    monkeypatch.setattr(benchmarks.harness.engines, "make_run", run_and_note)
     return made
 
 
@@ -323,133 +345,75 @@ LINEAR = ["chapter", "--rows", "linear", "--json", "table.json"]
 
 
 def test_a_run_that_goes_on_runs_only_what_is_missing(
-    runs_made: list[tuple[str, int | None]], monkeypatch: pytest.MonkeyPatch
+    runs_made: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*LINEAR, "--seeds", "1"]) == 0
-    with Path("results/chapter/rows.jsonl").open("a") as file:
-        file.write('{"name": "linear", "seed": 2, "mae"')  # a run that was killed while it wrote
-    assert main([*LINEAR, "--seeds", "2", "--resume"]) == 0
-    assert runs_made == [("linear", 1), ("linear", 2)]
-    assert [(row["name"], row["seed"]) for row in _rows()] == [("linear", 1), ("linear", 2)]
-    assert len(json.loads(Path("table.json").read_text())["summary"][0]["errors"]) == 2
-    monkeypatch.setattr(benchmarks.chapter.command, "read_chapter", lambda: small_chapter(n_epochs=1))
+    with Path("results/chapter/linear/rows.jsonl").open("a") as file:
+        file.write('{"task": "linear", "seed": 2, "mae"')  # a run that was killed while it wrote
+    assert main(["chapter", "--rows", "naive", "linear", "--json", "table.json", "--seeds", "2", "--resume"]) == 0
+    assert runs_made == ["LinearModel-seed-1", "NaiveSeasonal", "LinearModel-seed-2"]
+    assert [row["seed"] for row in _rows("linear")] == [1, 1, 2, 2]
+    assert len(json.loads(Path("table.json").read_text())["summary"][-1]["errors"]) == 2
     assert main([*LINEAR, "--seeds", "1", "--resume"]) == 0
-    assert runs_made[2:] == [("linear", 1)]  # other settings than those of the stored result
-    assert json.loads(Path("table.json").read_text())["rows"][0]["n_epochs"] == 1
+    assert len(json.loads(Path("table.json").read_text())["summary"][0]["errors"]) == 1
+    monkeypatch.setattr(benchmarks.chapter.command, "read_chapter", lambda: small_chapter(n_epochs=1))
+    assert main([*LINEAR, "--seeds", "1", "--resume"]) == 2  # other settings than those of the stored results
+    assert "n_epochs was 2 there and is 1 now" in capsys.readouterr().err
+    assert len(runs_made) == 3
 
 
 def test_a_seed_that_fails_has_a_result_that_says_so_stops_no_other_and_is_tried_again(
-    runs_made: list[tuple[str, int | None]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    runs_made: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit = benchmarks.chapter.runs.fit_network
-
-    def fail_once(chapter: Chapter, columns: TimeSeries, entry: Entry, model: Any) -> None:
+    def fail_once(*args: Any) -> None:
         if len(runs_made) == 2:
             raise RuntimeError("no such luck")
-        fit(chapter, columns, entry, model)
+        fit_model(*args)
 
-    monkeypatch.setattr(benchmarks.chapter.runs, "fit_network", fail_once)
+    monkeypatch.setattr(benchmarks.harness.run, "fit_model", fail_once)
     assert main([*LINEAR, "--seeds", "3"]) == 1
-    assert [row["error"] for row in _rows()] == [None, "RuntimeError: no such luck", None]
     written = json.loads(Path("table.json").read_text())
+    errors = {row["seed"]: row["error"] for row in written["rows"]}
+    assert errors == {1: None, 2: "RuntimeError: no such luck", 3: None}
     assert len(written["summary"][0]["errors"]) == 2
     assert written["summary"][0]["met"] is None
     told = capsys.readouterr()
-    assert "linear, seed 2 failed: RuntimeError: no such luck" in told.err
+    assert "linear: LinearModel-seed-2 failed: RuntimeError: no such luck" in told.err
     assert "seeds are missing" in told.out
     assert main([*LINEAR, "--seeds", "3", "--resume"]) == 0
-    assert runs_made[3:] == [("linear", 2)]
+    assert runs_made[3:] == ["LinearModel-seed-2"]
     assert json.loads(Path("table.json").read_text())["summary"][0]["met"] is not None
 
 
 def test_an_interruption_keeps_what_is_finished(
-    runs_made: list[tuple[str, int | None]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    runs_made: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(chapter: Chapter, columns: TimeSeries, entry: Entry, model: Any) -> None:
+    def interrupt(*args: Any) -> None:
         if len(runs_made) == 2:
             raise KeyboardInterrupt
-        fit_network(chapter, columns, entry, model)
+        fit_model(*args)
 
-    monkeypatch.setattr(benchmarks.chapter.runs, "fit_network", interrupt)
+    monkeypatch.setattr(benchmarks.harness.run, "fit_model", interrupt)
     assert main([*LINEAR, "--seeds", "3"]) == 130
-    assert "interrupted: 1 of 3 fits are done; --resume goes on." in capsys.readouterr().err
-    assert [row["seed"] for row in _rows()] == [1]
+    assert "interrupted; --resume --output results/chapter goes on from here." in capsys.readouterr().err
+    assert {row["seed"] for row in _rows("linear")} == {1}
     assert not Path("table.json").exists()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
-def test_a_full_disk_is_told_in_one_line() -> None:
-    with benchmarks.chapter.command.rows_file(Path("out"), resume=False) as file:
-        full = os.open("/dev/full", os.O_WRONLY)
-        os.dup2(full, file.fileno())
-        os.close(full)
-        with pytest.raises(UserError, match=r"cannot write out/rows.jsonl: No space left on device. Make room"):
-            append_result(file, Result("linear", 1))
+@pytest.mark.usefixtures("source")
+def test_two_processes_give_the_numbers_of_one() -> None:
+    for name in ("seq2seq-dropout", "conv1d-gru"):
+        plan, runs = runs_of(small_row(name), 2)
+        here, there = (_forecasts(engine(plan, runs)) for engine in (in_this_process(Progress("run")), in_processes(2)))
+        assert here == there
 
 
-@pytest.fixture
-def _no_processes_left() -> Iterator[None]:
-    yield
-    assert not multiprocessing.active_children()
-
-
-@pytest.mark.usefixtures("_no_processes_left")
-def test_two_processes_give_the_numbers_of_one(columns: TimeSeries) -> None:
-    chapter = small_chapter()
-    runs = runs_of(chapter.find_rows(["linear", "seq2seq-dropout", "conv1d-gru"]), 2)
-    errors = []
-    for n_jobs in (1, 2):
-        results = {run.key: result for run, result in run_all(chapter, columns, runs, n_jobs, lambda text: None)}
-        assert not any(result.error for result in results.values())
-        errors.append([results[run.key].mae for run in runs])
-    assert errors[0] == errors[1]
-
-
-@pytest.mark.usefixtures("_no_processes_left")
-@pytest.mark.slow
-def test_runs_whose_processes_are_killed_are_made_again(columns: TimeSeries) -> None:
-    chapter = small_chapter(n_epochs=2)
-    runs = runs_of(chapter.find_rows(["naive", "linear"]), 3)
-    results = run_all(chapter, columns, runs, 2, lambda text: None)
-    first = next(results)
-    processes = multiprocessing.active_children()
-    assert processes
-    for process in processes:
-        process.kill()
-
-    made = {run.key: result for run, result in [first, *results]}
-
-    assert made.keys() == {run.key for run in runs}
-    assert not any(result.error for result in made.values())
-
-
-@pytest.mark.usefixtures("_no_processes_left")
-@pytest.mark.slow
-def test_a_run_whose_process_dies_every_time_has_a_result_that_says_so(
-    columns: TimeSeries, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-    chapter = small_chapter(n_epochs=1)
-    runs = runs_of(chapter.find_rows(["linear"]), 2)
-    runs[1] = runs[1]._replace(seed=DeadlySeed(2))
-
-    errors = {run.key: result.error for run, result in run_all(chapter, columns, runs, 2, lambda text: None)}
-
-    assert errors == {("linear", 1): None, ("linear", 2): DIED}
-
-
-class DeadlySeed(int):
-    """A seed that kills the process that is sent it; it stands for a lack of memory."""
-
-    def __reduce__(self) -> Any:
-        return kill_worker, (int(self),)
-
-
-def kill_worker(seed: int) -> int:
-    """Kill this process, unless it is the one that runs the tests."""
-    if multiprocessing.parent_process() is not None:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return seed
+def _forecasts(results: Iterable[RunResult | Failure]) -> dict[str, list[bytes]]:
+    found = {}
+    for result in results:
+        assert isinstance(result, RunResult), result
+        found[result.key] = [made.predicted.tobytes() for made in result.forecasts]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -459,65 +423,76 @@ def kill_worker(seed: int) -> int:
         (["--rows", "linear", "--json", "nowhere/table.json"], "--json: cannot write nowhere/table.json"),
         (["--rows", "linear", "--json", "."], "--json: cannot write .: it is a folder"),
         (["--rows", "linear", "--output", "file"], "--output: cannot write to file"),
-        (["--rows", "linear", "--output", "earlier"], "earlier holds results already. Add --resume"),
-        (["--rows", "linear", "--output", "other", "--resume"], "holds no results of this command"),
+        (["--rows", "linear", "--output", "earlier"], "earlier/linear holds results already."),
+        (["--rows", "linear", "--output", "other", "--resume"], "--resume: other holds no results of these rows"),
+        (["--rows", "linear", "--address", "auto"], "Give --engine ray too"),
     ],
 )
-@pytest.mark.usefixtures("columns")
+@pytest.mark.usefixtures("source")
 def test_wrong_input_ends_with_one_line_that_says_what_to_do(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("file").write_text("a file in place of a folder")
-    for folder, text in (("earlier", ""), ("other", '{"model": "another command\'s"}\n')):
-        Path(folder).mkdir()
-        (Path(folder) / "rows.jsonl").write_text(text)
-    before = sorted(str(path) for path in Path().rglob("*"))
+    Path("earlier/linear").mkdir(parents=True)
+    Path("earlier/linear/rows.jsonl").touch()
+    Path("other").mkdir()
+    before = _files()
     assert main(["chapter", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert told in error
-    assert sorted(str(path) for path in Path().rglob("*")) == before
+    assert _files() == before
 
 
-@pytest.mark.usefixtures("columns")
+def _files() -> set[str]:
+    return {str(path) for path in Path().rglob("*") if path.name != ".lock"}
+
+
+@pytest.mark.usefixtures("source")
 def test_a_second_run_into_a_folder_is_refused_while_the_first_one_writes(capsys: pytest.CaptureFixture[str]) -> None:
-    with benchmarks.chapter.command.rows_file(Path("out"), resume=False):
+    with open_results(Path("out/naive"), {"models": {}}, resume=False):
         assert main(["chapter", "--rows", "naive", "--output", "out", "--resume"]) == 2
-    assert "another run is writing to out" in capsys.readouterr().err
-    assert main(["chapter", "--rows", "naive", "--output", "out", "--resume"]) == 0
+    assert "another run writes to out/naive" in capsys.readouterr().err
 
 
 def test_data_that_do_not_reach_far_enough_are_refused(
-    columns: TimeSeries, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: TimeSeries, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    short = small_source().drop_after(pd.Timestamp("2016-03-31"))
+    short = source.drop_after(pd.Timestamp("2016-03-31"))
     monkeypatch.setattr(CTARidershipDataset, "load", lambda self: short)
     assert main(["chapter", "--rows", "naive"]) == 2
-    assert "The data reach from 2015-12-01 to 2016-03-29" in capsys.readouterr().err
+    assert "CTARidershipDataset reaches from 2015-12-01" in capsys.readouterr().err
     assert not Path("results").exists()
 
 
 @NEEDS_DATA
 def test_on_the_lecture_s_data_the_naive_errors_are_the_lecture_s() -> None:
-    chapter = read_chapter()
-    (run,) = runs_of(chapter.find_rows(["naive"]), 1)
-    result = run_seed(chapter, load_columns(chapter), run)
-    errors = result.mae["2019-03-01"]
+    row = next(row for row in read_chapter() if row.name == "naive")
+    plan, (run,) = runs_of(row)
+    found = rows_of(plan, run)["2019-03-01"]
+    errors = found.mae_by_component
     assert (round(errors["rail"][0]), round(errors["bus"][0])) == (42143, 43916)
-    assert result.n_forecasts["2019-03-01"] == 92
+    assert found.n_forecasts == 92
 
 
 @NEEDS_DATA
-def test_on_the_lecture_s_data_errors_are_those_of_the_epoch_whose_weights_are_kept(tmp_path: Path) -> None:
-    chapter = replace(read_chapter(), n_epochs=3)
-    columns = load_columns(chapter)
-    for name in ("linear", "seq2vec"):
-        (entry,) = chapter.find_rows([name])
-        model: Any = make_network(chapter, entry, 1, str(tmp_path / name), lambda text: None)
-        fit_network(chapter, columns, entry, model)
-        found = errors_of(chapter, columns, entry, forecast(chapter, columns, entry, model))
-        assert found["n_forecasts"]["2019-02-26"] == 95 - entry.horizon + 1
-        best = float(model.trainer.early_stopping_callback.best_score)
-        assert statistics.fmean(found["mae"]["2019-02-26"]["rail"]) == pytest.approx(best * RIDERS, rel=1e-4)
-        assert best * RIDERS < 200_000
+@pytest.mark.parametrize("name", ["linear", "seq2vec"])
+def test_on_the_lecture_s_data_errors_are_those_of_the_epoch_whose_weights_are_kept(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(row for row in read_chapter() if row.name == name)
+    row = replace(row, task=replace(row.task, training=row.task.training | {"n_epochs": 3}))
+    models = []
+
+    def fit_and_note(*args: Any) -> None:
+        fit_model(*args)
+        models.append(args[3])
+
+    monkeypatch.setattr(benchmarks.harness.run, "fit_model", fit_and_note)
+    plan, (run,) = runs_of(row)
+    found = rows_of(plan, run)["2019-02-26"]
+    assert found.n_forecasts == 95 - row.task.output_chunk_length + 1
+    best = float(models[0].trainer.early_stopping_callback.best_score)
+    assert statistics.fmean(found.mae_by_component["rail"]) == pytest.approx(best * RIDERS, rel=1e-4)
+    assert best * RIDERS < 200_000

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.harness.task import Task, csv_task, read_task
+from benchmarks.harness.table_task import csv_task
+from benchmarks.harness.task import Task, read_task
 
 COLUMNS = ["--time", "day", "--target", "sold", "--horizon", "3", "--input-length", "10"]
 N_TEST = 18  # steps of the test period of 120 rows

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.core.progress import Progress
 from benchmarks.harness.engines import Engine, in_processes, in_this_process
 from benchmarks.harness.entries import ENTRIES
-from benchmarks.harness.plan import Failure, Plan, Run, RunResult, plan_runs
+from benchmarks.harness.forecasts import Failure, RunResult
+from benchmarks.harness.plan import Plan, Run, plan_runs
 from tests.benchmarks.harness.small_tasks import small_task
 
 MODELS = ("LinearRegressionModel", "Seq2SeqRNNModel-GRU", "TiDEModel")
@@ -45,7 +47,7 @@ def _no_children_left() -> Iterator[None]:
 @pytest.mark.usefixtures("_no_children_left")
 def test_processes_give_the_same_numbers_as_this_process(tmp_path: Path) -> None:
     plan, runs = make_plan(tmp_path)
-    here = list(in_this_process(lambda run: lambda text: None)(plan, runs))
+    here = list(in_this_process(Progress("run"))(plan, runs))
     there = list(in_processes(2)(plan, runs))
     assert without_seconds(here) == without_seconds(there)
     assert len(here) == 5
@@ -114,7 +116,7 @@ def test_work_that_is_broken_off_leaves_no_process(tmp_path: Path) -> None:
 
 def test_a_model_that_fails_is_told_and_others_go_on(tmp_path: Path) -> None:
     plan, runs = make_plan(tmp_path, models={"TiDEModel": {"hidden_size": -1}})
-    results = list(in_this_process(lambda run: lambda text: None)(plan, runs))
+    results = list(in_this_process(Progress("run"))(plan, runs))
     failures = [result for result in results if isinstance(result, Failure)]
     assert [failure.key for failure in failures] == ["TiDEModel-seed-1", "TiDEModel-seed-2"]
     assert "Error: " in failures[0].error

@@ -8,9 +8,10 @@ import pytest
 
 import seq_plugins
 from benchmarks.core.errors import UserError
+from benchmarks.harness.callbacks import TrainingCurve
 from benchmarks.harness.entries import ENTRIES, OURS, find_entries, label, with_candidates, with_settings
 from benchmarks.harness.plan import Plan
-from benchmarks.harness.run import TrainingCurve, make_model
+from benchmarks.harness.run import make_model
 from benchmarks.harness.task import Candidate, Task, read_task, task_names
 
 

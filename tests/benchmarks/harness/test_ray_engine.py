@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.core.progress import Progress
 from benchmarks.harness.engines import in_this_process
 from benchmarks.harness.ray_engine import on_ray
 from tests.benchmarks.harness.small_tasks import COLUMNS, write_csv
@@ -46,7 +47,7 @@ def test_two_nodes_give_the_same_numbers_as_this_process_though_a_worker_is_kill
     tmp_path: Path, cluster: Any
 ) -> None:
     plan, runs = make_plan(tmp_path)
-    here = list(in_this_process(lambda run: lambda text: None)(plan, runs))
+    here = list(in_this_process(Progress("run"))(plan, runs))
     there = []
     with on_ray(cluster.address, None) as engine:
         import ray

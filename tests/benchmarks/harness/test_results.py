@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from benchmarks.core.errors import UserError
-from benchmarks.harness.plan import PeriodForecasts, Run, RunResult
+from benchmarks.harness.forecasts import PeriodForecasts, RunResult
+from benchmarks.harness.plan import Run
 from benchmarks.harness.results import Results, open_results
 from benchmarks.harness.rows import BacktestRow
 from benchmarks.harness.task import Period
@@ -33,7 +34,7 @@ def _result(run: Run, quantiles: bool = False) -> RunResult:
     starts = np.array(["2024-04-13", "2024-04-14"], dtype="datetime64[ns]")
     predicted = np.arange(6, dtype=np.float32).reshape(2, 3, 1)
     made = PeriodForecasts("test", starts, predicted, np.stack([predicted] * 3, axis=-1) if quantiles else None, 0.5)
-    return RunResult(run.key, 1.5, 10, 2, ["past_covariates"], ["future covariates"], 0.25, [1.0], [2.0], [made])
+    return RunResult(run.key, 1.5, 10, 2, 1, ["past_covariates"], ["future covariates"], 0.25, [1.0], [2.0], [made])
 
 
 def _row(**changes: Any) -> BacktestRow:

@@ -1,12 +1,38 @@
-"""What the notebook's sequence-to-sequence training does and Darts has no argument for, as Lightning callbacks."""
+"""What trainings of the benchmarks do and keep beside what Darts has arguments for, as Lightning callbacks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from darts.utils.data.torch_datasets.utils import ModuleStage
 from pytorch_lightning.callbacks import Callback
 from torch.utils.data import DataLoader, Sampler
+
+Show = Callable[[str], None]
+"""Called with a line that says what is being done."""
+
+
+class TrainingCurve(Callback):
+    """Keeps the losses of every epoch, and tells which epoch a training is in."""
+
+    def __init__(self, show: Show = lambda text: None) -> None:
+        self._show: Show | None = show
+        self.train_losses: list[float] = []
+        self.validation_losses: list[float] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_show": None, "train_losses": [], "validation_losses": []}  # checkpoints hold the callbacks
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Keep and show the losses of the epoch that has ended."""
+        losses = {name: float(trainer.callback_metrics.get(name, "nan")) for name in ("train_loss", "val_loss")}
+        self.train_losses.append(losses["train_loss"])
+        self.validation_losses.append(losses["val_loss"])
+        if self._show is not None:
+            self._show(
+                f"epoch {trainer.current_epoch + 1} of at most {trainer.max_epochs}, "
+                f"validation loss {losses['val_loss']:.4f}"
+            )
 
 
 class EveryStepError(Callback):
