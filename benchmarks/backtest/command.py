@@ -164,7 +164,7 @@ def _tell(session: "Session") -> int:
     if results.rows:
         evaluation = evaluate(session.plan, session.row_maker, results.rows, results.load)
         results.append(evaluation.ensemble_rows)
-        write_csv(results.path / "table.csv", evaluation.summaries)
+        write_csv(results, evaluation.summaries)
         print("\n".join(table_lines(evaluation.summaries, "" if task.is_standardised else task.unit)))
         for (period, is_ensemble), rival in evaluation.best_rivals.items():
             print(f"Best rival in {period}{' among ensembles' if is_ensemble else ''}: {rival}.")

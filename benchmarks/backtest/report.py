@@ -13,6 +13,7 @@ from benchmarks.backtest.evaluation import Evaluation
 from benchmarks.backtest.pictures import draw_curves, draw_forecasts, draw_horizon, draw_ranking
 from benchmarks.backtest.tables import Summary, lead_text, number
 from benchmarks.core.page import PICTURE_STYLE, embed, write_page
+from benchmarks.core.provenance import processor
 from benchmarks.harness.rows import BacktestRow
 
 N_IN_PICTURES = 10
@@ -46,6 +47,7 @@ def write_report(path: Path, evaluation: Evaluation, failures: Sequence[Backtest
             best_of_ours=evaluation.best_of_ours,
             unit=_unit(evaluation),
             n_seeds=max(len(summary.rows) for summary in evaluation.summaries),
+            processor=processor(),
             versions=evaluation.summaries[0].rows[0].versions,
             made=datetime.datetime.now(),
             failures=failures,

@@ -1,15 +1,14 @@
 """Tables of results: one line a model, the best first."""
 
-import csv
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from benchmarks.core.provenance import write_table
 from benchmarks.harness.entries import settings_text
 from benchmarks.harness.metrics import Difference
+from benchmarks.harness.results import Results
 from benchmarks.harness.rows import BacktestRow
-from seq_plugins._files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -190,25 +189,27 @@ def _ranked(candidates: Mapping[str, Sequence[Summary]]) -> list[str]:
     return [f"{name} {means[name]:,.6g}" + (" (not all seeds)" if n_rows[name] < whole else "") for name in ordered]
 
 
-def write_csv(path: Path, summaries: Sequence[Summary]) -> None:
-    """Write the table as a CSV file: one line a model and test period."""
-    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        horizon = max(len(summary.rows[0].mae) for summary in summaries)
-        steps = [f"mae_t+{step + 1}" for step in range(horizon)]
-        means = ["rmse", "mase", "smape", "crps"]
-        writer.writerow(
-            ["period", "model", "seeds", "averaged", "mean_mae", "mean_mae_min", "mean_mae_max"]
-            + [f"mean_{error}" for error in means]
-            + ["mse", "lead", "lead_low", "lead_high", "fit_seconds", *steps]
+def write_csv(results: Results, summaries: Sequence[Summary]) -> None:
+    """Write the table into the folder of results: one line a model and test period, with how they were made."""
+    horizon = max(len(summary.rows[0].mae) for summary in summaries)
+    means = ["rmse", "mase", "smape", "crps"]
+    columns = ["period", "model", "ours", "seeds", "averaged", "mean_mae", "mean_mae_min", "mean_mae_max"]
+    columns += [f"mean_{error}" for error in means] + ["mse", "lead", "lead_low", "lead_high", "fit_seconds"]
+    rows = []
+    for summary in summaries:
+        first, lead = summary.rows[0], summary.lead
+        rows.append(
+            [summary.period, summary.label, _word(first.is_ours), len(first.members) or len(summary.rows)]
+            + [_word(summary.is_ensemble), summary.median(), *summary.spread()]
+            + [summary.median(error=error) if error in first.means else "" for error in means]
+            + [summary.median(error="mse")]
+            + (["", "", ""] if lead is None else [lead.mean, lead.low, lead.high])
+            + [summary.fit_seconds, *(summary.median(step) for step in range(horizon))]
         )
-        for summary in summaries:
-            lead = summary.lead
-            writer.writerow(
-                [summary.period, summary.label, len(summary.rows[0].members) or len(summary.rows)]
-                + ["yes" if summary.is_ensemble else "no", summary.median(), *summary.spread()]
-                + [summary.median(error=error) if error in summary.rows[0].means else "" for error in means]
-                + [summary.median(error="mse")]
-                + (["", "", ""] if lead is None else [lead.mean, lead.low, lead.high])
-                + [summary.fit_seconds, *(summary.median(step) for step in range(horizon))]
-            )
+    about = results.settings["about"] | {name: results.settings[name] for name in ("threads", "versions")}
+    columns += [f"mae_t+{step + 1}" for step in range(horizon)]
+    write_table(results.path / "table.csv", about, columns, rows)
+
+
+def _word(is_true: bool) -> str:
+    return "yes" if is_true else "no"

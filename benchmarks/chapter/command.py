@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks.chapter.protocol import find_rows, read_chapter
+from benchmarks.chapter.protocol import find_rows, read_rows
 from benchmarks.core.errors import UserError
 from benchmarks.core.options import check_json, positive, write_json
 from benchmarks.core.progress import Progress
+from benchmarks.core.provenance import provenance
 from benchmarks.core.versions import versions
 from benchmarks.harness.options import add_run_options, check_run_options, open_engine
 
@@ -37,7 +38,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0 done, 1 a row failed, 130 interrupted."""
     check_run_options(options)
-    rows = find_rows(read_chapter(), options.rows)
+    rows = find_rows(read_rows(), options.rows)
     check_json(options.json)
     # PyTorch is imported only here, so that wrong arguments are told at once
     from benchmarks.chapter.table import Table, table_lines
@@ -81,8 +82,10 @@ def run(options: argparse.Namespace) -> int:
     ]
     table = Table(rows, results, options.seeds)
     print("\n".join(table_lines(table)))
+    about = provenance() | {"threads": options.threads, "versions": versions()}
+    table.write(options.output / "table.csv", about)
     if options.json is not None:
-        about = {"versions": versions(), "threads": options.threads, "seconds": time.perf_counter() - start}
+        about["seconds"] = time.perf_counter() - start
         write_json(options.json, table.content() | {"rows": [asdict(result) for result in results]} | about)
         print(f"\nSummary and results are in {options.json}.")
     return 1 if any(result.error for result in results) else 0

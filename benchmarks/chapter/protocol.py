@@ -15,7 +15,7 @@ from benchmarks.harness.task import Period, Task
 if TYPE_CHECKING:
     from benchmarks.harness.rows import BacktestRow
 
-CHAPTER_FILE = Path(__file__).with_suffix(".toml")
+PROTOCOL_FILE = Path(__file__).with_suffix(".toml")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class ChapterRow:
+class TableRow:
     """A row of the table.
 
     Parameters
@@ -97,13 +97,13 @@ class ChapterRow:
         return self.task.name
 
 
-def read_chapter() -> list[ChapterRow]:
+def read_rows() -> list[TableRow]:
     """Read the rows from ``protocol.toml``."""
-    protocol = tomllib.loads(CHAPTER_FILE.read_text(encoding="utf-8"))
+    protocol = tomllib.loads(PROTOCOL_FILE.read_text(encoding="utf-8"))
     return [_make_row(protocol, row) for row in protocol["rows"]]
 
 
-def _make_row(protocol: Mapping[str, Any], row: dict[str, Any]) -> ChapterRow:
+def _make_row(protocol: Mapping[str, Any], row: dict[str, Any]) -> TableRow:
     """Make a row: what it does not need itself is its task's, beside what all tasks share."""
     text, model, first, settings = (row.pop(name, {}) for name in ("text", "model", "first_forecast", "settings"))
     metrics = [Metric(**metric) for metric in row.pop("metrics")]
@@ -114,10 +114,10 @@ def _make_row(protocol: Mapping[str, Any], row: dict[str, Any]) -> ChapterRow:
         tests=[Period(day, pd.Timestamp(day), end) for day in sorted({*protocol["first_forecasts"], first})],
         **{**shared, **row, "models": {**shared["models"], model: settings}},
     )
-    return ChapterRow(text, task, model, first, metrics)
+    return TableRow(text, task, model, first, metrics)
 
 
-def find_rows(rows: Sequence[ChapterRow], names: Sequence[str] | None) -> list[ChapterRow]:
+def find_rows(rows: Sequence[TableRow], names: Sequence[str] | None) -> list[TableRow]:
     """Return the rows of `names` in the table's order, or all.
 
     Raises

@@ -1,11 +1,13 @@
 """The lecture's table: medians over seeds beside the lecture's figures and Keras'."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from benchmarks.chapter.protocol import ChapterRow, Metric
+from benchmarks.chapter.protocol import Metric, TableRow
+from benchmarks.core.provenance import write_table
 from benchmarks.harness.entries import ENTRIES
 from benchmarks.harness.rows import BacktestRow
 
@@ -28,7 +30,7 @@ class Summary:
         Whether no seed is missing; otherwise nothing is said about the goal.
     """
 
-    row: ChapterRow
+    row: TableRow
     metric: Metric
     first_forecast: str
     errors: list[float]
@@ -76,7 +78,7 @@ class Table:
         Number of seeds of each network.
     """
 
-    rows: Sequence[ChapterRow]
+    rows: Sequence[TableRow]
     results: Sequence[BacktestRow]
     n_seeds: int
 
@@ -90,7 +92,7 @@ class Table:
         days = sorted({period.name for row in rows for period in row.task.tests})
         return [summary for day in days for row in rows for summary in self._summaries(row, day)]
 
-    def _summaries(self, row: ChapterRow, first_forecast: str) -> list[Summary]:
+    def _summaries(self, row: TableRow, first_forecast: str) -> list[Summary]:
         found = self.results_of(row, first_forecast)
         is_whole = len(found) == (self.n_seeds if ENTRIES[row.model].is_network else 1)
         return [
@@ -99,9 +101,32 @@ class Table:
             if found
         ]
 
-    def results_of(self, row: ChapterRow, first_forecast: str) -> list[BacktestRow]:
+    def results_of(self, row: TableRow, first_forecast: str) -> list[BacktestRow]:
         """Return the results of a row that have not failed."""
         return [result for result in self.results if (result.task, result.period) == (row.name, first_forecast)]
+
+    def write(self, path: Path, about: Mapping[str, Any]) -> None:
+        """Write the table as a CSV file: one line a row, metric and day of the first forecast.
+
+        Parameters
+        ----------
+        path
+            Path of the file.
+        about
+            How the results were made.
+        """
+        columns = ["row", "text", "metric", "first_forecast", "n_forecasts", "seeds", "median", "smallest", "largest"]
+        columns += ["lecture", "keras", "keras_seeds", "goal", "slack", "met"]
+        rows = []
+        for summary in self.summarise() + self.compare_on_shared_dates():
+            row, metric = summary.row, summary.metric
+            n_forecasts = self.results_of(row, summary.first_forecast)[0].n_forecasts
+            met = {True: "yes", False: "no", None: None}[summary.met]
+            cells = row.name, row.text, metric.name, summary.first_forecast, n_forecasts, len(summary.errors)
+            errors = summary.median, min(summary.errors), max(summary.errors)
+            figures = metric.lecture, metric.keras_median, len(metric.keras) or None
+            rows.append((*cells, *errors, *figures, metric.goal, metric.slack or None, met))
+        write_table(path, about, columns, dict.fromkeys(rows))  # a row's own day is a shared one, too
 
     def content(self) -> dict[str, Any]:
         """Return what stands in the JSON file, but for the results themselves."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.core.errors import MissingRivalError, error_line
 from benchmarks.core.progress import Progress
+from benchmarks.core.provenance import processor
 from benchmarks.core.rivals import RIVALS, RivalProcesses
 from benchmarks.core.versions import PACKAGES, versions
 
@@ -135,6 +136,8 @@ class TimingRow:
         Number of turns of each, the warm-up not counted.
     settings
         Sizes of the work.
+    processor
+        The processor, and how many cores it has.
     versions
         Versions of Python and of the packages that matter.
     rival_versions
@@ -161,6 +164,7 @@ class TimingRow:
     spread: dict[str, list[float]] = field(default_factory=dict)
     turns: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
+    processor: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     rival_versions: dict[str, str] = field(default_factory=dict)
     note: str = ""
@@ -246,6 +250,7 @@ def measure(
             threads=threads,
             turns=turns,
             settings=dict(case.settings),
+            processor=processor(),
             versions=versions((*PACKAGES, "numba")),
             goal=None if rival.goal is None else rival.goal.text,
             **_failure(error) if error else _results(measured["ours"], measured[rival.name], rival.goal, case.unit),

@@ -34,7 +34,8 @@ def open_results(path: Path, settings: Mapping[str, Any], resume: bool) -> Itera
     path
         The folder.
     settings
-        Everything that rows of one folder have in common, with the settings of each model under ``models``.
+        Everything that rows of one folder have in common, with the settings of each model under ``models``, and under
+        ``about`` how they are made, which may change.
     resume
         Whether to go on with what is in the folder; otherwise there must be no results.
 
@@ -103,6 +104,8 @@ class Results:
         shared: dict[str, Any] = json.loads(json.dumps(settings))
         if resume:
             shared = _joined(self._read_settings(), shared)
+        self.settings = shared
+        """Everything that the rows have in common, and how the first of them were made, under ``about``."""
         self.rows = self._read_rows() if resume else []
         """Rows of single seeds that are finished."""
         (path / FORECASTS).mkdir(exist_ok=True)
@@ -235,11 +238,11 @@ def _belongs_to(noted: BacktestRow | _Evaluation, run: Run) -> bool:
 
 
 def _joined(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run that goes on: the same, with models that may have been added."""
+    """Return the settings of a run that goes on: the same, with models that may have been added, made as before."""
     for name, settings in now["models"].items():
         _compare(f"models.{name}", before["models"].setdefault(name, settings), settings)
     for name in before.keys() | now.keys():
-        if name != "models":
+        if name not in ("models", "about"):
             _compare(name, before.get(name), now.get(name))
     return before
 

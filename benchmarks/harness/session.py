@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.core.progress import Progress
+from benchmarks.core.provenance import provenance
 from benchmarks.core.versions import versions
 from benchmarks.harness.engines import Engine
 from benchmarks.harness.entries import ModelEntry, label
@@ -115,6 +116,7 @@ def open_session(
         "retrain_every": plan.retrain_every,
         "threads": plan.threads,
         "versions": versions(),
+        "about": provenance(),
         "models": {label(entry.name, entry.candidate): entry.settings_in(plan.task).plain() for entry in entries},
     }
     with open_results(path, settings, resume) as results:

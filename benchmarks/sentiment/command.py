@@ -2,8 +2,6 @@
 
 import argparse
 import datetime
-import shlex
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.core.errors import UserError
 from benchmarks.core.options import at_least_two, check_json, check_names, positive, write_json
 from benchmarks.core.progress import Progress
+from benchmarks.core.provenance import command_line
 from benchmarks.core.rivals import RivalProcesses, find_rival_pythons
 from benchmarks.core.threads import limit_threads
 from benchmarks.core.timing import measure_cases
@@ -165,8 +164,9 @@ def _run_folds(options: argparse.Namespace, corpus: "Corpus", processes: RivalPr
         failed = {row.model for row in failures}
         curves = learning_curve(corpus, [entry for entry in curved if entry.name not in failed], progress.advance)
     summary = summarise(done.rows)
-    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
-    report = Report(corpus, name, command, summary, failures, done.scores, curves, _find_phrases(corpus, done.models))
+    report = Report(
+        corpus, name, command_line(), summary, failures, done.scores, curves, _find_phrases(corpus, done.models)
+    )
     write_report(folder / "report.html", report)
     if options.json is not None:
         write_json(options.json, done.content())

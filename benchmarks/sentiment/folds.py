@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from benchmarks.core.errors import MissingRivalError, error_line
 from benchmarks.core.memory import PeakMemory
+from benchmarks.core.provenance import processor
 from benchmarks.core.versions import versions
 from benchmarks.sentiment.corpora import Corpus
 from benchmarks.sentiment.entries import Entry, Fitted
@@ -50,6 +51,8 @@ class FoldRow:
         Settings of the model.
     threads
         Number of threads.
+    processor
+        The processor, and how many cores it has.
     versions
         Versions of Python and of the packages that matter.
     error
@@ -72,6 +75,7 @@ class FoldRow:
     vectors: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     threads: int = 1
+    processor: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     error: str | None = None
     missing: bool = False
@@ -105,7 +109,8 @@ def run_fold(corpus: Corpus, entry: Entry, fold: int, vectors: str, threads: int
     train, test = corpus.texts_where(~is_test), corpus.texts_where(is_test)
     about: dict[str, Any] = {
         "dataset": corpus.name, "model": entry.name, "fold": fold + 1, "n_train": len(train), "n_test": len(test),
-        "vectors": vectors, "settings": entry.settings, "threads": threads, "versions": versions(PACKAGES),
+        "vectors": vectors, "settings": entry.settings, "threads": threads,
+        "processor": processor(), "versions": versions(PACKAGES),
     }  # fmt: skip
     try:
         with PeakMemory() as peak:

@@ -71,7 +71,10 @@ def test_a_csv_file_is_backtested_into_rows_a_table_and_a_picture(
     # a mean of forecasts is never worse than their errors' mean
     assert rows[4]["means"]["mae"] <= np.mean([rows[2]["means"]["mae"], rows[3]["means"]["mae"]])
     with (tmp_path / "out" / "table.csv").open() as file:
+        about = [file.readline() for _ in range(5)]
         table = list(csv.DictReader(file))
+    assert [line.split(":")[0] for line in about] == ["# command", "# processor", "# date", "# threads", "# versions"]
+    assert {line["model"] for line in table if line["ours"] == "yes"} == {"Seq2SeqRNNModel-GRU"}
     assert {(line["model"], line["averaged"]): line["seeds"] for line in table} == {
         ("NaiveSeasonal", "no"): "1",
         ("LinearRegressionModel", "no"): "1",

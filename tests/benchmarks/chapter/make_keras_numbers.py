@@ -1,7 +1,7 @@
 """Writes `keras_numbers.json`: small data, weights, and what Keras' training makes of them, epoch by epoch.
 
-The tests of the chapter compare with that file, so they need no Keras. Run by hand where Keras is installed:
-`python tests/benchmarks/make_keras_numbers.py`.
+The tests of the lecture's table compare with that file, so they need no Keras. Run by hand where Keras is installed:
+`python tests/benchmarks/chapter/make_keras_numbers.py`.
 """
 
 import json

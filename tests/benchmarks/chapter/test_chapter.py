@@ -20,7 +20,7 @@ import benchmarks.chapter.command
 import benchmarks.harness.engines
 import benchmarks.harness.run
 from benchmarks.__main__ import main
-from benchmarks.chapter.protocol import ChapterRow, Metric, read_chapter
+from benchmarks.chapter.protocol import Metric, TableRow, read_rows
 from benchmarks.core.progress import Progress
 from benchmarks.harness.callbacks import TrainingCurve
 from benchmarks.harness.engines import in_processes, in_this_process
@@ -46,7 +46,7 @@ NEEDS_DATA = pytest.mark.skipif(
 VALIDATION_END = pd.Timestamp("2016-03-31")
 
 
-def _small(row: ChapterRow, n_epochs: int) -> ChapterRow:
+def _small(row: TableRow, n_epochs: int) -> TableRow:
     """Return a row with fewer days, units and steps."""
     length = LONG if row.name == "conv1d-gru" else SHORT
     (first, short, long) = (f"{VALIDATION_START + pd.Timedelta(days=days):%Y-%m-%d}" for days in (length, SHORT, LONG))
@@ -65,17 +65,17 @@ def _small(row: ChapterRow, n_epochs: int) -> ChapterRow:
     return replace(row, task=task, metrics=metrics, first_forecast=first)
 
 
-def small_chapter(n_epochs: int = 2) -> list[ChapterRow]:
-    """Return the chapter's rows with few days and small networks."""
-    return [_small(row, n_epochs) for row in read_chapter()]
+def small_rows(n_epochs: int = 2) -> list[TableRow]:
+    """Return the rows with few days and small networks."""
+    return [_small(row, n_epochs) for row in read_rows()]
 
 
-def small_row(name: str, n_epochs: int = 2) -> ChapterRow:
-    """Return a row of the small chapter."""
-    return next(row for row in small_chapter(n_epochs) if row.name == name)
+def small_row(name: str, n_epochs: int = 2) -> TableRow:
+    """Return a small row."""
+    return next(row for row in small_rows(n_epochs) if row.name == name)
 
 
-def runs_of(row: ChapterRow, n_seeds: int = 1) -> tuple[Plan, list[Run]]:
+def runs_of(row: TableRow, n_seeds: int = 1) -> tuple[Plan, list[Run]]:
     """Return what all runs of a row share, and its runs."""
     plan = Plan(row.task.load())
     return plan, [run for group in plan_runs(plan, [ENTRIES[row.model]], n_seeds) for run in group]
@@ -115,7 +115,7 @@ def small_source() -> TimeSeries:
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> TimeSeries:
     """The small table, which the command is given too."""
-    monkeypatch.setattr(benchmarks.chapter.command, "read_chapter", small_chapter)
+    monkeypatch.setattr(benchmarks.chapter.command, "read_rows", small_rows)
     series = small_source()
     monkeypatch.setattr(CTARidershipDataset, "load", lambda self: series)
     return series
@@ -130,8 +130,8 @@ def _rows(*names: str, folder: str = "results/chapter") -> list[dict[str, Any]]:
 def test_every_row_and_seed_gives_a_result_and_every_metric_a_median(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chapter", "--seeds", "3", "--json", "table.json"]) == 0
     written = json.loads(Path("table.json").read_text())
-    chapter = small_chapter()
-    networks = [row.name for row in chapter if row.name != "naive"]
+    rows = small_rows()
+    networks = [row.name for row in rows if row.name != "naive"]
     days = [f"2016-03-{1 + length}" for length in (SHORT, LONG)]
     expected = [("naive", None), *((name, seed) for name in networks for seed in (1, 2, 3))]
     assert [(row["task"], row["seed"], row["period"]) for row in written["rows"]] == [
@@ -150,7 +150,7 @@ def test_every_row_and_seed_gives_a_result_and_every_metric_a_median(capsys: pyt
     assert of_linear[0]["mae"] != of_linear[2]["mae"]
     assert of_linear[0]["model_settings"]["learning_rate"] == 0.02
     summary = {(entry["name"], entry["metric"]): entry for entry in written["summary"]}
-    assert list(summary) == [(row.name, metric.name) for row in chapter for metric in row.metrics]
+    assert list(summary) == [(row.name, metric.name) for row in rows for metric in row.metrics]
     assert {"name", "metric", "median", "lecture", "keras", "met"} <= written["summary"][0].keys()
     (of_multivariate, of_seq2seq) = (
         [row["mae_by_component"] for row in written["rows"] if (row["task"], row["period"]) == (name, days[0])]
@@ -303,14 +303,14 @@ def test_a_goal_is_met_at_or_below_its_figure_to_the_rider(metric: Metric, media
     assert metric.is_met(median) is is_met
 
 
-def test_the_chapter_is_no_data_set_of_backtests() -> None:
+def test_the_lecture_s_table_is_no_data_set_of_backtests() -> None:
     assert "chapter" not in task_names()
 
 
 def test_the_goals_are_the_lecture_s_or_where_it_is_missed_by_keras_keras_own() -> None:
     goals = {
         (row.name, metric.name): (metric.goal, metric.lecture)
-        for row in read_chapter()
+        for row in read_rows()
         for metric in row.metrics
         if metric.goal
     }
@@ -356,7 +356,7 @@ def test_a_run_that_goes_on_runs_only_what_is_missing(
     assert len(json.loads(Path("table.json").read_text())["summary"][-1]["errors"]) == 2
     assert main([*LINEAR, "--seeds", "1", "--resume"]) == 0
     assert len(json.loads(Path("table.json").read_text())["summary"][0]["errors"]) == 1
-    monkeypatch.setattr(benchmarks.chapter.command, "read_chapter", lambda: small_chapter(n_epochs=1))
+    monkeypatch.setattr(benchmarks.chapter.command, "read_rows", lambda: small_rows(n_epochs=1))
     assert main([*LINEAR, "--seeds", "1", "--resume"]) == 2  # other settings than those of the stored results
     assert "n_epochs was 2 there and is 1 now" in capsys.readouterr().err
     assert len(runs_made) == 3
@@ -468,7 +468,7 @@ def test_data_that_do_not_reach_far_enough_are_refused(
 
 @NEEDS_DATA
 def test_on_the_lecture_s_data_the_naive_errors_are_the_lecture_s() -> None:
-    row = next(row for row in read_chapter() if row.name == "naive")
+    row = next(row for row in read_rows() if row.name == "naive")
     plan, (run,) = runs_of(row)
     found = rows_of(plan, run)["2019-03-01"]
     errors = found.mae_by_component
@@ -481,7 +481,7 @@ def test_on_the_lecture_s_data_the_naive_errors_are_the_lecture_s() -> None:
 def test_on_the_lecture_s_data_errors_are_those_of_the_epoch_whose_weights_are_kept(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = next(row for row in read_chapter() if row.name == name)
+    row = next(row for row in read_rows() if row.name == name)
     row = replace(row, task=replace(row.task, training=row.task.training | {"n_epochs": 3}))
     models = []
 
