@@ -1,36 +1,69 @@
 """The command ``python -m benchmarks tables``."""
 
 import argparse
+import csv
+import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks.core.errors import UserError
+from benchmarks.core.provenance import write_table
 from benchmarks.tables import command
-from benchmarks.tables.command import PUBLISHED, documents, read_table, run, with_tables
+from benchmarks.tables.command import PUBLISHED, VIEWS, Tables, documents, measured, run
 
 
 def test_every_document_has_its_tables_as_published(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(argparse.Namespace(check=True)) == 0, capsys.readouterr().out
 
 
-def test_every_published_table_stands_in_a_document_and_says_where_it_is_from() -> None:
-    text = "".join(path.read_text(encoding="utf-8") for path in documents())
+FIGURE = re.compile(r"(?<![\w.,-])(?:\d{1,3}(?:,\d{3})+|\d{3,}|\d*\.\d{2,}|\d{2,}\.\d+)(?![\w-]|[.,]\d)")
+TABLE = re.compile(r"<!-- table: .*?<!-- end of table -->", re.DOTALL)
+NO_PROSE = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)|https?://\S+", re.DOTALL)
+NO_RESULT = re.compile(r"(19|20)\d\d|15\.\d|100|250|300|400|500|512")
+"""Years, the lecture's exercises, and numbers that are sizes and settings."""
+
+
+def test_every_figure_in_a_sentence_stands_in_a_published_file() -> None:
+    texts = {str(path.relative_to(command.ROOT)): path.read_text(encoding="utf-8") for path in documents()}
+    in_tables = {figure for text in texts.values() for table in TABLE.findall(text) for figure in FIGURE.findall(table)}
+    with (PUBLISHED / "figures.csv").open(encoding="utf-8") as file:
+        listed = {(line["document"], line["figure"]) for line in csv.DictReader(file.readlines()[1:])}
+    found = {
+        (name, figure)
+        for name, text in texts.items()
+        for figure in FIGURE.findall(NO_PROSE.sub(" ", TABLE.sub("", text)))
+        if figure not in in_tables and not NO_RESULT.fullmatch(figure)
+    }
+    assert found == listed
+
+
+def test_every_published_file_and_view_is_used_and_says_how_it_was_made() -> None:
+    tables = Tables()
+    texts = [path.read_text(encoding="utf-8") for path in documents()]
+    for text in texts:
+        tables.into(text)
+    assert tables.used | {"figures"} == {path.stem for path in PUBLISHED.glob("*.csv")}
     for path in PUBLISHED.glob("*.csv"):
-        assert f"<!-- table: {path.stem} -->" in text, path.name
-        assert path.read_text(encoding="utf-8").startswith("# "), path.name
+        assert path.read_text(encoding="utf-8").startswith(("# command: ", "# note: ")), path.name
+    for path in VIEWS.glob("[!_]*.md.jinja"):
+        assert f"<!-- table: {path.name.removesuffix('.md.jinja')}" in "".join(texts), path.name
 
 
-def test_a_changed_cell_is_told_and_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    document, table = tmp_path / "page.md", tmp_path / "errors.csv"
-    document.write_text("Before\n<!-- table: errors -->\n\n<!-- end of table -->\nafter\n")
-    table.write_text("# command: none\nmodel,MAE\nGRU,\n")
-    for name, value in (("ROOT", tmp_path), ("PUBLISHED", tmp_path), ("documents", lambda: [document])):
+@pytest.fixture
+def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A document, with published results and views beside it."""
+    path = tmp_path / "page.md"
+    for name, value in (("ROOT", tmp_path), ("PUBLISHED", tmp_path), ("VIEWS", tmp_path)):
         monkeypatch.setattr(command, name, value)
+    monkeypatch.setattr(command, "documents", lambda: [path])
+    return path
+
+
+def test_a_changed_cell_is_told_and_written(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document.write_text("Before\n<!-- table: errors -->\n\n<!-- end of table -->\nafter\n")
     for cell in ("1", "2"):
-        table.write_text(f'# command: none\nmodel,MAE\nGRU,"{cell},000"\n')
+        write_table(document.with_name("errors.csv"), {"command": "none"}, ["model", "MAE"], [["GRU", f"{cell},000"]])
         assert run(argparse.Namespace(check=True)) == 1
         assert "page.md" in capsys.readouterr().out
         assert run(argparse.Namespace(check=False)) == 0
@@ -39,10 +72,31 @@ def test_a_changed_cell_is_told_and_written(
         assert run(argparse.Namespace(check=True)) == 0
 
 
-def test_an_unknown_table_and_an_uneven_row_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_view_lays_results_out_with_its_arguments(document: Path) -> None:
+    document.with_name("best.md.jinja").write_text(
+        "| model | MAE |\n|---|---|\n{% for line in rows('errors', period=arguments[0]) %}\n"
+        "| {{ line.model }} | {{ line.mae | number }} |\n{% endfor %}\n"
+    )
+    rows: list[list[object]] = [["spring", "GRU", 1234.5678], ["autumn", "GRU", 2], ["spring", "RNN", ""]]
+    write_table(document.with_name("errors.csv"), {"command": "none"}, ["period", "model", "mae"], rows)
+    document.write_text("<!-- table: best, spring -->\n\n<!-- end of table -->")
+    assert run(argparse.Namespace(check=False)) == 0
+    assert "\n| GRU | 1,235 |\n| RNN | |\n" in document.read_text()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(2.239, "2.24 s"), (0.0587, "58.7 ms"), (34.4e-6, "34.4 us"), (1.0, "1 s"), (None, "")]
+)
+def test_seconds_are_told_in_the_unit_that_suits_them(seconds: float | None, expected: str) -> None:
+    assert measured(seconds, "s") == expected
+
+
+def test_a_table_that_cannot_be_made_is_told(document: Path) -> None:
     with pytest.raises(UserError, match="no published table 'nowhere'"):
-        with_tables("<!-- table: nowhere -->\n\n<!-- end of table -->")
-    (tmp_path / "uneven.csv").write_text("model,MAE\nGRU\n")
-    monkeypatch.setattr(command, "PUBLISHED", tmp_path)
+        Tables().into("<!-- table: nowhere -->\n\n<!-- end of table -->")
+    document.with_name("uneven.csv").write_text("model,MAE\nGRU\n")
     with pytest.raises(UserError, match="expected 2 cells in each row"):
-        read_table("uneven")
+        Tables().make("uneven")
+    write_table(document.with_name("errors.csv"), {}, ["model", "mae"], [["GRU", 1], ["GRU", 2]])
+    with pytest.raises(UserError, match=r"errors.csv: expected one row with \{'model': 'GRU'\}, got 2"):
+        Tables().row("errors", model="GRU")
