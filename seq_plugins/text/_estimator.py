@@ -6,8 +6,8 @@ from typing import Any, Self
 from sklearn.base import clone
 
 
-class SharedVectors:
-    """Lets ``sklearn.base.clone`` hand on the parameter `vectors` as it is: word vectors may take gigabytes."""
+class TextEstimator:
+    """An estimator of texts, whose parameter `vectors` is never copied: word vectors may take gigabytes."""
 
     def __sklearn_clone__(self) -> Self:
         estimator: Any = self
@@ -20,3 +20,11 @@ class SharedVectors:
             if attribute in vars(self):
                 setattr(copy, attribute, deepcopy(getattr(self, attribute)))
         return copy
+
+    def __sklearn_tags__(self) -> Any:
+        estimator: Any = super()
+        tags = estimator.__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        tags.input_tags.string = True
+        return tags

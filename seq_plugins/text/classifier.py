@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from seq_plugins._arguments import check_choice, check_number
 from seq_plugins._progress import progress_bar
-from seq_plugins.text._estimator import SharedVectors
+from seq_plugins.text._estimator import TextEstimator
 from seq_plugins.text.checks import check_labels, check_sample_weight, check_texts
 from seq_plugins.text.documents import Documents
 from seq_plugins.text.explanation import Explanation, explain_document
@@ -31,7 +31,7 @@ from seq_plugins.text.word_vectors import train_word_vectors
 MAX_SEED = 2**31 - 1
 
 
-class SentimentClassifier(SharedVectors, ClassifierMixin, BaseEstimator):
+class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     """Classifies texts with a convolution over word vectors: the lecture's network for movie reviews.
 
     250 filters over three words each, ReLU, the largest value of each filter over the document, a hidden layer of 250
@@ -569,10 +569,3 @@ class SentimentClassifier(SharedVectors, ClassifierMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "class_prior_") and hasattr(self, "network_")
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.one_d_array = True
-        tags.input_tags.string = True
-        return tags

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from seq_plugins._arguments import check_choice, check_number
-from seq_plugins.text._estimator import SharedVectors
+from seq_plugins.text._estimator import TextEstimator
 from seq_plugins.text.checks import check_texts
 from seq_plugins.text.documents import FIRST_WORD, PADDING, UNKNOWN, Documents, WordTable
 from seq_plugins.text.encoding import TextEncoder
@@ -41,7 +41,7 @@ class UnknownWords(NamedTuple):
     most_common: list[tuple[str, int]]
 
 
-class Word2VecVectorizer(SharedVectors, TransformerMixin, BaseEstimator):
+class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
     """Turns texts into ids of word vectors, `(N, L)`.
 
     Id 0 is padding, id 1 an unknown word, and id ``2 + n`` the word in row `n` of the vectors. Documents are cut after,
@@ -289,9 +289,6 @@ class Word2VecVectorizer(SharedVectors, TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.one_d_array = True
-        tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = []
         return tags
 
