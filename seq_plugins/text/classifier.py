@@ -219,14 +219,10 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X
-            Texts.
-        y
-            Their labels.
+        X, y, sample_weight
+            As in :meth:`fit`.
         classes
             All labels that will ever come; needed in the first call.
-        sample_weight
-            What each text's loss is multiplied with; ones if ``None``.
 
         Returns
         -------
@@ -372,7 +368,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         path
-            The folder.
+            The folder; the one around it must exist.
 
         Raises
         ------
@@ -380,6 +376,10 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             If the classifier is not trained.
         FileExistsError
             If there is something else at `path`.
+        FileNotFoundError
+            If the folder around it does not exist.
+        OSError
+            If the folder around it can't be written to. The error names `path`, which stays as it was.
         TypeError
             If an argument or a label cannot be written as JSON.
         """
@@ -403,7 +403,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             If there is no such folder, or a file is missing in it.
         ValueError
             If a file has changed, is no part of a model, or was written by a newer version; or if `tokenizer` is
-            needed.
+            missing or superfluous.
         """
         return load_classifier(cls, Path(path), tokenizer)
 

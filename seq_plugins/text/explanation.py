@@ -91,26 +91,9 @@ def explain_document(
     code: int | None,
     prior_logits: np.ndarray,
 ) -> Explanation:
-    """Return the explanation of a text.
+    """Return what :meth:`SentimentClassifier.explain` does, for class number `code` or the most likely one.
 
-    Parameters
-    ----------
-    network
-        The network.
-    table
-        The words' vectors.
-    text
-        The text.
-    located
-        Ids and places of the words that the network sees.
-    maxlen
-        Number of words that documents are padded to.
-    classes
-        The labels.
-    code
-        Number of the class to explain; the most likely one if ``None``.
-    prior_logits
-        Logits of a text without a word, `(O,)`.
+    `located` are ids and places of the words that the network sees, `prior_logits`, `(O,)`, the logits without any.
     """
     if not located:
         row, sign, code = _choose_output(torch.from_numpy(prior_logits), code)

@@ -60,16 +60,9 @@ class SentimentNetwork(nn.Module):
             bias.zero_()
 
     def forward(self, words: torch.Tensor, batch: Batch, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the logits `(N, O)`.
+        """Return the logits `(N, O)` of documents, `words` and `batch`, as :func:`convolve_and_pool` takes them.
 
-        Parameters
-        ----------
-        words
-            Vectors of the distinct words, `(W, D)`.
-        batch
-            The documents.
-        mask
-            What the hidden layer's sums are multiplied with, `(N, H)`, for dropout.
+        The hidden layer's sums are multiplied with `mask`, `(N, H)`, for dropout.
         """
         return self.classify([convolve_and_pool(words, batch, kernel)[0] for kernel in self.kernels], mask)
 

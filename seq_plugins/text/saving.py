@@ -39,26 +39,7 @@ Classifier = TypeVar("Classifier")
 
 
 def save_classifier(classifier: Any, folder: Path) -> None:
-    """Write a trained classifier.
-
-    Parameters
-    ----------
-    classifier
-        The classifier.
-    folder
-        Where to. It is made, or replaced if it holds a model; the folder around it must exist.
-
-    Raises
-    ------
-    FileExistsError
-        If there is something else at `folder`.
-    FileNotFoundError
-        If the folder around it does not exist.
-    OSError
-        If the folder around it can't be written to. The error names `folder`, which stays as it was.
-    TypeError
-        If an argument or a label cannot be written as JSON.
-    """
+    """Write a trained classifier, as :meth:`SentimentClassifier.save` says."""
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"The folder of {folder} does not exist. Make it first, or name another.")
     if folder.exists() and not _is_ours(folder):
@@ -100,24 +81,7 @@ def save_classifier(classifier: Any, folder: Path) -> None:
 
 
 def load_classifier(kind: Callable[..., Classifier], folder: Path, tokenizer: Tokenizer | None) -> Classifier:
-    """Return a classifier that was written with :func:`save_classifier`.
-
-    Parameters
-    ----------
-    kind
-        The classifier's class.
-    folder
-        Where from.
-    tokenizer
-        The tokenizer, if it is not the default.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder, or a file is missing in it.
-    ValueError
-        If the folder is not what was written, or `tokenizer` is missing or superfluous.
-    """
+    """Return the classifier of class `kind` that :meth:`SentimentClassifier.load` is asked for."""
     _check_folder(folder)
     try:
         model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
