@@ -101,28 +101,9 @@ def down_sampled_step_ends(
 
 
 class DownSampling(nn.Module):
-    """Strided convolution and optional pooling, from `(B, L, I)` to `(B, L', num_filters)`, counted from the end.
+    """Strided convolution and optional pooling from `(B, L, I)` to `(B, L', num_filters)`, counted from the end.
 
-    What does not fill a window is dropped at the oldest end, so that the last step has always seen the newest input.
-
-    Parameters
-    ----------
-    length
-        Number of time steps, `L`.
-    input_dim
-        Number of features of a time step, `I`.
-    num_filters
-        Number of filters of the convolution.
-    kernel_size
-        Number of time steps that a filter sees at once.
-    stride
-        Number of time steps from one window of the convolution to the next.
-    activation
-        Name of the ``torch.nn`` activation function after the convolution.
-    pooling
-        ``None``, ``"max"`` or ``"average"``.
-    pool_size
-        Number of the convolution's steps in a window of the pooling.
+    :class:`~seq_plugins.Conv1DGRUModel` explains the arguments.
     """
 
     def __init__(
