@@ -126,10 +126,8 @@ def _find_objection(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None,
             return "it runs on the CPU only"
         if tensor.dtype is not inputs.dtype:
             return "types are mixed"
-        if _has_tangent(tensor):
-            return "derivatives are taken forwards"
     if _are_functions_transformed():
-        return "functions are transformed"
+        return "functions are transformed or differentiated forwards"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on"
     if mask is not None and mask.requires_grad:
@@ -150,18 +148,20 @@ def _is_switched_off() -> bool:
     return setting == "torch"
 
 
-def _has_tangent(tensor: torch.Tensor) -> bool:
-    # the level, a private name, saves time: it is below zero where nobody differentiates forwards
-    return getattr(forward_ad, "_current_level", 0) >= 0 and forward_ad.unpack_dual(tensor).tangent is not None
-
-
 def _are_functions_transformed() -> bool:
-    """Find out whether ``torch.func`` is at work, for which PyTorch has a private name only."""
-    return bool(getattr(torch._C, "_are_functorch_transforms_active", bool)())
+    """Find out whether ``torch.func`` or forward differentiation is at work, for which PyTorch has private names only.
+
+    Without this, ``torch.func`` fails in the compiled kernel, and the derivatives that weights carry forwards are lost.
+    """
+    is_differentiated_forwards: bool = getattr(forward_ad, "_current_level", 0) >= 0
+    return is_differentiated_forwards or bool(getattr(torch._C, "_are_functorch_transforms_active", bool)())
 
 
 def _stands_for_several(tensor: torch.Tensor) -> bool:
-    """Find out whether a tensor has no memory of its own, as where gradients are taken in batches."""
+    """Find out whether a tensor has no memory of its own, as in ``torch.autograd.functional.jacobian(vectorize=True)``.
+
+    There are no numbers then for machine code to read: PyTorch fails with an error that does not say why.
+    """
     try:
         tensor.data_ptr()
     except RuntimeError:
@@ -187,11 +187,13 @@ def _wins(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: 
 
 
 def _torch_has_kernel(cell: Cell, inputs: torch.Tensor) -> bool:
-    """Find out whether PyTorch's recurrent layer runs: in low precision, it does not on every processor."""
+    """Find out whether PyTorch's recurrent layer runs: not mapped, nor in low precision on every processor."""
+    if _are_functions_transformed():
+        return False  # `torch.func.vmap`, as for an ensemble, has no rule for it
     autocast_type = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
     if autocast_type is None and inputs.dtype in (torch.float32, torch.float64):
         return True
-    if not inputs.is_cpu or type(inputs) is not torch.Tensor or _are_functions_transformed():
+    if not inputs.is_cpu or type(inputs) is not torch.Tensor:
         return True  # there is nothing to try
     return _torch_runs(cell, inputs.dtype, autocast_type)
 
@@ -357,7 +359,8 @@ class CompiledRecurrence(torch.autograd.Function):
         inputs, mask, block, _, *weights = ctx.saved_tensors
         needed = ctx.needs_input_grad[2:]
         arguments = ctx.cell, inputs, mask, Weights(*weights), needed, gradient
-        if torch.is_grad_enabled() or _are_functions_transformed() or _stands_for_several(gradient):
+        # else second derivatives, such as PyTorch's `hessian`, are silently zero, with `once_differentiable` too
+        if torch.is_grad_enabled() or _stands_for_several(gradient):
             return None, None, *_differentiable_gradients(*arguments, ctx.last_only)
         shapes = _shapes(ctx.cell, inputs, weights[1].shape[1], ctx.last_only, leads_back=True)
         return None, None, *_run_backward(*arguments, Trace(*carve(block.numpy(), shapes, _numpy_type(inputs))))

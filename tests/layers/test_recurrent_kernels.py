@@ -577,10 +577,9 @@ def test_pytorch_still_tells_whether_functions_are_transformed() -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 @with_and_without_mask
 @each_layer
-def test_transformed_functions_run_on_pytorch(layer_class: type[RecurrentLayer], is_masked: bool) -> None:
+def test_transformed_functions_run_in_steps(layer_class: type[RecurrentLayer], is_masked: bool) -> None:
     layer, inputs = make_layer(layer_class, 2, 4), make_inputs(3, 5, 2).detach()
     mask = make_mask(3, layer) if is_masked else None
-    fallback = Kernel.STEPS if is_masked else Kernel.TORCH
     kernels = []
 
     def loss(inputs: torch.Tensor) -> torch.Tensor:
@@ -596,20 +595,32 @@ def test_transformed_functions_run_on_pytorch(layer_class: type[RecurrentLayer],
     with forward_ad.dual_level():
         derivative = forward_ad.unpack_dual(loss(forward_ad.make_dual(inputs, direction))).tangent
     torch.testing.assert_close(derivative, (expected * direction).sum(), rtol=0, atol=1e-10)
-    assert kernels == [fallback] * 2
+    assert kernels == [Kernel.STEPS] * 2
 
 
 @each_layer
-def test_steps_can_be_mapped_over_sets_of_inputs(layer_class: type[RecurrentLayer]) -> None:
-    layer, inputs = make_layer(layer_class, 2, 4), torch.randn(3, 6, 5, 2, dtype=torch.float64)
+def test_an_ensemble_of_layers_can_be_mapped(layer_class: type[RecurrentLayer]) -> None:
+    layers, inputs = [make_layer(layer_class, 2, 4) for _ in range(3)], make_inputs(6, 5, 2)
+    weights, _ = torch.func.stack_module_state(layers)
 
-    def run(inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        assert chosen(layer, inputs, mask) is Kernel.STEPS
-        return in_steps(layer, inputs, mask)
+    states = torch.func.vmap(lambda weights: torch.func.functional_call(layers[0], weights, inputs))(weights)
 
-    masks = torch.stack([make_mask(6, layer) for _ in range(3)])
-    expected = torch.stack([compiled(layer, *pair) for pair in zip(inputs, masks, strict=True)])
-    torch.testing.assert_close(torch.func.vmap(run)(inputs, masks), expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(states, torch.stack([layer(inputs) for layer in layers]), rtol=0, atol=1e-10)
+
+
+@each_layer
+def test_derivatives_that_weights_carry_forwards_are_not_lost(layer_class: type[RecurrentLayer]) -> None:
+    layer, inputs = make_layer(layer_class, 2, 4), make_inputs(3, 5, 2).detach()
+    weights = {name: weight.detach() for name, weight in layer.named_parameters()}
+    directions = {name: torch.randn_like(weight) for name, weight in weights.items()}
+    gradients = torch.autograd.grad(compiled(layer, inputs).sum(), list(layer.parameters()))
+    expected = sum((gradient * directions[name]).sum() for name, gradient in zip(weights, gradients, strict=True))
+
+    with forward_ad.dual_level():
+        duals = {name: forward_ad.make_dual(weight, directions[name]) for name, weight in weights.items()}
+        derivative = forward_ad.unpack_dual(torch.func.functional_call(layer, duals, inputs)).tangent
+
+    torch.testing.assert_close(derivative.sum(), expected, rtol=0, atol=1e-10)
 
 
 def test_a_mask_with_a_gradient_gets_it() -> None:
