@@ -3,6 +3,9 @@
 Lightning's checkpoints hold weights, optimizer, schedulers, progress and callbacks. They lack the state of the random
 numbers (order of batches, dropout), a step of ``ReduceLROnPlateau`` that comes after the checkpoint of its epoch, and
 that training was to stop. All is kept as tensors and plain values.
+
+The network's own hooks save and restore it, not a callback: a `trainer` that is handed to `fit` has the network, but no
+callback of ours.
 """
 
 import logging
