@@ -1,7 +1,7 @@
 """Training that has left the finite numbers, or any sensible size, ends with an error.
 
-The network itself looks, not a callback: a `trainer` that is handed to `fit` would lack it, and one with a hook for each
-batch leads to Lightning's own loop.
+The network itself looks, not a callback: a `trainer` that is handed to `fit` would lack it, and one with a hook for
+each batch leads to Lightning's own loop.
 """
 
 import copy
