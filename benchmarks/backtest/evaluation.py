@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.backtest.tables import Summary, summarise
+from benchmarks.backtest.tables import ModelSummary, summarise
 from benchmarks.harness.forecasts import PeriodForecasts, RunResult, join_folds, mean_forecasts
 from benchmarks.harness.metrics import Difference, paired_difference
 from benchmarks.harness.plan import Plan, Run, runs_of
@@ -59,7 +59,7 @@ class Evaluation:
     rows: list[BacktestRow]
     ensemble_rows: list[BacktestRow] = field(default_factory=list)
     """Rows of the means of all seeds' forecasts."""
-    summaries: list[Summary] = field(default_factory=list)
+    summaries: list[ModelSummary] = field(default_factory=list)
     """One for each model and period, and for each ensemble, the best first."""
     shown: dict[_Key, list[ShownForecast]] = field(default_factory=dict)
     """Forecasts for pictures: those of a model's first seed, and of its ensemble."""

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.backtest.evaluation import ShownForecast
-from benchmarks.backtest.tables import Summary
+from benchmarks.backtest.tables import ModelSummary
 
 OURS, RIVAL, TRUTH = "#c8102e", "#5b6770", "#000000"
 
 
-def draw_ranking(summaries: Sequence[Summary], unit: str) -> Figure:
+def draw_ranking(summaries: Sequence[ModelSummary], unit: str) -> Figure:
     """Return a picture of every model's mean error: the median over seeds, and each seed.
 
     Parameters
@@ -39,7 +39,7 @@ def draw_ranking(summaries: Sequence[Summary], unit: str) -> Figure:
     return figure
 
 
-def draw_horizon(summaries: Sequence[Summary], unit: str) -> Figure:
+def draw_horizon(summaries: Sequence[ModelSummary], unit: str) -> Figure:
     """Return a picture of the error at each step ahead.
 
     Parameters

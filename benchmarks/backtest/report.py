@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from benchmarks.backtest.evaluation import Evaluation
 from benchmarks.backtest.pictures import draw_curves, draw_forecasts, draw_horizon, draw_ranking
-from benchmarks.backtest.tables import Summary, lead_text, number
+from benchmarks.backtest.tables import ModelSummary, lead_text, number
 from benchmarks.core.page import PICTURE_STYLE, embed, write_page
 from benchmarks.core.provenance import processor
 from benchmarks.harness.rows import BacktestRow
@@ -79,11 +79,11 @@ class _Table:
     """A ranking of models, or of ensembles: for each what stands under which head."""
 
     caption: str
-    summaries: Sequence[Summary]
+    summaries: Sequence[ModelSummary]
     cells: list[dict[str, str]]
 
 
-def _period(evaluation: Evaluation, period: str, summaries: Sequence[Summary]) -> _Period:
+def _period(evaluation: Evaluation, period: str, summaries: Sequence[ModelSummary]) -> _Period:
     single = [summary for summary in summaries if not summary.is_ensemble]
     ensembles = [summary for summary in summaries if summary.is_ensemble]
     return _Period(
@@ -95,7 +95,7 @@ def _period(evaluation: Evaluation, period: str, summaries: Sequence[Summary]) -
     )
 
 
-def _show_ranking(summaries: Sequence[Summary], period: str, unit: str) -> Markup:
+def _show_ranking(summaries: Sequence[ModelSummary], period: str, unit: str) -> Markup:
     return embed(
         draw_ranking(summaries, unit),
         "Mean absolute error over the horizon: a dot for each seed, a bar at the median; ours in red.",
@@ -105,7 +105,7 @@ def _show_ranking(summaries: Sequence[Summary], period: str, unit: str) -> Marku
     )
 
 
-def _show_horizon(best: Sequence[Summary], unit: str) -> Markup:
+def _show_horizon(best: Sequence[ModelSummary], unit: str) -> Markup:
     return embed(
         draw_horizon(best, unit),
         f"Median over seeds; the {len(best)} best models.",
@@ -117,7 +117,7 @@ def _show_horizon(best: Sequence[Summary], unit: str) -> Markup:
     )
 
 
-def _show_forecasts(evaluation: Evaluation, summaries: Sequence[Summary]) -> Markup | None:
+def _show_forecasts(evaluation: Evaluation, summaries: Sequence[ModelSummary]) -> Markup | None:
     names = {summary.name: (summary.period, summary.label, summary.is_ensemble) for summary in _depicted(summaries)}
     shown = {name: evaluation.shown[key] for name, key in names.items() if key in evaluation.shown}
     if not shown:
@@ -135,14 +135,14 @@ def _show_forecasts(evaluation: Evaluation, summaries: Sequence[Summary]) -> Mar
     )
 
 
-def _depicted(summaries: Sequence[Summary]) -> list[Summary]:
+def _depicted(summaries: Sequence[ModelSummary]) -> list[ModelSummary]:
     """Return the best of ours and the best rival."""
     ours = [summary for summary in summaries if summary.rows[0].is_ours][:1]
     rivals = [summary for summary in summaries if not summary.rows[0].is_ours][:1]
     return ours + rivals
 
 
-def _rank(evaluation: Evaluation, summaries: Sequence[Summary], period: str) -> _Table:
+def _rank(evaluation: Evaluation, summaries: Sequence[ModelSummary], period: str) -> _Table:
     is_ensemble = summaries[0].is_ensemble
     rival = evaluation.best_rivals.get((period, is_ensemble))
     caption = (
@@ -158,7 +158,7 @@ def _rank(evaluation: Evaluation, summaries: Sequence[Summary], period: str) -> 
     return _Table(caption, summaries, [_cells(summary, rival, errors) for summary in summaries])
 
 
-def _cells(summary: Summary, rival: str | None, errors: Mapping[str, str]) -> dict[str, str]:
+def _cells(summary: ModelSummary, rival: str | None, errors: Mapping[str, str]) -> dict[str, str]:
     row = summary.rows[0]
     horizon = len(row.mae)
     low, high = summary.spread()

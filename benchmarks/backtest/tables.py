@@ -12,7 +12,7 @@ from benchmarks.harness.rows import BacktestRow
 
 
 @dataclass(frozen=True)
-class Summary:
+class ModelSummary:
     """The rows of one model, settings that are tried and test period over all seeds, or of the mean of their forecasts.
 
     Parameters
@@ -69,7 +69,7 @@ class Summary:
 
 def summarise(
     rows: Iterable[BacktestRow], leads: Mapping[tuple[str, str, bool], Difference] | None = None
-) -> list[Summary]:
+) -> list[ModelSummary]:
     """Group rows by test period, model and settings that are tried, the best model first.
 
     Parameters
@@ -85,7 +85,7 @@ def summarise(
             groups.setdefault((row.period, row.label, bool(row.members)), []).append(row)
     periods = list(dict.fromkeys(period for period, _, _ in groups))
     summaries = [
-        Summary(key[0], group, (leads or {}).get(key)) for key, group in groups.items()
+        ModelSummary(key[0], group, (leads or {}).get(key)) for key, group in groups.items()
     ]  # fmt: skip
     return sorted(summaries, key=lambda summary: (periods.index(summary.period), summary.median()))
 
@@ -95,7 +95,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.4g}"
 
 
-def table_lines(summaries: Sequence[Summary], unit: str) -> list[str]:
+def table_lines(summaries: Sequence[ModelSummary], unit: str) -> list[str]:
     """Return the lines of a table of `summaries` for the terminal."""
     lines: list[str] = []
     for period in dict.fromkeys(summary.period for summary in summaries):
@@ -116,7 +116,7 @@ def table_lines(summaries: Sequence[Summary], unit: str) -> list[str]:
 _SHOWN_VERSIONS = ("python", "darts", "torch")
 
 
-def _table(summaries: Sequence[Summary]) -> list[str]:
+def _table(summaries: Sequence[ModelSummary]) -> list[str]:
     steps = _shown_steps(len(summaries[0].rows[0].mae))
     heads = [f"t+{step + 1}" for step in steps] + ["mean", "min - max", "RMSE", "MASE", "sMAPE"]
     errors = ["rmse", "mase", "smape"]
@@ -162,7 +162,7 @@ def _shown_steps(horizon: int) -> list[int]:
     return sorted({0, horizon // 2 - 1 if horizon > 2 else 0, horizon - 1})
 
 
-def choice_lines(summaries: Sequence[Summary]) -> list[str]:
+def choice_lines(summaries: Sequence[ModelSummary]) -> list[str]:
     """Return what to print: for each model, candidates and errors, the best first.
 
     Parameters
@@ -170,7 +170,7 @@ def choice_lines(summaries: Sequence[Summary]) -> list[str]:
     summaries
         Summaries of all models and periods; ensembles are passed over.
     """
-    found: dict[str, dict[str, list[Summary]]] = {}
+    found: dict[str, dict[str, list[ModelSummary]]] = {}
     for summary in summaries:
         if not summary.is_ensemble:
             row = summary.rows[0]
@@ -180,7 +180,7 @@ def choice_lines(summaries: Sequence[Summary]) -> list[str]:
     return lines + [f"{model}: " + "; ".join(_ranked(candidates)) for model, candidates in found.items()]
 
 
-def _ranked(candidates: Mapping[str, Sequence[Summary]]) -> list[str]:
+def _ranked(candidates: Mapping[str, Sequence[ModelSummary]]) -> list[str]:
     """Return a text for each candidate, the best first; those that lack a period or a seed are not comparable."""
     n_rows = {name: sum(len(summary.rows) for summary in summaries) for name, summaries in candidates.items()}
     means = {name: statistics.mean(summary.median() for summary in summaries) for name, summaries in candidates.items()}
@@ -189,7 +189,7 @@ def _ranked(candidates: Mapping[str, Sequence[Summary]]) -> list[str]:
     return [f"{name} {means[name]:,.6g}" + (" (not all seeds)" if n_rows[name] < whole else "") for name in ordered]
 
 
-def write_csv(results: Results, summaries: Sequence[Summary]) -> None:
+def write_csv(results: Results, summaries: Sequence[ModelSummary]) -> None:
     """Write the table into the folder of results: one line a model and test period, with how they were made."""
     horizon = max(len(summary.rows[0].mae) for summary in summaries)
     means = ["rmse", "mase", "smape", "crps"]

@@ -13,7 +13,7 @@ from benchmarks.harness.rows import BacktestRow
 
 
 @dataclass(frozen=True)
-class Summary:
+class MetricSummary:
     """An error of a row over its seeds.
 
     Parameters
@@ -82,21 +82,21 @@ class Table:
     results: Sequence[BacktestRow]
     n_seeds: int
 
-    def summarise(self) -> list[Summary]:
+    def summarise(self) -> list[MetricSummary]:
         """Return every metric of every row over its seeds, on the row's own dates."""
         return [summary for row in self.rows for summary in self._summaries(row, row.first_forecast)]
 
-    def compare_on_shared_dates(self) -> list[Summary]:
+    def compare_on_shared_dates(self) -> list[MetricSummary]:
         """Return the errors of the rows of several steps on the same dates, for each day of a first forecast."""
         rows = [row for row in self.rows if row.task.output_chunk_length > 1]
         days = sorted({period.name for row in rows for period in row.task.tests})
         return [summary for day in days for row in rows for summary in self._summaries(row, day)]
 
-    def _summaries(self, row: TableRow, first_forecast: str) -> list[Summary]:
+    def _summaries(self, row: TableRow, first_forecast: str) -> list[MetricSummary]:
         found = self.results_of(row, first_forecast)
         is_whole = len(found) == (self.n_seeds if ENTRIES[row.model].is_network else 1)
         return [
-            Summary(row, metric, first_forecast, [metric.of(result) for result in found], is_whole)
+            MetricSummary(row, metric, first_forecast, [metric.of(result) for result in found], is_whole)
             for metric in row.metrics
             if found
         ]
@@ -170,12 +170,12 @@ def table_lines(table: Table) -> list[str]:
     return lines
 
 
-def _spread(summary: Summary) -> str:
+def _spread(summary: MetricSummary) -> str:
     low, high = min(summary.errors), max(summary.errors)
     return "" if len(summary.errors) == 1 else f"{low:,.0f} - {high:,.0f}"
 
 
-def _goal(summary: Summary) -> str:
+def _goal(summary: MetricSummary) -> str:
     if summary.metric.goal is None:
         return ""
     whose = {"lecture": "the lecture's", "keras": "Keras'"}[summary.metric.goal]

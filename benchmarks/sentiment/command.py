@@ -21,7 +21,7 @@ from benchmarks.core.timing_table import table_lines as speed_table_lines
 
 if TYPE_CHECKING:
     from benchmarks.sentiment.corpora import Corpus
-    from benchmarks.sentiment.entries import Entry
+    from benchmarks.sentiment.entries import ClassifierEntry
     from benchmarks.sentiment.folds import FoldRow, Scored
     from benchmarks.sentiment.insights import PhraseEffect
 
@@ -179,7 +179,12 @@ def _run_folds(options: argparse.Namespace, corpus: "Corpus", processes: RivalPr
 
 
 def _score_folds(
-    corpus: "Corpus", entries: "Sequence[Entry]", n_folds: int, vectors: str, threads: int, tell: Callable[[str], None]
+    corpus: "Corpus",
+    entries: "Sequence[ClassifierEntry]",
+    n_folds: int,
+    vectors: str,
+    threads: int,
+    tell: Callable[[str], None],
 ) -> "Iterator[Scored]":
     """Run all models on a fold, then on the next; a rival that is not installed says so once."""
     from benchmarks.sentiment.folds import run_fold, warm_up

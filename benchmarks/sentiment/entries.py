@@ -53,7 +53,7 @@ Run = Callable[[Sequence[str], np.ndarray, Sequence[str]], Fitted]
 
 
 @dataclass(frozen=True)
-class Entry:
+class ClassifierEntry:
     """A model of the benchmark.
 
     Parameters
@@ -76,7 +76,7 @@ class Entry:
 
 def make_entries(
     vectors: Callable[[Sequence[str]], Any], n_epochs: int, seed: int, processes: RivalProcesses | None
-) -> list[Entry]:
+) -> list[ClassifierEntry]:
     """Return all models.
 
     Parameters
@@ -102,12 +102,14 @@ def make_entries(
         return SentimentClassifier(vectors(texts), verbose=False, random_state=seed, **settings)
 
     entries = [
-        Entry(name, partial(_fit, partial(make_network, settings)), settings | {"seed": seed})
+        ClassifierEntry(name, partial(_fit, partial(make_network, settings)), settings | {"seed": seed})
         for name, settings in networks.items()
     ]
     entries += [
-        Entry("TF-IDF + logistic regression", partial(_fit, _make_tfidf), {"ngrams": [1, 2], "min_df": 2, "C": 10.0}),
-        Entry(
+        ClassifierEntry(
+            "TF-IDF + logistic regression", partial(_fit, _make_tfidf), {"ngrams": [1, 2], "min_df": 2, "C": 10.0}
+        ),
+        ClassifierEntry(
             "naive-Bayes features + linear SVM",
             partial(_fit, _make_naive_bayes_svm),
             {"ngrams": [1, 2], "min_df": 2, "C": 1.0},
@@ -116,7 +118,7 @@ def make_entries(
     if processes is not None:
         settings = {"n_epochs": n_epochs, "seed": seed}
         entries.append(
-            Entry("Keras, the lecture's network", _keras_run(vectors, settings, processes), settings, "keras")
+            ClassifierEntry("Keras, the lecture's network", _keras_run(vectors, settings, processes), settings, "keras")
         )
     return entries
 

@@ -12,7 +12,7 @@ from benchmarks.core.memory import PeakMemory
 from benchmarks.core.provenance import processor
 from benchmarks.core.versions import versions
 from benchmarks.sentiment.corpora import Corpus
-from benchmarks.sentiment.entries import Entry, Fitted
+from benchmarks.sentiment.entries import ClassifierEntry, Fitted
 
 PACKAGES = ("seq-plugins", "torch", "gensim", "nltk", "scikit-learn", "numpy", "numba")
 
@@ -89,7 +89,7 @@ class Scored:
     fitted: Fitted | None = None
 
 
-def run_fold(corpus: Corpus, entry: Entry, fold: int, vectors: str, threads: int) -> Scored:
+def run_fold(corpus: Corpus, entry: ClassifierEntry, fold: int, vectors: str, threads: int) -> Scored:
     """Train a model without a fold, and test it there; what goes wrong becomes a row that says so.
 
     Parameters
@@ -132,7 +132,7 @@ def run_fold(corpus: Corpus, entry: Entry, fold: int, vectors: str, threads: int
     return Scored(row, fitted)
 
 
-def warm_up(corpus: Corpus, entry: Entry) -> None:
+def warm_up(corpus: Corpus, entry: ClassifierEntry) -> None:
     """Train on a few texts: what is loaded and compiled at the first fit counts for no fold."""
     few = np.concatenate([np.flatnonzero(corpus.labels == label)[:20] for label in np.unique(corpus.labels)])
     texts = [corpus.texts[place] for place in few]

@@ -9,14 +9,14 @@ import numpy as np
 from sklearn.metrics import accuracy_score
 
 from benchmarks.sentiment.corpora import Corpus
-from benchmarks.sentiment.entries import Entry
+from benchmarks.sentiment.entries import ClassifierEntry
 
 CURVE_DIVISORS = (16, 8, 4, 2, 1)
 """By what the number of training texts is divided in a learning curve."""
 
 
 def learning_curve(
-    corpus: Corpus, entries: Sequence[Entry], tell: Callable[[str], None]
+    corpus: Corpus, entries: Sequence[ClassifierEntry], tell: Callable[[str], None]
 ) -> dict[str, list[tuple[int, float]]]:
     """Return each model's accuracy on the first fold by the number of training texts.
 

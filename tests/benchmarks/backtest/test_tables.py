@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from benchmarks.backtest.tables import Summary, choice_lines
+from benchmarks.backtest.tables import ModelSummary, choice_lines
 from benchmarks.harness.rows import BacktestRow
 
 
 def test_the_best_candidate_of_each_model_is_told_first() -> None:
-    def summary(model: str, candidate: dict[str, Any], period: str, *errors: float) -> Summary:
+    def summary(model: str, candidate: dict[str, Any], period: str, *errors: float) -> ModelSummary:
         rows = [BacktestRow("", model, seed, candidate, means={"mae": error}) for seed, error in enumerate(errors, 1)]
-        return Summary(period, rows)
+        return ModelSummary(period, rows)
 
     lines = choice_lines(
         [
