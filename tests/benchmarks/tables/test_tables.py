@@ -17,7 +17,7 @@ def test_every_document_has_its_tables_as_published(capsys: pytest.CaptureFixtur
     assert run(argparse.Namespace(check=True)) == 0, capsys.readouterr().out
 
 
-FIGURE = re.compile(r"(?<![\w.,-])(?:\d{1,3}(?:,\d{3})+|\d{3,}|\d*\.\d{2,}|\d{2,}\.\d+)(?![\w-]|[.,]\d)")
+FIGURE = re.compile(r"(?<![\w.,])(?<!\w-)(?:\d{1,3}(?:,\d{3})+|\d{3,}|\d*\.\d{2,}|\d{2,}\.\d+)(?![\w-]|[.,]\d)")
 TABLE = re.compile(r"<!-- table: .*?<!-- end of table -->", re.DOTALL)
 NO_PROSE = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)|https?://\S+", re.DOTALL)
 NO_RESULT = re.compile(r"(19|20)\d\d|15\.\d|100|250|300|400|500|512")
