@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.chapter.protocol import find_rows, read_rows
 from benchmarks.core.errors import UserError
@@ -23,7 +24,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.description = (
         "Fit the lecture's networks on the CTA data with its own protocol, and put the errors beside the lecture's and "
         "Keras'. They are those of the best epoch of the validation period, which flatters every network alike. "
-        "Results are written as they finish, each row's to a folder of its own."
+        "Results are written as they finish, each row's to a folder of its own, with table.csv in the end."
     )
     command.add_argument("--rows", nargs="+", help="rows of the table (default: all; a wrong one lists them)")
     command.add_argument("--seeds", type=positive, default=5, help="seeds of each network (default: %(default)s)")
@@ -54,6 +55,11 @@ def run(options: argparse.Namespace) -> int:
             f"--resume: {options.output} holds no results of these rows to go on with. Leave --resume out, or name "
             "their folder."
         )
+    if started and not options.resume:
+        raise UserError(
+            f"--output: {options.output} holds results of {', '.join(sorted(started))} already. Go on with --resume, "
+            "or name another folder."
+        )
     source = rows[0].task.load().source
     progress = Progress("run")
     with open_engine(options, progress) as engine, ExitStack() as folders:
@@ -82,10 +88,16 @@ def run(options: argparse.Namespace) -> int:
     ]
     table = Table(rows, results, options.seeds)
     print("\n".join(table_lines(table)))
-    about = provenance() | {"threads": options.threads, "versions": versions()}
-    table.write(options.output / "table.csv", about)
+    about: dict[str, Any] = provenance() | {"threads": options.threads, "versions": versions()}
     if options.json is not None:
-        about["seconds"] = time.perf_counter() - start
-        write_json(options.json, table.content() | {"rows": [asdict(result) for result in results]} | about)
+        content = table.content() | {"rows": [asdict(result) for result in results]} | about
+        write_json(options.json, content | {"seconds": time.perf_counter() - start})
         print(f"\nSummary and results are in {options.json}.")
+    for row in rows:
+        path = options.output / row.name / "table.csv"
+        try:
+            Table([row], results, options.seeds).write(path, about)
+        except OSError as error:
+            raise UserError(f"--output: cannot write {path}: {error.strerror or error}. Make room.") from error
+    print(f"\nResults are in {options.output}.")
     return 1 if any(result.error for result in results) else 0

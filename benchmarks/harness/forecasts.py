@@ -92,6 +92,7 @@ def forecasts_in(period: Period, forecasts: PeriodForecasts) -> PeriodForecasts:
     return replace(
         forecasts,
         period=period.name,
+        seconds=forecasts.seconds * float(is_kept.mean()),
         starts=forecasts.starts[is_kept],
         predicted=forecasts.predicted[is_kept],
         quantiles=None if forecasts.quantiles is None else forecasts.quantiles[is_kept],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def add_run_options(command: argparse.ArgumentParser) -> None:
     """Add the options of how and where runs are made."""
     command.add_argument("--threads", type=positive, default=1, help="threads of a run (default: 1)")
-    where = command.add_argument_group("where runs are made; the rows are the same")
+    where = command.add_argument_group("where runs are made; the results are the same")
     where.add_argument("--jobs", type=positive, help="number of processes on this machine (default: 1)")
     where.add_argument("--engine", choices=["local", "ray"], default="local", help="(default: %(default)s)")
     where.add_argument("--address", help="a Ray cluster: HOST:PORT or auto (default: Ray is started on this machine)")

@@ -21,7 +21,7 @@ ROWS, SETTINGS, FORECASTS, LOCK, LEDGER = "rows.jsonl", "settings.json", "foreca
 
 
 def has_results(path: Path) -> bool:
-    """Whether a folder holds results that a run can go on with."""
+    """Whether a folder holds results, or those of a run that stopped before its first."""
     return (path / SETTINGS).is_file()
 
 
@@ -97,7 +97,7 @@ class Results:
 
     def __init__(self, path: Path, settings: Mapping[str, Any], resume: bool) -> None:
         self.path = path
-        if (path / ROWS).exists() and not resume:
+        if not resume and (path / ROWS).exists() and (path / ROWS).stat().st_size:
             raise UserError(
                 f"--output: {path} holds results already. Name another folder, remove it, or go on with --resume."
             )

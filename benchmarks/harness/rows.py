@@ -50,8 +50,8 @@ class BacktestRow:
     early_stopping_mae
         Mean absolute error over the early-stopping period.
     evaluations
-        How often the model, with this seed, has been evaluated on the test period: those that the task tells of from
-        before evaluations were counted, those of earlier results beside this folder, and this one.
+        How often the model, with this candidate and seed, has been evaluated on the test period: those that the task
+        tells of from before evaluations were counted, those of earlier results beside this folder, and this one.
     n_fits
         Number of fits: more than one in a backtest that refits.
     retrain_every

@@ -1,4 +1,4 @@
-"""One run of a backtest: train on one period, stop early on the next, forecast from every step of those after it."""
+"""One run of a backtest: train on one period, stop early on another, forecast from every step of the test periods."""
 
 import errno
 import logging

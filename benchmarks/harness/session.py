@@ -141,4 +141,4 @@ def make_all(sessions: Sequence[Session], engine: Engine, progress: Progress) ->
             for result in session.make(engine):
                 if isinstance(result, Failure):
                     progress.warn(f"{session.plan.task.name}: {result.key} failed: {result.error}")
-                progress.advance()
+                progress.advance(f"{session.plan.task.name}: {result.key}")

@@ -144,7 +144,7 @@ class Task:
         try:
             source = getattr(seq_plugins.datasets, self.dataset)().load()
         except seq_plugins.datasets.DatasetError as error:
-            raise UserError(f"--dataset {self.name}: {error}") from error
+            raise UserError(f"{self.dataset}: {error}") from error
         if self.train.start < source.start_time() or self.tests[-1].end > source.end_time():
             raise UserError(
                 f"{self.dataset} reaches from {source.start_time()} to {source.end_time()}, not as far as {self.name}."

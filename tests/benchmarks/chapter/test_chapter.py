@@ -362,6 +362,30 @@ def test_a_run_that_goes_on_runs_only_what_is_missing(
     assert len(runs_made) == 3
 
 
+@pytest.mark.usefixtures("source")
+def test_a_start_that_is_refused_leaves_no_folder_and_rows_run_apart_keep_their_tables(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*LINEAR, "--seeds", "1"]) == 0
+    assert main(["chapter", "--rows", "naive", "linear"]) == 2
+    assert "holds results of linear already. Go on with --resume" in capsys.readouterr().err
+    assert not Path("results/chapter/naive").exists()
+    assert main(["chapter", "--rows", "naive"]) == 0
+    for name in ("linear", "naive"):
+        about, *table = Path(f"results/chapter/{name}/table.csv").read_text().splitlines()
+        assert about.startswith("# command: ")
+        assert [line.split(",")[0] for line in table if line[0] != "#"][1] == name
+
+
+def test_a_table_that_cannot_be_written_is_told_when_all_else_is(
+    source: TimeSeries, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("results/chapter/linear/table.csv").mkdir(parents=True)
+    assert main([*LINEAR, "--seeds", "1"]) == 2
+    assert "--output: cannot write results/chapter/linear/table.csv" in capsys.readouterr().err
+    assert json.loads(Path("table.json").read_text())["summary"]
+
+
 def test_a_seed_that_fails_has_a_result_that_says_so_stops_no_other_and_is_tried_again(
     runs_made: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -434,7 +458,7 @@ def test_wrong_input_ends_with_one_line_that_says_what_to_do(
 ) -> None:
     Path("file").write_text("a file in place of a folder")
     Path("earlier/linear").mkdir(parents=True)
-    Path("earlier/linear/rows.jsonl").touch()
+    Path("earlier/linear/rows.jsonl").write_text("{}\n")
     Path("other").mkdir()
     before = _files()
     assert main(["chapter", *arguments]) == 2
