@@ -3,9 +3,9 @@
 The system takes large blocks back as soon as they are free, and hands them out again page by page, each page filled
 with zeros first. For what a layer remembers of a batch this takes as long as the arithmetic.
 
-Forward and backward of 56 steps and 32 units without it, in alternating turns, medians of three (PyTorch 2.13, AMD EPYC,
-one thread): batches of 32, SimpleRNN 47 % longer, GRU 55 %, LSTM 4 %, three GRU layers level; of 512, 12, 10, 30 and
-27 % longer.
+Forward and backward of 56 steps and 32 units without it, in alternating turns, medians of three (PyTorch 2.13, AMD
+EPYC, one thread): batches of 32, SimpleRNN 47 % longer, GRU 55 %, LSTM 4 %, three GRU layers level; of 512, 12, 10, 30
+and 27 % longer.
 """
 
 from collections import deque
