@@ -4,6 +4,7 @@ import argparse
 import datetime
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,9 @@ def run(options: argparse.Namespace) -> int:
 
     entries = find_entries(options.models, task)
     settings = _own_settings(options.set)
-    if settings:
+    if settings and options.choosing:
+        entries = [replace(entry, candidate=settings) for entry in entries]
+    elif settings:
         task = with_settings(task, entries, settings)
     elif task.candidates:
         entries = with_candidates(entries, task)
@@ -174,6 +177,6 @@ def _tell(session: "Session") -> int:
             print(f"Best of ours on the early-stopping period: {evaluation.best_of_ours}.")
         from benchmarks.backtest.report import write_report  # it needs the extra `benchmarks`
 
-        write_report(results.path / "report.html", evaluation, session.failures)
+        write_report(results.path / "report.html", evaluation, session.failures, results.about()["processor"])
     print(f"\nResults are in {results.path}: {', '.join(sorted(path.name for path in results.path.glob('[!.]*')))}")
     return 1 if session.failures else 0

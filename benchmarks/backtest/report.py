@@ -13,14 +13,13 @@ from benchmarks.backtest.evaluation import Evaluation
 from benchmarks.backtest.pictures import draw_curves, draw_forecasts, draw_horizon, draw_ranking
 from benchmarks.backtest.tables import ModelSummary, lead_text, number
 from benchmarks.core.page import PICTURE_STYLE, embed, write_page
-from benchmarks.core.provenance import processor
 from benchmarks.harness.rows import BacktestRow
 
 N_IN_PICTURES = 10
 """Number of models in pictures of errors by horizon."""
 
 
-def write_report(path: Path, evaluation: Evaluation, failures: Sequence[BacktestRow]) -> None:
+def write_report(path: Path, evaluation: Evaluation, failures: Sequence[BacktestRow], processor: str) -> None:
     """Write the report as one HTML file.
 
     Parameters
@@ -31,6 +30,8 @@ def write_report(path: Path, evaluation: Evaluation, failures: Sequence[Backtest
         The backtest.
     failures
         Rows of what failed.
+    processor
+        What the results were made on.
     """
     task = evaluation.plan.task
     by_period = {
@@ -47,7 +48,7 @@ def write_report(path: Path, evaluation: Evaluation, failures: Sequence[Backtest
             best_of_ours=evaluation.best_of_ours,
             unit=_unit(evaluation),
             n_seeds=max(len(summary.rows) for summary in evaluation.summaries),
-            processor=processor(),
+            processor=processor,
             versions=evaluation.summaries[0].rows[0].versions,
             made=datetime.datetime.now(),
             failures=failures,

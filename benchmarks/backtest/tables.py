@@ -193,22 +193,22 @@ def write_csv(results: Results, summaries: Sequence[ModelSummary]) -> None:
     """Write the table into the folder of results: one line a model and test period, with how they were made."""
     horizon = max(len(summary.rows[0].mae) for summary in summaries)
     means = ["rmse", "mase", "smape", "crps"]
-    columns = ["period", "model", "ours", "seeds", "averaged", "mean_mae", "mean_mae_min", "mean_mae_max"]
+    columns = ["period", "model", "candidate", "ours", "seeds", "averaged", "mean_mae", "mean_mae_min", "mean_mae_max"]
     columns += [f"mean_{error}" for error in means] + ["mse", "lead", "lead_low", "lead_high", "fit_seconds"]
     rows = []
     for summary in summaries:
         first, lead = summary.rows[0], summary.lead
         rows.append(
-            [summary.period, summary.label, _word(first.is_ours), len(first.members) or len(summary.rows)]
-            + [_word(summary.is_ensemble), summary.median(), *summary.spread()]
+            [summary.period, first.model, settings_text(first.candidate), _word(first.is_ours)]
+            + [len(first.members) or len(summary.rows), _word(summary.is_ensemble), summary.median()]
+            + [*summary.spread()]
             + [summary.median(error=error) if error in first.means else "" for error in means]
             + [summary.median(error="mse")]
             + (["", "", ""] if lead is None else [lead.mean, lead.low, lead.high])
             + [summary.fit_seconds, *(summary.median(step) for step in range(horizon))]
         )
-    about = results.settings["about"] | {name: results.settings[name] for name in ("threads", "versions")}
     columns += [f"mae_t+{step + 1}" for step in range(horizon)]
-    write_table(results.path / "table.csv", about, columns, rows)
+    write_table(results.path / "table.csv", results.about(), columns, rows)
 
 
 def _word(is_true: bool) -> str:

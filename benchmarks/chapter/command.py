@@ -45,11 +45,11 @@ def run(options: argparse.Namespace) -> int:
     from benchmarks.chapter.table import Table, table_lines
     from benchmarks.harness.entries import ENTRIES
     from benchmarks.harness.plan import Plan
-    from benchmarks.harness.results import has_results
+    from benchmarks.harness.results import was_started, writing_to
     from benchmarks.harness.session import make_all, open_session
 
     start = time.perf_counter()
-    started = {row.name for row in rows if has_results(options.output / row.name)}
+    started = {row.name for row in rows if was_started(options.output / row.name)}
     if options.resume and not started:
         raise UserError(
             f"--resume: {options.output} holds no results of these rows to go on with. Leave --resume out, or name "
@@ -80,24 +80,21 @@ def run(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print(f"\ninterrupted; --resume --output {options.output} goes on from here.", file=sys.stderr)
             return 130
-    results = [
-        result
-        for session in sessions
-        for result in sorted([*session.results.rows, *session.failures], key=lambda row: row.seed or 0)
-        if (result.seed or 0) <= options.seeds
-    ]
-    table = Table(rows, results, options.seeds)
-    print("\n".join(table_lines(table)))
-    about: dict[str, Any] = provenance() | {"threads": options.threads, "versions": versions()}
-    if options.json is not None:
-        content = table.content() | {"rows": [asdict(result) for result in results]} | about
-        write_json(options.json, content | {"seconds": time.perf_counter() - start})
-        print(f"\nSummary and results are in {options.json}.")
-    for row in rows:
-        path = options.output / row.name / "table.csv"
-        try:
-            Table([row], results, options.seeds).write(path, about)
-        except OSError as error:
-            raise UserError(f"--output: cannot write {path}: {error.strerror or error}. Make room.") from error
+        results = [
+            result
+            for session in sessions
+            for result in sorted([*session.results.rows, *session.failures], key=lambda row: row.seed or 0)
+            if (result.seed or 0) <= options.seeds
+        ]
+        table = Table(rows, results, options.seeds)
+        print("\n".join(table_lines(table)))
+        if options.json is not None:
+            about: dict[str, Any] = provenance() | {"threads": options.threads, "versions": versions()}
+            about["seconds"] = time.perf_counter() - start
+            write_json(options.json, table.content() | {"rows": [asdict(result) for result in results]} | about)
+            print(f"\nSummary and results are in {options.json}.")
+        for row, session in zip(rows, sessions, strict=True):
+            with writing_to(session.results.path):
+                Table([row], results, options.seeds).write(session.results.path / "table.csv", session.results.about())
     print(f"\nResults are in {options.output}.")
     return 1 if any(result.error for result in results) else 0

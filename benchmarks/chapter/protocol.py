@@ -55,9 +55,9 @@ class Metric:
         """Median over Keras' seeds."""
         return statistics.median(self.keras) if self.keras else None
 
-    def of(self, row: "BacktestRow") -> float:
-        """Return this error out of those of a row."""
-        errors = row.mae_by_component[self.component]
+    def of(self, result: "BacktestRow") -> float:
+        """Return this error out of those of a result."""
+        errors = result.mae_by_component[self.component]
         return errors[self.step - 1] if self.step else statistics.fmean(errors)
 
     def is_met(self, median: float) -> bool | None:
@@ -105,7 +105,8 @@ def read_rows() -> list[TableRow]:
 
 def _make_row(protocol: Mapping[str, Any], row: dict[str, Any]) -> TableRow:
     """Make a row: what it does not need itself is its task's, beside what all tasks share."""
-    text, model, first, settings = (row.pop(name, {}) for name in ("text", "model", "first_forecast", "settings"))
+    text, model, first = (row.pop(name) for name in ("text", "model", "first_forecast"))
+    settings = row.pop("settings", {})
     metrics = [Metric(**metric) for metric in row.pop("metrics")]
     shared, end = protocol["task"], pd.Timestamp(protocol["validation"]["end"])
     task = Task(

@@ -115,14 +115,15 @@ class Table:
         about
             How the results were made.
         """
-        columns = ["row", "text", "metric", "first_forecast", "n_forecasts", "seeds", "median", "smallest", "largest"]
-        columns += ["lecture", "keras", "keras_seeds", "goal", "slack", "met"]
+        columns = ["row", "text", "metric", "first_forecast", "own_dates", "n_forecasts", "seeds"]
+        columns += ["median", "smallest", "largest", "lecture", "keras", "keras_seeds", "goal", "slack", "met"]
         rows = []
         for summary in self.summarise() + self.compare_on_shared_dates():
             row, metric = summary.row, summary.metric
             n_forecasts = self.results_of(row, summary.first_forecast)[0].n_forecasts
             met = {True: "yes", False: "no", None: None}[summary.met]
-            cells = row.name, row.text, metric.name, summary.first_forecast, n_forecasts, len(summary.errors)
+            own = "yes" if summary.first_forecast == row.first_forecast else "no"
+            cells = row.name, row.text, metric.name, summary.first_forecast, own, n_forecasts, len(summary.errors)
             errors = summary.median, min(summary.errors), max(summary.errors)
             figures = metric.lecture, metric.keras_median, len(metric.keras) or None
             rows.append((*cells, *errors, *figures, metric.goal, metric.slack or None, met))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from darts.utils.data.torch_datasets.utils import ModuleStage
 from pytorch_lightning.callbacks import Callback
@@ -13,21 +14,38 @@ Show = Callable[[str], None]
 
 
 class TrainingCurve(Callback):
-    """Keeps the losses of every epoch, and tells which epoch a training is in."""
+    """Keeps the losses of every epoch, and tells which epoch a training is in.
 
-    def __init__(self, show: Show = lambda text: None) -> None:
+    Parameters
+    ----------
+    show
+        Told how far training is.
+    monitor
+        Name of the metric by which training is stopped and weights are chosen.
+    """
+
+    def __init__(self, show: Show = lambda text: None, monitor: str = "val_loss") -> None:
         self._show: Show | None = show
+        self.monitor = monitor
+        self._monitored: list[float] = []
         self.train_losses: list[float] = []
         self.validation_losses: list[float] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_show": None, "train_losses": [], "validation_losses": []}  # checkpoints hold the callbacks
+        # checkpoints hold the callbacks
+        return vars(self) | {"_show": None, "_monitored": [], "train_losses": [], "validation_losses": []}
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch, counted from 1, whose weights are kept."""
+        return 1 + int(np.nanargmin(self._monitored))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Keep and show the losses of the epoch that has ended."""
         losses = {name: float(trainer.callback_metrics.get(name, "nan")) for name in ("train_loss", "val_loss")}
         self.train_losses.append(losses["train_loss"])
         self.validation_losses.append(losses["val_loss"])
+        self._monitored.append(float(trainer.callback_metrics[self.monitor]))
         if self._show is not None:
             self._show(
                 f"epoch {trainer.current_epoch + 1} of at most {trainer.max_epochs}, "

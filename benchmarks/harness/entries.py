@@ -49,6 +49,11 @@ class ModelSettings:
     refit_every: int | None
     by_component: bool
 
+    @property
+    def monitor(self) -> str:
+        """Metric by which a network's training is stopped and its weights are chosen."""
+        return str(self.training.get("monitor", "val_loss"))
+
     def plain(self) -> dict[str, Any]:
         """Return all settings in one dictionary, ready for JSON."""
         settings = self.constructor | self.training

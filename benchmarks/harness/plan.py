@@ -17,6 +17,8 @@ class Run:
 
     Parameters
     ----------
+    task
+        Name of the task.
     model
         Name of the model's entry.
     candidate
@@ -33,6 +35,7 @@ class Run:
         Number of the fold in a backtest that refits, counted from 0; ``None`` if the model is fitted once.
     """
 
+    task: str
     model: str
     candidate: Mapping[str, Any]
     seed: int | None
@@ -48,7 +51,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Name of the run, fit for a file."""
+        """Name of the run among those of its task, fit for a file."""
         seed = "" if self.seed is None else f"-seed-{self.seed}"
         period = "" if self.fold is None else f"-{self.tests[0].name.replace(' ', '-')}-fold-{self.fold}"
         return f"{label(self.model, self.candidate)}{seed}{period}"
@@ -93,11 +96,11 @@ def runs_of(plan: Plan, model: str, candidate: Mapping[str, Any], seed: int | No
 def _runs(plan: Plan, model: str, candidate: Mapping[str, Any], seed: int | None) -> Iterator[Run]:
     task = plan.task
     if plan.retrain_every is None:
-        yield Run(model, candidate, seed, task.train, task.early_stopping, tuple(task.tests))
+        yield Run(task.name, model, candidate, seed, task.train, task.early_stopping, tuple(task.tests))
         return
     for period in task.tests:
         for fold, (train, early_stopping, test) in enumerate(fold_periods(task, period, plan.retrain_every)):
-            yield Run(model, candidate, seed, train, early_stopping, (test,), fold)
+            yield Run(task.name, model, candidate, seed, train, early_stopping, (test,), fold)
 
 
 def fold_periods(task: Task, period: Period, retrain_every: int) -> list[tuple[Period, Period, Period]]:

@@ -11,10 +11,9 @@ from typing import Any
 
 from benchmarks.core.errors import UserError
 from benchmarks.core.processes import MAX_ATTEMPTS
-from benchmarks.harness.engines import Engine
+from benchmarks.harness.engines import Engine, Plans, make_run_of
 from benchmarks.harness.forecasts import Failure, RunResult
-from benchmarks.harness.plan import Plan, Run
-from benchmarks.harness.run import make_run
+from benchmarks.harness.plan import Run
 
 CONNECT_SECONDS = 5.0
 """Seconds after which a cluster that does not answer is given up."""
@@ -97,24 +96,25 @@ def _check_is_ray(address: str) -> None:
         raise OSError("something else is there") from error
 
 
-def _make_runs(plan: Plan, runs: Sequence[Run]) -> Iterator[RunResult | Failure]:
+def _make_runs(plans: Plans, runs: Sequence[Run]) -> Iterator[tuple[Run, RunResult | Failure]]:
     import ray
 
-    remote_plan = ray.put(plan)  # each node fetches it once
-    make = ray.remote(num_cpus=plan.threads, max_retries=MAX_ATTEMPTS - 1)(make_run)
+    remote_plans = ray.put(plans)  # each node fetches them once
+    threads = max(plan.threads for plan in plans.values())
+    make = ray.remote(num_cpus=threads, max_retries=MAX_ATTEMPTS - 1)(make_run_of)
     limit = max(64, 4 * int(ray.cluster_resources().get("CPU", 1)))  # enough that no processor waits for the next
     waiting, in_flight = iter(runs), dict[Any, Run]()
     while True:
         while len(in_flight) < limit and (run := next(waiting, None)) is not None:
-            in_flight[make.remote(remote_plan, run)] = run
+            in_flight[make.remote(remote_plans, run)] = run
         if not in_flight:
             return
         finished, _ = ray.wait(list(in_flight), num_returns=1)
         run = in_flight.pop(finished[0])
         try:
-            yield ray.get(finished[0])
+            yield run, ray.get(finished[0])
         except ray.exceptions.RayTaskError as error:  # raised by the run itself: not its model's
             raise error.as_instanceof_cause() from None
         except ray.exceptions.RayError as error:
             reason = (str(error).splitlines() or [""])[0]
-            yield Failure(run.key, f"{type(error).__name__}: {reason}")
+            yield run, Failure(run.key, f"{type(error).__name__}: {reason}")

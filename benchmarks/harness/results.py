@@ -20,8 +20,8 @@ from seq_plugins._files import atomic_file
 ROWS, SETTINGS, FORECASTS, LOCK, LEDGER = "rows.jsonl", "settings.json", "forecasts", ".lock", "evaluations.jsonl"
 
 
-def has_results(path: Path) -> bool:
-    """Whether a folder holds results, or those of a run that stopped before its first."""
+def was_started(path: Path) -> bool:
+    """Whether a folder holds results, or is that of a run that stopped before its first."""
     return (path / SETTINGS).is_file()
 
 
@@ -34,8 +34,8 @@ def open_results(path: Path, settings: Mapping[str, Any], resume: bool) -> Itera
     path
         The folder.
     settings
-        Everything that rows of one folder have in common, with the settings of each model under ``models``, and under
-        ``about`` how they are made, which may change.
+        Everything that rows of one folder have in common, with the settings of each model under ``models``; and under
+        ``about`` how they are made, in a list to which a run that goes on adds.
     resume
         Whether to go on with what is in the folder; otherwise there must be no results.
 
@@ -44,7 +44,7 @@ def open_results(path: Path, settings: Mapping[str, Any], resume: bool) -> Itera
     UserError
         If another process has the folder, if it holds results already, other settings or none, or cannot be written.
     """
-    if resume and not has_results(path):
+    if resume and not was_started(path):
         raise UserError(f"--resume: {path} holds no results to go on with. Leave --resume out, or name their folder.")
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -55,11 +55,25 @@ def open_results(path: Path, settings: Mapping[str, Any], resume: bool) -> Itera
     except OSError as error:
         raise _cannot_write(path, error) from error
     try:
-        yield Results(path, settings, resume)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
+        with writing_to(path):
+            yield Results(path, settings, resume)
     finally:
         lock.release()
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Tell that a folder, or a file in it, cannot be written, if it can't.
+
+    Raises
+    ------
+    UserError
+        If it can't.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
@@ -105,12 +119,18 @@ class Results:
         if resume:
             shared = _joined(self._read_settings(), shared)
         self.settings = shared
-        """Everything that the rows have in common, and how the first of them were made, under ``about``."""
+        """Everything that the rows have in common, and how they were made, under ``about``."""
         self.rows = self._read_rows() if resume else []
         """Rows of single seeds that are finished."""
         (path / FORECASTS).mkdir(exist_ok=True)
         self._write(SETTINGS, json.dumps(shared, indent=1) + "\n")
         self._write(ROWS, "".join(row.to_json() + "\n" for row in self.rows))
+
+    def about(self) -> dict[str, Any]:
+        """Return how the rows were made, for :func:`benchmarks.core.provenance.write_table`."""
+        made = self.settings["about"]
+        told = {name: "; ".join(dict.fromkeys(run[name] for run in made)) for name in made[0]}
+        return told | {name: self.settings[name] for name in ("threads", "versions")}
 
     def _read_settings(self) -> dict[str, Any]:
         path = self.path / SETTINGS
@@ -205,20 +225,18 @@ class Results:
     def _forecast_path(self, key: str) -> Path:
         return self.path / FORECASTS / f"{key}.npz"
 
-    def count_evaluations(self, run: Run, task: str, periods: Sequence[str]) -> dict[str, int]:
+    def count_evaluations(self, run: Run, periods: Sequence[str]) -> dict[str, int]:
         """Note that a model is evaluated on test periods; return how often it has been, by results beside this folder.
 
         Parameters
         ----------
         run
             A run of the model.
-        task
-            Name of the task.
         periods
             Names of the test periods.
         """
         ledger = self.path.parent / LEDGER
-        new = [_Evaluation(task, period, run.model, run.seed, self.path.name, run.candidate) for period in periods]
+        new = [_Evaluation(run.task, period, run.model, run.seed, self.path.name, run.candidate) for period in periods]
         with ledger.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(asdict(evaluation)) + "\n" for evaluation in new))
         counts = dict.fromkeys(periods, 0)
@@ -227,7 +245,7 @@ class Results:
                 noted = _Evaluation(**json.loads(line))
             except (ValueError, TypeError):  # cut off by a kill
                 continue
-            if noted.task == task and _belongs_to(noted, run) and noted.period in counts:
+            if noted.task == run.task and _belongs_to(noted, run) and noted.period in counts:
                 counts[noted.period] += 1
         return counts
 
@@ -238,7 +256,8 @@ def _belongs_to(noted: BacktestRow | _Evaluation, run: Run) -> bool:
 
 
 def _joined(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run that goes on: the same, with models that may have been added, made as before."""
+    """Return the settings of a run that goes on: the same, with models that may have been added."""
+    before["about"] = before.get("about", []) + now.get("about", [])
     for name, settings in now["models"].items():
         _compare(f"models.{name}", before["models"].setdefault(name, settings), settings)
     for name in before.keys() | now.keys():

@@ -254,14 +254,12 @@ class RowMaker:
             forecasts.quantiles,
             self._plan.levels,
         )
+        by_component = absolute_errors(true, forecasts.predicted).mean(axis=0)  # -> (H, C)
         given = {name: values for name, values in asdict(errors).items() if values is not None}
         return replace(
             row,
             **given,
-            mae_by_component={
-                component: absolute_errors(true[..., place], forecasts.predicted[..., place]).mean(axis=0).tolist()
-                for place, component in enumerate(self._plan.task.target)
-            },
+            mae_by_component=dict(zip(self._plan.task.target, by_component.T.tolist(), strict=True)),
             means={name: statistics.fmean(values) for name, values in given.items()},
             mse=_mean_squared(errors),
             quantile_levels=list(self._plan.levels) if errors.crps is not None else [],

@@ -79,7 +79,7 @@ def _quiet() -> Iterator[None]:
 def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show) -> RunResult:
     data = TaskData(plan.task, run.train)
     settings = entry.settings_in(plan.task)
-    curve = TrainingCurve(show)
+    curve = TrainingCurve(show, settings.monitor)
     model = make_model(plan, entry, settings, run.seed, work_dir, curve)
     inputs = data.inputs_of(model, entry.needs_independent_covariates)
     show("fit")
@@ -93,8 +93,9 @@ def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show
         stopping_mae = float(np.abs(data.truth(run.early_stopping) - stopping.predicted).mean())
     forecasts: dict[Period, PeriodForecasts] = {}
     for period in run.tests:
+        # a longer period with the same end has the same forecasts, unless refits began elsewhere
         longer = [other for other in forecasts if other.start < period.start and other.end == period.end]
-        if longer:
+        if longer and settings.refit_every in (None, 1):
             forecasts[period] = forecasts_in(period, forecasts[longer[0]])
             continue
         show(f"forecasts of {period.name}")
@@ -104,7 +105,7 @@ def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show
         fit_seconds=fit_seconds,
         n_parameters=_n_parameters(model),
         n_epochs=len(curve.validation_losses) if entry.is_network else None,
-        best_epoch=_best_epoch(model, curve) if entry.is_network else None,
+        best_epoch=curve.best_epoch if entry.is_network else None,
         covariates=sorted(inputs.arguments()),
         cannot_take=inputs.cannot_take,
         early_stopping_mae=stopping_mae,
@@ -120,7 +121,7 @@ def make_model(
     """Make the untrained model of `entry`."""
     arguments = dict(settings.constructor)
     if entry.is_network:
-        arguments |= _training_arguments(settings.training, seed, work_dir, curve)
+        arguments |= _training_arguments(settings, seed, work_dir, curve)
         if plan.levels:
             arguments["likelihood"] = QuantileRegression(list(plan.levels))
             del arguments["loss_fn"]
@@ -132,10 +133,10 @@ def make_model(
 
 
 def _training_arguments(
-    training: dict[str, Any], seed: int | None, work_dir: str, curve: TrainingCurve
+    settings: ModelSettings, seed: int | None, work_dir: str, curve: TrainingCurve
 ) -> dict[str, Any]:
     names = {"learning_rate": "lr", "momentum": "momentum", "weight_decay": "weight_decay"}
-    monitor = training.get("monitor", "val_loss")
+    training, monitor = settings.training, settings.monitor
     callbacks: list[Callback] = [EveryStepError()] if monitor == EveryStepError.name else []
     if "shuffle_buffer" in training:
         callbacks.append(TimeOrderedTraining(training["shuffle_buffer"]))
@@ -238,7 +239,3 @@ def _values(forecasts: Sequence[TimeSeries], plan: Plan, entry: ModelEntry) -> n
 def _n_parameters(model: ForecastingModel) -> int | None:
     network = getattr(model, "model", None)
     return sum(weight.numel() for weight in network.parameters()) if isinstance(network, torch.nn.Module) else None
-
-
-def _best_epoch(model: Any, curve: TrainingCurve) -> int:
-    return len(curve.validation_losses) - int(model.trainer.early_stopping_callback.wait_count)

@@ -43,7 +43,7 @@ class Inputs:
 
 
 class TaskData:
-    """The series of a task, standardised by mean and standard deviation of the training period or divided as it says.
+    """The series of a task, standardised over the training period, or divided by the task's `divisors`.
 
     Parameters
     ----------
@@ -76,25 +76,25 @@ class TaskData:
 
     @property
     def scale(self) -> tuple[np.ndarray, np.ndarray]:
-        """What was taken from each target component, and what it was divided by then."""
+        """Offset and divisor of each target component."""
         if self.task.divisors:
             return np.zeros(len(self.task.target)), self._divisors(self.task.target)
         values = self._source[self.task.target].slice(self.train.start, self.train.end).values()
         deviation = values.std(axis=0)
         return values.mean(axis=0), np.where(deviation == 0, 1, deviation)  # as scikit-learn has it
 
-    def in_error_units(self, standardised: np.ndarray) -> np.ndarray:
+    def in_error_units(self, scaled: np.ndarray) -> np.ndarray:
         """Return values in the unit of the errors: the target's, unless the task says that they stay standardised.
 
         Parameters
         ----------
-        standardised
+        scaled
             Values whose last axis is the components.
         """
         if self.task.is_standardised:
-            return standardised
+            return scaled
         mean, deviation = self.scale
-        return standardised * deviation + mean
+        return scaled * deviation + mean
 
     def targets_in(self, period: Period) -> TimeSeries:
         """Return the target from one input chunk before `period` to its end: all forecast steps lie in the period."""

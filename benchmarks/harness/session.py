@@ -12,7 +12,7 @@ from benchmarks.harness.engines import Engine
 from benchmarks.harness.entries import ModelEntry, label
 from benchmarks.harness.forecasts import Failure, RunResult
 from benchmarks.harness.plan import Plan, Run, plan_runs
-from benchmarks.harness.results import Results, open_results
+from benchmarks.harness.results import Results, open_results, writing_to
 from benchmarks.harness.rows import BacktestRow, RowMaker, start_row
 
 
@@ -51,24 +51,22 @@ class Session:
         self.n_made = self.n_runs - len(self._waiting) + len(self._made)
         """Number of runs that need not be made."""
 
-    def make(self, engine: Engine) -> Iterator[RunResult | Failure]:
-        """Make the runs; yield what each gives as it finishes.
-
-        Parameters
-        ----------
-        engine
-            Who makes them.
-        """
+    def start(self) -> list[Run]:
+        """Write the rows of what has been made without them, and return the runs that are to be made."""
         waiting = [run for group in self._groups for run in group if run.key in self._waiting]
         missing = [run for run in waiting if run.key not in self._made]
-        for group in {id(group): group for group in self._waiting.values()}.values():
-            self._write_if_complete(group)
-        for result in engine(self.plan, missing):
-            self._made[result.key] = result
+        with writing_to(self.results.path):
+            for group in {id(group): group for group in self._waiting.values()}.values():
+                self._write_if_complete(group)
+        return missing
+
+    def take(self, result: RunResult | Failure) -> None:
+        """Keep what a run has given, and write the rows of its model and seed if they are complete."""
+        self._made[result.key] = result
+        with writing_to(self.results.path):
             if isinstance(result, RunResult):
                 self.results.store(result)
             self._write_if_complete(self._waiting[result.key])
-            yield result
 
     def _write_if_complete(self, group: Sequence[Run]) -> None:
         if not all(run.key in self._made for run in group):
@@ -80,7 +78,7 @@ class Session:
             self.failures.append(row)
             self.results.append([row])
             return
-        counts = self.results.count_evaluations(group[0], self.plan.task.name, self._periods)
+        counts = self.results.count_evaluations(group[0], self._periods)
         evaluations = {period: count + self.plan.task.earlier_evaluations for period, count in counts.items()}
         results = [result for result in made if isinstance(result, RunResult)]
         self.results.append(self.row_maker.make_rows(group, results, evaluations))
@@ -116,7 +114,7 @@ def open_session(
         "retrain_every": plan.retrain_every,
         "threads": plan.threads,
         "versions": versions(),
-        "about": provenance(),
+        "about": [provenance()],
         "models": {label(entry.name, entry.candidate): entry.settings_in(plan.task).plain() for entry in entries},
     }
     with open_results(path, settings, resume) as results:
@@ -124,21 +122,23 @@ def open_session(
 
 
 def make_all(sessions: Sequence[Session], engine: Engine, progress: Progress) -> None:
-    """Make the runs of all sessions, one session after the other, and tell what fails.
+    """Make the runs of all sessions, and tell what fails.
 
     Parameters
     ----------
     sessions
-        The sessions.
+        The sessions, each of a task of its own.
     engine
         Who makes the runs.
     progress
         Told how far they are.
     """
-    n_runs, n_made = (sum(getattr(session, name) for session in sessions) for name in ("n_runs", "n_made"))
+    by_task = {session.plan.task.name: session for session in sessions}
+    n_runs, n_made = sum(session.n_runs for session in sessions), sum(session.n_made for session in sessions)
     with progress.over(n_runs, n_made):
-        for session in sessions:
-            for result in session.make(engine):
-                if isinstance(result, Failure):
-                    progress.warn(f"{session.plan.task.name}: {result.key} failed: {result.error}")
-                progress.advance(f"{session.plan.task.name}: {result.key}")
+        missing = [run for session in sessions for run in session.start()]
+        for run, result in engine({task: session.plan for task, session in by_task.items()}, missing):
+            by_task[run.task].take(result)
+            if isinstance(result, Failure):
+                progress.warn(f"{run.task}: {run.key} failed: {result.error}")
+            progress.advance(f"{run.task}: {run.key}")

@@ -80,7 +80,7 @@ class Task:
     choosing
         Task with the same series and earlier periods, on which settings are chosen; none if ``None``.
     next_step_covariates
-        Components known one step in advance: past covariates, shifted by a step.
+        Components known one step ahead: given as past covariates, shifted by a step.
     divisors
         What components are divided by, the others being left as they are; if empty, all are standardised.
     is_standardised

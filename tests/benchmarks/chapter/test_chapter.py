@@ -1,9 +1,10 @@
 """The command ``python -m benchmarks chapter``, on a small table of our own and, where it is there, the lecture's."""
 
+import errno
 import json
 import os
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,11 @@ from benchmarks.__main__ import main
 from benchmarks.chapter.protocol import Metric, TableRow, read_rows
 from benchmarks.core.progress import Progress
 from benchmarks.harness.callbacks import TrainingCurve
-from benchmarks.harness.engines import in_processes, in_this_process
+from benchmarks.harness.engines import Engine, Plans, in_processes, in_this_process
 from benchmarks.harness.entries import ENTRIES
 from benchmarks.harness.forecasts import Failure, RunResult
 from benchmarks.harness.plan import Plan, Run, plan_runs
-from benchmarks.harness.results import open_results
+from benchmarks.harness.results import Results, open_results
 from benchmarks.harness.rows import BacktestRow, RowMaker
 from benchmarks.harness.run import fit_model, make_model, make_run
 from benchmarks.harness.series import TaskData
@@ -91,7 +92,8 @@ def rows_of(plan: Plan, run: Run) -> dict[str | None, BacktestRow]:
 
 def network_of(plan: Plan, run: Run, folder: Path) -> Any:
     """Return the untrained network of a run."""
-    return make_model(plan, run.entry, run.entry.settings_in(plan.task), run.seed, str(folder), TrainingCurve())
+    settings = run.entry.settings_in(plan.task)
+    return make_model(plan, run.entry, settings, run.seed, str(folder), TrainingCurve(monitor=settings.monitor))
 
 
 def fit(plan: Plan, run: Run, model: Any) -> TaskData:
@@ -382,8 +384,20 @@ def test_a_table_that_cannot_be_written_is_told_when_all_else_is(
 ) -> None:
     Path("results/chapter/linear/table.csv").mkdir(parents=True)
     assert main([*LINEAR, "--seeds", "1"]) == 2
-    assert "--output: cannot write results/chapter/linear/table.csv" in capsys.readouterr().err
+    assert "--output: cannot write to results/chapter/linear" in capsys.readouterr().err
     assert json.loads(Path("table.json").read_text())["summary"]
+
+
+@pytest.mark.usefixtures("source")
+def test_a_full_disk_is_told_with_the_folder_of_the_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: Results, result: RunResult) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Results, "store", fail)
+    assert main(["chapter", "--rows", "naive", "linear"]) == 2
+    assert "--output: cannot write to results/chapter/naive: No space left on device" in capsys.readouterr().err
 
 
 def test_a_seed_that_fails_has_a_result_that_says_so_stops_no_other_and_is_tried_again(
@@ -425,18 +439,40 @@ def test_an_interruption_keeps_what_is_finished(
 
 
 @pytest.mark.usefixtures("source")
+def test_processes_take_runs_of_several_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = []
+
+    def note(n_processes: int) -> Engine:
+        def make_runs(plans: Plans, runs: Sequence[Run]) -> Iterator[tuple[Run, RunResult | Failure]]:
+            batches.append([run.task for run in runs])
+            yield from in_this_process(Progress("run"))(plans, reversed(runs))  # type: ignore[arg-type]
+
+        return make_runs
+
+    monkeypatch.setattr(benchmarks.harness.engines, "in_processes", note)
+    assert main(["chapter", "--rows", "naive", "linear", "multivariate", "--seeds", "2", "--jobs", "2"]) == 0
+    assert batches == [["naive", "linear", "linear", "multivariate", "multivariate"]]
+    for name, n_rows in (("naive", 2), ("linear", 4), ("multivariate", 4)):
+        rows = _rows(name)
+        assert len(rows) == n_rows
+        assert {row["task"] for row in rows} == {name}
+
+
+@pytest.mark.usefixtures("source")
 def test_two_processes_give_the_numbers_of_one() -> None:
-    for name in ("seq2seq-dropout", "conv1d-gru"):
-        plan, runs = runs_of(small_row(name), 2)
-        here, there = (_forecasts(engine(plan, runs)) for engine in (in_this_process(Progress("run")), in_processes(2)))
-        assert here == there
+    found = [runs_of(small_row(name), 2) for name in ("seq2seq-dropout", "conv1d-gru")]
+    plans = {plan.task.name: plan for plan, _ in found}
+    runs = [run for _, runs in found for run in runs]
+    here, there = (_forecasts(engine(plans, runs)) for engine in (in_this_process(Progress("run")), in_processes(2)))
+    assert len(here) == 4
+    assert here == there
 
 
-def _forecasts(results: Iterable[RunResult | Failure]) -> dict[str, list[bytes]]:
+def _forecasts(results: Iterable[tuple[Run, RunResult | Failure]]) -> dict[tuple[str, str], list[bytes]]:
     found = {}
-    for result in results:
+    for run, result in results:
         assert isinstance(result, RunResult), result
-        found[result.key] = [made.predicted.tobytes() for made in result.forecasts]
+        found[run.task, run.key] = [made.predicted.tobytes() for made in result.forecasts]
     return found
 
 

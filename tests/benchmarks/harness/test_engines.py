@@ -47,8 +47,8 @@ def _no_children_left() -> Iterator[None]:
 @pytest.mark.usefixtures("_no_children_left")
 def test_processes_give_the_same_numbers_as_this_process(tmp_path: Path) -> None:
     plan, runs = make_plan(tmp_path)
-    here = list(in_this_process(Progress("run"))(plan, runs))
-    there = list(in_processes(2)(plan, runs))
+    here = [made for _, made in in_this_process(Progress("run"))({plan.task.name: plan}, runs)]
+    there = [made for _, made in in_processes(2)({plan.task.name: plan}, runs)]
     assert without_seconds(here) == without_seconds(there)
     assert len(here) == 5
     assert all(isinstance(result, RunResult) and np.isfinite(result.fit_seconds) for result in there)
@@ -72,7 +72,7 @@ def test_a_run_whose_process_dies_is_tried_again_and_others_are_not_blamed(
     plan, runs = make_plan(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     victim = replace(runs[-1], tests=tuple(_deadly_periods(runs[-1], tmp_path / "deaths", times)))
-    results = {result.key: result for result in in_processes(2)(plan, [*runs[:2], victim, runs[2]])}
+    results = {run.key: made for run, made in in_processes(2)({plan.task.name: plan}, [*runs[:2], victim, runs[2]])}
     assert set(results) == {run.key for run in [*runs[:3], victim]}
     died = results.pop(victim.key)
     assert isinstance(died, Failure) == dies
@@ -106,7 +106,7 @@ def revive(period: Any, path: str, times: int) -> Any:
 def test_work_that_is_broken_off_leaves_no_process(tmp_path: Path) -> None:
     plan, runs = make_plan(tmp_path)
     engine: Engine = in_processes(2)
-    results = engine(plan, runs)
+    results = engine({plan.task.name: plan}, runs)
     next(results)
     workers = set(multiprocessing.active_children())
     assert workers
@@ -116,7 +116,7 @@ def test_work_that_is_broken_off_leaves_no_process(tmp_path: Path) -> None:
 
 def test_a_model_that_fails_is_told_and_others_go_on(tmp_path: Path) -> None:
     plan, runs = make_plan(tmp_path, models={"TiDEModel": {"hidden_size": -1}})
-    results = list(in_this_process(Progress("run"))(plan, runs))
+    results = [made for _, made in in_this_process(Progress("run"))({plan.task.name: plan}, runs)]
     failures = [result for result in results if isinstance(result, Failure)]
     assert [failure.key for failure in failures] == ["TiDEModel-seed-1", "TiDEModel-seed-2"]
     assert "Error: " in failures[0].error

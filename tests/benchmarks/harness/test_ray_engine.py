@@ -47,16 +47,16 @@ def test_two_nodes_give_the_same_numbers_as_this_process_though_a_worker_is_kill
     tmp_path: Path, cluster: Any
 ) -> None:
     plan, runs = make_plan(tmp_path)
-    here = list(in_this_process(Progress("run"))(plan, runs))
+    here = [made for _, made in in_this_process(Progress("run"))({plan.task.name: plan}, runs)]
     there = []
     with on_ray(cluster.address, None) as engine:
         import ray
 
         assert len([node for node in ray.nodes() if node["Alive"]]) == 2
-        results = engine(plan, runs)
-        there.append(next(results))
+        results = engine({plan.task.name: plan}, runs)
+        there.append(next(results)[1])
         killed = _kill_worker_at_work()
-        there += results
+        there += [made for _, made in results]
     assert killed
     assert without_seconds(here) == without_seconds(there)
 

@@ -18,7 +18,6 @@ from benchmarks.harness.forecasts import PeriodForecasts, RunResult
 from benchmarks.harness.plan import Run
 from benchmarks.harness.results import Results, open_results
 from benchmarks.harness.rows import BacktestRow
-from benchmarks.harness.task import Period
 from tests.benchmarks.harness.small_tasks import small_task
 
 SETTINGS: dict[str, Any] = {"threads": 1, "models": {"TiDEModel": {"hidden_size": 8}}}
@@ -27,7 +26,7 @@ SETTINGS: dict[str, Any] = {"threads": 1, "models": {"TiDEModel": {"hidden_size"
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     task = small_task(tmp_path)
-    return Run("TiDEModel", {}, 1, task.train, task.early_stopping, tuple(task.tests))
+    return Run("sales", "TiDEModel", {}, 1, task.train, task.early_stopping, tuple(task.tests))
 
 
 def _result(run: Run, quantiles: bool = False) -> RunResult:
@@ -201,16 +200,27 @@ def test_a_disk_that_fills_up_is_told_and_leaves_nothing_half_written(
         assert list((tmp_path / "out" / "forecasts").iterdir()) == []
 
 
+def test_results_of_several_commands_name_them_all(tmp_path: Path) -> None:
+    def made_with(**about: str) -> dict[str, Any]:
+        return {**SETTINGS, "threads": 1, "versions": {"python": "3.11"}, "about": [about]}
+
+    with open_results(tmp_path / "out", made_with(command="first", processor="A"), resume=False):
+        pass
+    with open_results(tmp_path / "out", made_with(command="second", processor="A"), resume=True) as results:
+        expected = {"command": "first; second", "processor": "A", "threads": 1, "versions": {"python": "3.11"}}
+        assert results.about() == expected
+
+
 def test_evaluations_are_counted_over_all_results_beside_each_other(tmp_path: Path, run: Run) -> None:
-    other = Run("TiDEModel", {}, 2, run.train, run.early_stopping, (Period("test", run.train.start, run.train.end),))
+    other = replace(run, seed=2)
     with open_results(tmp_path / "first", SETTINGS, resume=False) as results:
-        assert results.count_evaluations(run, "sales", ["test", "later"]) == {"test": 1, "later": 1}
-        assert results.count_evaluations(other, "sales", ["test"]) == {"test": 1}
+        assert results.count_evaluations(run, ["test", "later"]) == {"test": 1, "later": 1}
+        assert results.count_evaluations(other, ["test"]) == {"test": 1}
     with (tmp_path / "evaluations.jsonl").open("a") as ledger:
         ledger.write('{"task": "sa\n')  # cut off by a kill
     with open_results(tmp_path / "second", SETTINGS, resume=False) as results:
-        assert results.count_evaluations(run, "sales", ["test"]) == {"test": 2}
-        assert results.count_evaluations(run, "rents", ["test"]) == {"test": 1}
+        assert results.count_evaluations(run, ["test"]) == {"test": 2}
+        assert results.count_evaluations(replace(run, task="rents"), ["test"]) == {"test": 1}
         tried = replace(run, candidate={"hidden_size": 4})
-        assert results.count_evaluations(tried, "sales", ["test"]) == {"test": 1}
-        assert results.count_evaluations(tried, "sales", ["test"]) == {"test": 2}
+        assert results.count_evaluations(tried, ["test"]) == {"test": 1}
+        assert results.count_evaluations(tried, ["test"]) == {"test": 2}
