@@ -303,7 +303,7 @@ def _read(path: Path, kind: str, limit: int | None) -> KeyedVectors:
         if kind == "keyed":
             vectors = _read_keyed(path, limit)
         elif kind == "binary":
-            vectors = KeyedVectors.load_word2vec_format(str(path), binary=True, limit=limit)
+            vectors = _read_binary(path, limit)
         else:
             vectors = _read_text(path, limit)
     except (OSError, EOFError, ValueError, IndexError, KeyError, AttributeError, pickle.UnpicklingError) as error:
@@ -312,6 +312,11 @@ def _read(path: Path, kind: str, limit: int | None) -> KeyedVectors:
         raise ValueError(
             f"Expected word vectors in {path}, but it is truncated, damaged or of another kind: {error}. Fetch it "
             "again, or give it the ending of its kind."
+        ) from error
+    except MemoryError as error:
+        raise ValueError(
+            f"Expected word vectors in {path} that fit into memory, but it holds more, or is damaged and says so. Read "
+            "the first ones with `limit`, or fetch it again."
         ) from error
     return _checked(vectors, str(path))
 
@@ -328,6 +333,16 @@ def _checked(vectors: KeyedVectors, name: str) -> KeyedVectors:
         if not is_finite.all():
             word = vectors.index_to_key[first + int(np.flatnonzero(~is_finite)[0])]
             raise ValueError(f"Expected finite numbers in {name}, found others in the vector of {word!r}.")
+    return vectors
+
+
+def _read_binary(path: Path, limit: int | None) -> KeyedVectors:
+    """Read word2vec's binary format; of a word that stands there twice, the first vector counts."""
+    vectors = KeyedVectors.load_word2vec_format(str(path), binary=True, limit=limit)
+    words = vectors.index_to_key
+    if None in words:  # gensim keeps a place at the end for each word that stands there twice
+        n_words = words.index(None)
+        vectors.index_to_key, vectors.vectors = words[:n_words], vectors.vectors[:n_words]
     return vectors
 
 

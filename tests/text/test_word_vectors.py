@@ -39,6 +39,25 @@ def _write(kind: str, folder: Path, vectors: KeyedVectors) -> Path:
     return path
 
 
+def _write_binary(path: Path, head: str, words: str) -> None:
+    vectors = (word.encode() + b" " + np.full(3, place, np.float32).tobytes() for place, word in enumerate(words))
+    path.write_bytes(f"{head}\n".encode() + b"\n".join(vectors) + b"\n")
+
+
+@pytest.mark.filterwarnings("ignore:duplicate word")
+def test_of_a_word_that_stands_twice_in_a_binary_file_the_first_vector_counts(tmp_path: Path) -> None:
+    _write_binary(tmp_path / "twice.bin", "4 3", "abac")
+    vectors = load_word_vectors(tmp_path / "twice.bin")
+    assert vectors.index_to_key == ["a", "b", "c"]
+    np.testing.assert_array_equal(vectors.vectors[:, 0], [0, 1, 3])
+
+
+def test_a_binary_file_that_promises_more_than_memory_holds_is_told(tmp_path: Path) -> None:
+    _write_binary(tmp_path / "huge.bin", "999999999999999 3", "ab")
+    with pytest.raises(ValueError, match="that fit into memory, but it holds more, or is damaged"):
+        load_word_vectors(tmp_path / "huge.bin")
+
+
 KINDS = [".bin", ".bin.gz", ".txt", ".glove.txt", ".glove.txt.gz", ".kv"]
 
 
