@@ -45,9 +45,8 @@ class Progress:
         """Write a line of its own above the bar."""
         tqdm.write(text, file=sys.stderr)
 
-    def advance(self, what: str = "") -> None:
+    def advance(self, what: str) -> None:
         """Tell that one is done, and what it was."""
+        self.start(what)
         if self._bar is not None:
-            if what:
-                self.start(what)
             self._bar.update()
