@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from seq_plugins.models import SequenceModel
 INPUT, OUTPUT = 12, 4
 THREADS = int(os.environ.get("SEQ_PLUGINS_TEST_THREADS", "1"))  # small networks are fastest in one
 MODEL_NAMES: list[str] = [*seq_plugins.models.MODEL_MODULES]
+
+# a shell's script starts what runs in the background deaf to it, and tests interrupt themselves
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the same cases in each ordinary run; other and more ones in `make fuzz`; no file is kept of either
 _DRAWN: dict[str, Any] = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
