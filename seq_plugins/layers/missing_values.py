@@ -35,10 +35,11 @@ def fill_from_earlier_seasons(target: torch.Tensor, season_length: int) -> torch
     It is the newest known value of the same time of an earlier season or, if there is none in the window, the mean of
     what is known up to then; zero before the first known value.
     """
-    length, filled = target.shape[1], target
-    for _ in range(season_length, length, season_length):
-        before = torch.cat([torch.full_like(target[:, :season_length], torch.nan), filled[:, :-season_length]], dim=1)
+    length, filled, back = target.shape[1], target, season_length
+    while back < length:  # filled as far as it is, the series reaches twice as far back each time
+        before = torch.cat([torch.full_like(target[:, :back], torch.nan), filled[:, :-back]], dim=1)
         filled = torch.where(filled.isnan(), before, filled)
+        back *= 2
     known = ~target.isnan()
     mean = target.masked_fill(~known, 0.0).cumsum(dim=1) / known.cumsum(dim=1).clamp(min=1)
     return torch.where(filled.isnan(), mean.to(target.dtype), filled)

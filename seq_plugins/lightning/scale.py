@@ -4,9 +4,8 @@ import logging
 from typing import Any
 
 import torch
-from darts.utils.likelihood_models.torch import QuantileRegression
 
-from seq_plugins.layers.seasonal_skip import WITH_A_LOCATION
+from seq_plugins.layers.seasonal_skip import is_on_the_scale_of_the_target
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ def warn_unless_scaled(module: Any, target: torch.Tensor) -> bool:
     target
         Targets of its first batch, `(B, H, C)`; those that are missing may be NaN.
     """
-    if module.use_reversible_instance_norm or not _are_forecast_as_they_are(module.likelihood):
+    if module.use_reversible_instance_norm or not is_on_the_scale_of_the_target(module.likelihood):
         return False
     sizes = [_typical_size(values) for values in target.detach().unbind(dim=-1)]
     largest = float("inf") if module.takes_large_values else _LARGEST
@@ -47,11 +46,6 @@ def warn_unless_scaled(module: Any, target: torch.Tensor) -> bool:
         )
         return True
     return False
-
-
-def _are_forecast_as_they_are(likelihood: Any) -> bool:
-    """Return whether values of the target come out of the network, and not their logarithm, say, or a rate."""
-    return likelihood is None or isinstance(likelihood, (*WITH_A_LOCATION, QuantileRegression))
 
 
 def _typical_size(values: torch.Tensor) -> float | None:

@@ -41,11 +41,27 @@ SHARED_PARAMETERS = {
         use_static_covariates
             Whether to use the static covariates of the target series, if it has any.
         season_length
-            Time steps of a season, such as 7 for daily values with a weekly pattern; by default ``None``. With it, the
-            network forecasts the difference to the same time of the last season in the window (a skip connection from
-            the seasonal naive forecast), as point forecast, quantiles or location of a likelihood that has one. States
-            that have not seen a whole season do not count in the loss on every step. A missing value of the
-            season is taken from an earlier one in the window or, failing that, is the mean of the window so far.
+            Time steps of a season, such as 7 for daily values with a weekly pattern, or a list of several, such as
+            ``[24, 168]`` for hourly values; by default ``None``. With it, the network forecasts the difference to the
+            same time of the last season in the window (a skip connection from the seasonal naive forecast), as point
+            forecast, quantiles or location of a likelihood that has one. Of several seasons it is the difference to a
+            mean whose weights the network chooses anew for each forecast; the values of a longer season are moved by
+            what the mean of the shortest has changed since, so a window must hold the longest and the shortest
+            together. States that have not seen whole seasons do not count in the loss on every step. A missing value
+            of the season is taken from an earlier one in the window or, failing that, is the mean of the window so far.
+        local_normalization
+            What values of the target are taken relative to, so that series of unlike or changing levels can be learnt
+            together; by default ``None``: nothing. ``"level"``: at each time step, the level is the mean of the last
+            season (the shortest `season_length`) or, without one, the last value. ``"level_scale"``: the difference is
+            also divided by a scale, the mean absolute difference, in the window so far, of each value to the level
+            just before it; where nothing has changed in the window, it is the size of the level or, at zero, 1. Both
+            are of values up to the step only, so that the loss on every step stays, unlike with
+            `use_reversible_instance_norm`. The network is given relative values and forecasts them, the loss is of
+            relative errors, and forecasts, quantiles or a likelihood's location and width come out on the scale of
+            the series: a series that is moved is forecast moved and, with ``"level_scale"``, one that is multiplied is
+            forecast multiplied. The head is given what the known covariates have changed since each season, too. States
+            that have seen fewer than two seasons do not count in the loss on every step. `val_loss` is relative;
+            `torch_metrics` are not, nor are a likelihood's priors taken to be.
         missing
             What to do about missing values (NaN) in the target and in past and future covariates. ``"error"``, the
             default: refuse them. ``"mask"``: learn from what is there. The network is given zero for a missing value,

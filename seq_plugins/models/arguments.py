@@ -14,6 +14,7 @@ from torchmetrics import Metric, MetricCollection
 
 from seq_plugins._arguments import check_choice
 from seq_plugins.layers.convolution import POOLING_LAYERS
+from seq_plugins.layers.local_normalization import LocalNormalizationName
 from seq_plugins.layers.missing_values import Missing
 from seq_plugins.layers.recurrent import RECURRENT_LAYERS
 
@@ -130,6 +131,17 @@ def layer_sizes(name: str, value: Any) -> None:
         integer_from(1)(f"{name}[{position}]", size)
 
 
+def season_lengths(name: str, value: Any) -> None:
+    """Accept ``None``, a positive integer or a list of different ones."""
+    if not isinstance(value, list | tuple):
+        optional(integer_from(1))(name, value)
+        return
+    for position, length in enumerate(value):
+        integer_from(1)(f"{name}[{position}]", length)
+    if not value or len(set(value)) < len(value):
+        raise ValueError(f"Expected `{name}` to list each season once, such as [24, 168], got {value!r}.")
+
+
 # those that act on each number by itself; Softmax and its like would mix time steps or samples
 ACTIVATIONS = (
     "CELU",
@@ -177,7 +189,8 @@ ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "pool_size": integer_from(1),
     "sequence_to_sequence": boolean,
     "use_static_covariates": boolean,
-    "season_length": optional(integer_from(1)),
+    "season_length": season_lengths,
+    "local_normalization": one_of([None, *get_args(LocalNormalizationName)]),
     "missing": one_of(get_args(Missing)),
     "sort_quantiles": boolean,
     # Darts' own

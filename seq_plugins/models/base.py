@@ -21,6 +21,7 @@ from darts.utils.data.torch_datasets.utils import (
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from seq_plugins._files import atomic_file
+from seq_plugins.layers.local_normalization import LocalNormalizationName, check_local_normalization
 from seq_plugins.layers.missing_values import (
     Missing,
 )
@@ -89,7 +90,11 @@ class SequenceModel(CheckedModel, ABC):
 
     @abstractmethod
     def __init__(
-        self, season_length: int | None = None, missing: Missing = "error", sort_quantiles: bool = True
+        self,
+        season_length: int | Sequence[int] | None = None,
+        local_normalization: LocalNormalizationName | None = None,
+        missing: Missing = "error",
+        sort_quantiles: bool = True,
     ) -> None:
         arguments = noted_arguments(self)
         self._check_arguments(arguments)
@@ -114,6 +119,11 @@ class SequenceModel(CheckedModel, ABC):
         check_arguments(arguments, self._argument_checks)
         check_season_length(
             arguments.get("season_length"), arguments["input_chunk_length"], arguments.get("likelihood")
+        )
+        check_local_normalization(
+            arguments.get("local_normalization"),
+            arguments.get("use_reversible_instance_norm"),
+            arguments.get("likelihood"),
         )
 
     @property

@@ -74,8 +74,7 @@ class Conv1DGRUModule(SequenceModule):
         activation: str,
         **kwargs: Any,
     ) -> None:
-        super().__init__(activation=activation, **kwargs)
-        self.sequence_to_sequence = sequence_to_sequence
+        super().__init__(activation=activation, sequence_to_sequence=sequence_to_sequence, **kwargs)
         down_sampling = DownSampling(
             self.input_chunk_length, self.input_dim, num_filters, kernel_size, stride, activation, pooling, pool_size
         )

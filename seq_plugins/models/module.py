@@ -22,6 +22,7 @@ from darts.utils.onnx.export import OnnxExportBundle
 from torch import nn
 
 from seq_plugins.layers import HorizonHead
+from seq_plugins.layers.local_normalization import LocalNormalization, LocalNormalizationName, LocalScale
 from seq_plugins.layers.missing_values import (
     LossInputs,
     Missing,
@@ -31,7 +32,7 @@ from seq_plugins.layers.missing_values import (
     leave_out_incomplete_steps,
     leave_out_missing_targets,
 )
-from seq_plugins.layers.seasonal_skip import SeasonalSkip
+from seq_plugins.layers.seasonal_skip import SeasonalSkip, season_lengths_of
 from seq_plugins.lightning.divergence import LossWatch, raise_if_diverged, should_watch
 from seq_plugins.lightning.resuming import restore_training_state, training_state
 from seq_plugins.lightning.training_loop import (
@@ -49,10 +50,10 @@ from seq_plugins.lightning.training_loop import (
 
 
 class StepForecasts(NamedTuple):
-    """Forecasts of all steps that have a loss, steps folded into the batch, with what came true."""
+    """Forecasts of all steps that have a loss, with what came true; both relative to a local scale, if it is used."""
 
-    prediction: torch.Tensor  # (B * T, H, C, N)
-    target: torch.Tensor  # (B * T, H, C)
+    prediction: torch.Tensor  # (B, T, H, C, N)
+    target: torch.Tensor  # (B, T, H, C)
 
 
 class SequenceModule(PLForecastingModule, ABC):
@@ -67,8 +68,12 @@ class SequenceModule(PLForecastingModule, ABC):
         Name of the ``torch.nn`` activation between the head's layers.
     hidden_fc_sizes
         Sizes of the head's hidden layers.
+    sequence_to_sequence
+        Whether the loss is on every step of the input, or on the last one only; by default as the class says.
     season_length
-        Time steps of a season, whose last values the forecast is a difference to; ``None`` for none.
+        Time steps of a season, or of several, whose last values the forecast is a difference to; ``None`` for none.
+    local_normalization
+        Kind of local normalisation, or ``None``.
     missing
         ``"mask"`` if values may be missing, ``"error"`` if none is. With ``"mask"`` every input but static covariates
         holds a flag beside each value, and `input_dim` and `future_dim` count them.
@@ -92,13 +97,17 @@ class SequenceModule(PLForecastingModule, ABC):
         self,
         activation: str = "ReLU",
         hidden_fc_sizes: Sequence[int] | None = None,
-        season_length: int | None = None,
+        sequence_to_sequence: bool | None = None,
+        season_length: int | Sequence[int] | None = None,
+        local_normalization: LocalNormalizationName | None = None,
         missing: Missing = "error",
         sort_quantiles: bool = True,
         **kwargs: Any,
     ) -> None:
         # Darts' default is one object for all networks, which has the mode of the one that used it last
         super().__init__(**{"loss_fn": nn.MSELoss()} | kwargs)
+        if sequence_to_sequence is not None:
+            self.sequence_to_sequence = sequence_to_sequence
         self.sort_quantiles = sort_quantiles
         self._masks_missing_values = missing == "mask"
         if self._masks_missing_values and self.rin is not None:
@@ -119,14 +128,23 @@ class SequenceModule(PLForecastingModule, ABC):
         self.input_dim = past_dim + self.future_dim + self.static_dim
         n_parameters = 1 if self.likelihood is None else self.likelihood.num_parameters
         self.output_shape = (self.output_chunk_length, self.n_targets, n_parameters)
-        self.season_length = season_length
-        self.last_season = self._seasonal_skip([self.input_chunk_length - 1])
+        self.season_lengths = season_lengths_of(season_length)
+        self.seasons = self._seasonal_skip(state_dim=0)
+        self.local_normalization = None
+        if local_normalization is not None:
+            self.local_normalization = LocalNormalization(local_normalization, self.season_lengths, self.likelihood)
+            if self._has_loss_on_every_step:
+                self.input_dim += features_of_a_value * self.n_targets * (self.local_normalization.n_features - 1)
+        length = self.input_chunk_length
+        self.register_buffer("_last_end", torch.tensor([length - 1]), persistent=False)
+        last_target = torch.arange(length, length + self.output_chunk_length).unsqueeze(0)
+        self.register_buffer("_last_target", last_target, persistent=False)
 
-    def _seasonal_skip(self, step_ends: Sequence[int]) -> SeasonalSkip | None:
-        if self.season_length is None:
+    def _seasonal_skip(self, state_dim: int) -> SeasonalSkip | None:
+        if not self.season_lengths:
             return None
         return SeasonalSkip(
-            self.season_length, step_ends, self.output_chunk_shift, self.output_chunk_length, self.likelihood
+            self.season_lengths, self.output_chunk_shift, self.output_chunk_length, state_dim, self.likelihood
         )
 
     def set_encoder(self, encoder: "Encoder", step_ends: Sequence[int] | None = None) -> None:
@@ -142,25 +160,34 @@ class SequenceModule(PLForecastingModule, ABC):
             a step.
         """
         self.encoder = encoder
-        self.head = HorizonHead(
-            encoder.output_dim, self.future_dim, self.output_shape, self.hidden_fc_sizes, self.activation
-        )
+        known_dim = self.future_dim
+        if self.local_normalization is not None:
+            known_dim += len(self.season_lengths) * (self.future_dim + self.n_targets)
+        self.head = HorizonHead(encoder.output_dim, known_dim, self.output_shape, self.hidden_fc_sizes, self.activation)
         self.step_ends = list(range(self.input_chunk_length) if step_ends is None else step_ends)
         loss_steps, targets = self._steps_with_targets(self.step_ends)
         self.register_buffer("_loss_steps", torch.tensor(loss_steps), persistent=False)
+        self.register_buffer(
+            "_loss_ends", torch.tensor([self.step_ends[step] for step in loss_steps]), persistent=False
+        )
         self.register_buffer("_target_positions", torch.tensor(targets), persistent=False)
-        self.season_of_every_step = self._seasonal_skip([self.step_ends[step] for step in loss_steps])
+        self.seasons = self._seasonal_skip(encoder.output_dim)
 
     def _steps_with_targets(self, step_ends: Sequence[int]) -> tuple[list[int], list[list[int]]]:
         """Return the states that have a loss, and the positions of their targets in a sample.
 
-        They are those whose `H` targets all exist in it, and that have seen a season, if there is one.
+        They are those whose `H` targets all exist in it, and that have seen the seasons, and what local normalisation
+        needs, if there are such. The last state is always one of them.
         Positions count the time steps that exist: with a shift, those between input and output chunk do not.
         """
         length, shift, horizon = self.input_chunk_length, self.output_chunk_shift, self.output_chunk_length
+        seasons = self.season_lengths
+        n_needed = max(seasons, default=1) + (seasons[0] if len(seasons) > 1 else 0)
+        if self.local_normalization is not None:
+            n_needed = max(n_needed, self.local_normalization.n_steps_needed)
         loss_steps, targets = [], []
         for step, end in enumerate(step_ends):
-            if self.season_length is not None and end + 1 < self.season_length:
+            if end + 1 < min(n_needed, length):
                 continue
             times = range(end + shift + 1, end + shift + horizon + 1)
             if times[-1] < length:
@@ -173,51 +200,93 @@ class SequenceModule(PLForecastingModule, ABC):
 
     @io_processor
     def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
-        """Return the last step's forecast `(B, H, C, N)` and, in training of every step, all steps' forecasts too."""
+        """Return the last step's forecast `(B, H, C, N)` and, where the loss is of something else, what it is of."""
+        is_of_every_step = self._has_loss_on_every_step and x_in.stage is ModuleStage.TRAIN
+        ends = self._loss_ends if is_of_every_step else self._last_end
+        given = past_target = x_in.past_target
+        has_begun: torch.Tensor | None = None
+        seasons: Any = None
+        local: Any = None
+        if self._masks_missing_values and (self.seasons is not None or self.local_normalization is not None):
+            has_begun = (~given.isnan()).cumsum(dim=1) > 0
+            past_target = fill_from_earlier_seasons(given, min(self.season_lengths, default=1))
+        if self.local_normalization is not None:
+            local_of_window = self.local_normalization(past_target, has_begun)
+            local = local_of_window.at(ends)
+            if self._has_loss_on_every_step:
+                relative = self.local_normalization.features(given, local_of_window)
+            else:  # the only state of which there is a forecast has seen the whole window
+                relative = (given - local.level) / local.scale
+            x_in = x_in.replace(past_target=relative)
+        if self.seasons is not None:
+            seasons = self.seasons(past_target, ends, has_begun)  # -> (B, T, H, C, J)
+            if local is not None:
+                seasons = local.normalise(seasons)
         features = flag_missing_values(x_in) if self._masks_missing_values else x_in
-        if self._has_loss_on_every_step and x_in.stage is ModuleStage.TRAIN:
-            return self._forecast_every_step(features, x_in.past_target)
-        forecast = self.forecast_last_step(features)
-        if self.last_season is not None:
-            forecast = forecast + self.last_season(self._target_of_seasons(x_in.past_target)).squeeze(1)
-        return PLModuleOutput(prediction=forecast)
+        forecasts, states = (self._every_step if is_of_every_step else self._last_step)(features, seasons)
+        if self.seasons is not None:
+            forecasts = self.seasons.added_to(forecasts, seasons, states)
+        steps = None
+        if is_of_every_step or (local is not None and x_in.future_target is not None):
+            target = x_in.future_target.unsqueeze(1)  # -> (B, 1, H, C)
+            if is_of_every_step:
+                target = _join(given, x_in.future_target)[:, self._target_positions]  # -> (B, T, H, C)
+            if local is not None:
+                target = local.normalise(target)
+                if has_begun is not None:  # what a step knows nothing of is no error of its forecast
+                    target = target.masked_fill(~has_begun[:, ends].unsqueeze(2), torch.nan)
+            steps = StepForecasts(forecasts, target)
+        last = forecasts[:, -1:]
+        if self.local_normalization is not None:
+            last = self.local_normalization.restore(last, LocalScale(local.level[:, -1:], local.scale[:, -1:]))
+        return PLModuleOutput(prediction=last.squeeze(1), state=steps)
 
     @property
     def _has_loss_on_every_step(self) -> bool:
         return has_loss_on_every_step(self.sequence_to_sequence, self.use_reversible_instance_norm)
 
     def forecast_last_step(self, x_in: PLModuleInput) -> torch.Tensor:
-        """Return the forecast `(B, H, C, N)` of the state that has seen the newest input, without the season."""
-        state = self.encoder(self._step_features(x_in), last_only=True)  # -> (B, 1, D)
-        future = x_in.future_covariates
-        forecasts = self.head(state, None if future is None else future.unsqueeze(1))  # -> (B, 1, H, C, N)
-        last_forecast: torch.Tensor = forecasts.squeeze(1)
-        return last_forecast
+        """Return the forecast `(B, H, C, N)` of a network without an encoder, without the season."""
+        raise NotImplementedError(f"Expected {type(self).__name__} to call `set_encoder` or override this.")
 
-    def _forecast_every_step(self, x_in: PLModuleInput, past_target: torch.Tensor) -> PLModuleOutput:
+    def _last_step(self, x_in: PLModuleInput, seasons: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the last step's forecast `(B, 1, H, C, N)` and state `(B, 1, D)`, if there is one."""
+        if type(self).forecast_last_step is not SequenceModule.forecast_last_step:
+            return self.forecast_last_step(x_in).unsqueeze(1), None
+        states = self.encoder(self._step_features(x_in), last_only=True)  # -> (B, 1, D)
+        return self.head(states, self._known_ahead(x_in, seasons, self._last_end, self._last_target)), states
+
+    def _every_step(self, x_in: PLModuleInput, seasons: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return forecasts `(B, T, H, C, N)` and states `(B, T, D)` of the steps that have a loss."""
         states = self.encoder(self._step_features(x_in))  # -> (B, L', D)
         if states.shape[1] != len(self.step_ends):
             raise ValueError(
                 f"Expected {type(self.encoder).__name__} to return {len(self.step_ends)} states, one for each of "
                 f"`step_ends`, got {states.shape[1]}. Give `set_encoder` the newest input of every state."
             )
-        states = states[:, self._loss_steps]  # -> (B, T, D)
-        future = None
-        if x_in.future_covariates is not None:
-            # -> (B, T, H, F)
-            future = _join(x_in.historic_future_covariates, x_in.future_covariates)[:, self._target_positions]
-        forecasts = self.head(states, future)  # -> (B, T, H, C, N)
-        if self.season_of_every_step is not None:
-            forecasts = forecasts + self.season_of_every_step(self._target_of_seasons(past_target))
-        targets = _join(past_target, x_in.future_target)[:, self._target_positions]  # -> (B, T, H, C)
-        every_step = StepForecasts(forecasts.flatten(end_dim=1), targets.flatten(end_dim=1))
-        return PLModuleOutput(prediction=forecasts[:, -1], state=every_step)
+        states = states[:, self._loss_steps]
+        return self.head(states, self._known_ahead(x_in, seasons, self._loss_ends, self._target_positions)), states
 
-    def _target_of_seasons(self, past_target: torch.Tensor) -> torch.Tensor:
-        """Return the target `(B, L, C)` with missing values of a season taken from earlier ones."""
-        if not self._masks_missing_values or self.season_length is None:
-            return past_target
-        return fill_from_earlier_seasons(past_target, self.season_length)
+    def _known_ahead(
+        self, x_in: PLModuleInput, seasons: torch.Tensor | None, ends: torch.Tensor, positions: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Return what is known of the steps at `positions`, `(T, H)`, that are forecast from `ends`, `(T,)`.
+
+        These are their covariates. With local normalisation and seasons there are also the seasons' values, which the
+        forecast is a difference to, `(B, T, H, C, J)`, and what the covariates have changed since:
+        `(B, T, H, F + J * (C + F))` in all. Values that are not relative to a level would bind the head to those of its
+        training.
+        """
+        local_seasons = None if self.local_normalization is None else self.seasons
+        known = []
+        if x_in.future_covariates is not None:
+            covariates = _join(x_in.historic_future_covariates, x_in.future_covariates)
+            known.append(covariates[:, positions])
+            if local_seasons is not None:
+                known += [known[0] - covariates[:, season] for season in local_seasons.positions(ends)]
+        if local_seasons is not None and seasons is not None:
+            known.append(seasons.flatten(start_dim=3))
+        return torch.cat(known, dim=-1) if known else None
 
     def _step_features(self, x_in: PLModuleInput) -> torch.Tensor:
         """Return the features `(B, L, I)` of every step: what is known at it and, without a shift, of the next one."""
@@ -241,16 +310,20 @@ class SequenceModule(PLForecastingModule, ABC):
         criterion: nn.Module,
         sample_weight: torch.Tensor | None,
     ) -> torch.Tensor:
-        every_step: StepForecasts | None = output.state
+        steps: StepForecasts | None = output.state
         if sample_weight is not None:
             if sample_weight.shape[1] == self.output_chunk_length:
-                every_step = None  # weights as Darts' own data set gives them: those of the output chunk only
-            elif every_step is not None:
+                if steps is not None:  # weights as Darts' own data set gives them: those of the output chunk only
+                    steps = StepForecasts(steps.prediction[:, -1:], steps.target[:, -1:])
+            elif steps is not None and steps.target.shape[1] > 1:
                 sample_weight = sample_weight[:, self._target_positions].flatten(end_dim=1)  # -> (B * T, H, C)
             else:
                 sample_weight = sample_weight[:, -self.output_chunk_length :]
-        if every_step is not None:
-            output, target = output.replace(prediction=every_step.prediction), every_step.target
+        if steps is not None:
+            output, target = (
+                output.replace(prediction=steps.prediction.flatten(end_dim=1)),
+                steps.target.flatten(end_dim=1),
+            )
         if self.loss_watch is not None:
             self.loss_watch.see_targets(target)
         if self._masks_missing_values:

@@ -16,6 +16,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "normalised": {"use_reversible_instance_norm": True},
     "hidden layers": {"hidden_fc_sizes": [16], "activation": "Tanh"},
 }
+LOCAL: dict[str, dict[str, Any]] = {
+    "local level": {"local_normalization": "level"},
+    "local level and scale": {"local_normalization": "level_scale", "season_length": 3, "activation": "Tanh"},
+    "several seasons": {"local_normalization": "level_scale", "season_length": [3, 7], "activation": "Tanh"},
+}
 CONVOLUTIONS: dict[str, dict[str, Any]] = {
     "stride and kernel that do not divide": {"kernel_size": 5, "stride": 3},
     "max pool that does not divide": {"kernel_size": 4, "stride": 1, "pooling": "max", "pool_size": 4},
@@ -23,11 +28,19 @@ CONVOLUTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+def _local(name: str, variant: str) -> dict[str, Any]:
+    return {
+        argument: value
+        for argument, value in LOCAL[variant].items()
+        if argument != "activation" or takes(name, argument)
+    }
+
+
 def _variants() -> list[Any]:
     cases = [
         (name, arguments, f"{name}, {variant}")
         for name in MODEL_NAMES
-        for variant, arguments in VARIANTS.items()
+        for variant, arguments in [*VARIANTS.items(), *((variant, _local(name, variant)) for variant in LOCAL)]
         if "hidden_fc_sizes" not in arguments or takes(name, "hidden_fc_sizes")
     ]
     for variant, convolution in CONVOLUTIONS.items():
@@ -128,6 +141,11 @@ def test_nothing_after_the_forecast_point_moves_a_forecast_but_known_covariates(
             pytest.param(name, {"activation": "Tanh"} if takes(name, "activation") else {}, id=name)
             for name in _sequence_to_sequence_models()
         ],
+        *[
+            pytest.param(name, arguments, id=f"{name}, {variant}")
+            for name in _sequence_to_sequence_models()
+            for variant, arguments in LOCAL.items()
+        ],
         pytest.param("Seq2SeqRNNModel", {"n_rnn_layers": 2}, id="two layers"),
         pytest.param("Seq2SeqRNNModel", {"hidden_fc_sizes": [8], "activation": "Tanh"}, id="hidden layers"),
         *[
@@ -145,9 +163,9 @@ def test_each_step_s_forecast_in_training_sees_its_newest_input_and_nothing_late
     every_step = module(x_in).state
     ends = [module.step_ends[step] for step in module._loss_steps]
     assert ends[-1] == length - 1
-    assert len(every_step.prediction) == len(ends) > 1
+    assert every_step.prediction.shape[1] == len(ends) > 1
     inputs = [x_in.past_target, x_in.past_covariates, x_in.historic_future_covariates, x_in.future_covariates]
-    for prediction, end in zip(every_step.prediction, ends, strict=True):
+    for prediction, end in zip(every_step.prediction[0], ends, strict=True):
         gradients = torch.autograd.grad(prediction.sum(), inputs, retain_graph=True)
         target, past, historic, future = (gradient[0].abs().sum(dim=-1) for gradient in gradients)
         assert target[end] > 0
@@ -172,7 +190,7 @@ def test_each_step_in_training_has_the_targets_that_follow_its_newest_input(name
     every_step = module(x_in).state
     times = torch.cat([torch.arange(INPUT), torch.arange(INPUT + shift, INPUT + shift + OUTPUT)])
     sample = torch.cat([x_in.past_target, x_in.future_target], dim=1)[0]
-    for step, target in zip(module._loss_steps, every_step.target, strict=True):
+    for step, target in zip(module._loss_steps, every_step.target[0], strict=True):
         end = module.step_ends[step]
         positions = [int((times == end + shift + 1 + ahead).nonzero()) for ahead in range(OUTPUT)]
         torch.testing.assert_close(target, sample[positions])

@@ -238,7 +238,7 @@ def test_the_loss_is_that_of_the_loop_over_the_targets_that_are_there(
     if output.state is not None:
         positions = model.model._target_positions
         assert len(positions) == INPUT
-        prediction = output.state.prediction
+        prediction = output.state.prediction.flatten(end_dim=1)
         target = torch.cat([batch.past_target, batch.future_target], dim=1)[:, positions].flatten(end_dim=1)
         weights = None if weights is None else weights[:, positions].flatten(end_dim=1)
     weights = None if weights is None else weights.expand_as(target)

@@ -87,15 +87,15 @@ def test_each_state_is_given_the_newest_value_of_the_same_phase_that_it_has_seen
 ) -> None:
     ends, horizon = [9, 11, 14], 6
     past_target = torch.arange(2 * 15 * 3.0).reshape(2, 15, 3)
-    skip = SeasonalSkip(season_length, ends, shift, horizon, likelihood=None)
-    expected = torch.empty(2, len(ends), horizon, 3, 1)
+    skip = SeasonalSkip([season_length], shift, horizon, state_dim=0, likelihood=None)
+    expected = torch.empty(2, len(ends), horizon, 3)
     for state, end in enumerate(ends):
         for step in range(horizon):
             time = end + shift + 1 + step
             while time > end:
                 time -= season_length
-            expected[:, state, step, :, 0] = past_target[:, time]
-    torch.testing.assert_close(skip(past_target), expected, rtol=0, atol=0)
+            expected[:, state, step] = past_target[:, time]
+    torch.testing.assert_close(skip(past_target, torch.tensor(ends))[..., 0], expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,9 @@ def test_each_state_is_given_the_newest_value_of_the_same_phase_that_it_has_seen
     ],
 )
 def test_the_season_is_added_to_quantiles_and_locations_only(likelihood: Any, shares: list[int]) -> None:
-    skip = SeasonalSkip(2, [3], 0, 1, likelihood)
-    added = skip(torch.tensor([[[1.0], [2.0], [3.0], [4.0]]]))
+    skip = SeasonalSkip([2], 0, 1, state_dim=0, likelihood=likelihood)
+    seasons = skip(torch.tensor([[[1.0], [2.0], [3.0], [4.0]]]), torch.tensor([3]))
+    added = skip.added_to(torch.zeros(1, 1, 1, 1, len(shares)), seasons)
     assert added.flatten().tolist() == [3.0 * share for share in shares]
 
 
