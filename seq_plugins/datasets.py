@@ -1,4 +1,4 @@
-"""Riders of Chicago's public transport and loads of a transformer, loaded in the manner of ``darts.datasets``."""
+"""Riders of Chicago, loads of a transformer, prices of electricity and M4 Hourly, loaded as by ``darts.datasets``."""
 
 import hashlib
 import os
@@ -9,14 +9,24 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from threading import Event, Thread
+from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 from darts import TimeSeries
 from tqdm import tqdm
 
+from seq_plugins._arguments import check_choice
 from seq_plugins._files import atomic_file
 
-__all__ = ["CTARidershipDataset", "ChicagoRidershipDataset", "DatasetError", "ETTh1Dataset"]
+__all__ = [
+    "CTARidershipDataset",
+    "ChicagoRidershipDataset",
+    "DatasetError",
+    "ETTh1Dataset",
+    "ElectricityPricesDataset",
+    "M4HourlyDataset",
+]
 
 DATA_VARIABLE = "SEQ_PLUGINS_DATA"
 DAY_TYPES = ("W", "A", "U")
@@ -89,7 +99,7 @@ class ChicagoRidershipDataset:
         return _to_series(table, counts=["ridership"], others=list(weather))
 
 
-class _DownloadedDataset(ABC):
+class _DownloadedFile:
     """A CSV file that is downloaded on first use, or supplied by the user."""
 
     URL: str
@@ -107,13 +117,8 @@ class _DownloadedDataset(ABC):
     def __init__(self, root_path: str | os.PathLike[str] | None = None) -> None:
         self.root_path = Path("~/.seq_plugins/datasets" if root_path is None else root_path).expanduser()
 
-    def load(self) -> TimeSeries:
-        """Return the series, downloading it if need be.
-
-        Returns
-        -------
-        TimeSeries
-            The components that the class names, float64.
+    def read(self) -> bytes:
+        """Return the bytes of the file, downloading it if need be.
 
         Raises
         ------
@@ -121,18 +126,13 @@ class _DownloadedDataset(ABC):
             If the file could not be read, downloaded or stored, or is not the pinned one.
         """
         try:
-            content = self._content()
+            return self._content()
         except (OSError, tarfile.TarError) as error:
             raise DatasetError(
                 f"Could not load {self._TITLE}: {error}. You can supply the file `{self.CSV_NAME}`, {self._HOW_TO_GET} "
                 f"{self.URL}, in two ways: put it at {self._cache_path} and leave {DATA_VARIABLE} unset, or set the "
                 f"environment variable {DATA_VARIABLE} to a folder that holds it."
             ) from error
-        return self._parse(content)
-
-    @abstractmethod
-    def _parse(self, content: bytes) -> TimeSeries:
-        """Return the series of the CSV file's bytes."""
 
     def _unpack(self, downloaded: bytes) -> bytes:
         """Return the CSV file's bytes of what was downloaded."""
@@ -184,6 +184,29 @@ class _DownloadedDataset(ABC):
         if transfer.error is not None:
             raise OSError(f"{self.URL} could not be read ({transfer.error})") from transfer.error
         return bytes(transfer.body)
+
+
+class _DownloadedDataset(_DownloadedFile, ABC):
+    """A series that stands in one CSV file."""
+
+    def load(self) -> TimeSeries:
+        """Return the series, downloading it if need be.
+
+        Returns
+        -------
+        TimeSeries
+            The components that the class names, float64.
+
+        Raises
+        ------
+        DatasetError
+            If the file could not be read, downloaded or stored, or is not the pinned one.
+        """
+        return self._parse(self.read())
+
+    @abstractmethod
+    def _parse(self, content: bytes) -> TimeSeries:
+        """Return the series of the CSV file's bytes."""
 
 
 class CTARidershipDataset(_DownloadedDataset):
@@ -276,6 +299,143 @@ class ETTh1Dataset(_DownloadedDataset):
     def _parse(self, content: bytes) -> TimeSeries:
         table = pd.read_csv(BytesIO(content), index_col="date", parse_dates=["date"])
         return TimeSeries.from_dataframe(table.astype("float64"), freq="h")
+
+
+class ElectricityPricesDataset(_DownloadedDataset):
+    """Hourly day-ahead prices of electricity, and two forecasts known the day before; downloaded on first use.
+
+    52416 hours, none missing. Components:
+
+    - ``price``: euros a MWh in NP and FR, dollars in PJM
+    - two forecasts that are published before the price is set, MW: in ``"NP"`` (Nord Pool, 2013-01-01 to 2018-12-24)
+      ``load_forecast`` and ``wind_forecast``; in ``"PJM"`` (Commonwealth Edison's zone, the same years)
+      ``load_forecast`` and ``zonal_load_forecast``; in ``"FR"`` (France, 2011-01-09 to 2016-12-31)
+      ``generation_forecast`` and ``load_forecast``
+
+    Prices are set for a whole day at once: a forecast from midnight knows the prices up to the last hour of the day
+    before and both forecasts of the coming day. The last 728 days are the test period of the literature.
+
+    Read, cached, downloaded and checked like :class:`CTARidershipDataset`.
+
+    Source: J. Lago et al., "Forecasting day-ahead electricity prices: A review of state-of-the-art algorithms, best
+    practices and an open-access benchmark", Applied Energy 293, 2021, https://doi.org/10.1016/j.apenergy.2021.116983,
+    as packed in https://github.com/thuml/TimeXer, which names no licence.
+
+    Parameters
+    ----------
+    market
+        ``"NP"``, ``"PJM"`` or ``"FR"``.
+    root_path
+        Folder of the cache; ``~/.seq_plugins/datasets`` if ``None``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such market.
+
+    Examples
+    --------
+    >>> from seq_plugins.datasets import ElectricityPricesDataset
+    >>> series = ElectricityPricesDataset("NP").load()  # doctest: +SKIP
+    """
+
+    _HOW_TO_GET = "from"
+
+    _MARKETS: ClassVar = {
+        "NP": ("load_forecast", "wind_forecast", "cbba6af8cf505d6d1fcadf87e86b6651abdae4a1adf616ee4956f6c1cd039fb8"),
+        "PJM": (
+            "load_forecast",
+            "zonal_load_forecast",
+            "58cc0ad32e22e61d9e183b0dc8201747f8c2ef822e469832c5beea8d88251cc0",
+        ),
+        "FR": (
+            "generation_forecast",
+            "load_forecast",
+            "ac400691243cc3aac32a4680d5f428f720da61385277813083b9fe61e642bd0c",
+        ),
+    }
+
+    def __init__(self, market: str, root_path: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(root_path)
+        check_choice("`market`", market, list(self._MARKETS))
+        self.market = market
+        self.URL = f"https://raw.githubusercontent.com/thuml/TimeXer/main/dataset/EPF/{market}.csv"
+        self.CSV_NAME = f"epf/{market}.csv"
+        *self._forecasts, self.CSV_SHA256 = self._MARKETS[market]
+        self._TITLE = f"the prices of {market}"
+
+    def _parse(self, content: bytes) -> TimeSeries:
+        table = pd.read_csv(BytesIO(content), index_col="date", parse_dates=["date"])
+        first, second, price = table.columns
+        table = table[[price, first, second]].set_axis(["price", *self._forecasts], axis=1)
+        return TimeSeries.from_dataframe(table.astype("float64"), freq="h")
+
+
+class M4HourlyDataset:
+    """The 414 hourly series of the M4 competition, with the 48 hours that were to be forecast; downloaded on first use.
+
+    Series of 748 or 1008 hours, most with seasons of a day and a week; the last 48 are the competition's test. Of each,
+    the only component is named by its id, ``H1`` to ``H414``, and time steps are counted from 0.
+
+    Read, cached, downloaded and checked like :class:`CTARidershipDataset`.
+
+    Source: S. Makridakis et al., "The M4 Competition: 100,000 time series and 61 forecasting methods", International
+    Journal of Forecasting 36, 2020, https://doi.org/10.1016/j.ijforecast.2019.04.014;
+    https://github.com/Mcompetitions/M4-methods, which names no licence.
+
+    Parameters
+    ----------
+    root_path
+        Folder of the cache; ``~/.seq_plugins/datasets`` if ``None``.
+
+    Examples
+    --------
+    >>> from seq_plugins.datasets import M4HourlyDataset
+    >>> series = M4HourlyDataset().load()  # doctest: +SKIP
+    """
+
+    HORIZON = 48
+    """Number of time steps of the test."""
+
+    def __init__(self, root_path: str | os.PathLike[str] | None = None) -> None:
+        self._train, self._test = _M4HourlyTraining(root_path), _M4HourlyTest(root_path)
+        self.root_path = self._train.root_path
+
+    def load(self) -> list[TimeSeries]:
+        """Return the series, training and test in one, downloading them if need be.
+
+        Returns
+        -------
+        list
+            Series of one component, float64.
+
+        Raises
+        ------
+        DatasetError
+            If a file could not be read, downloaded or stored, or is not the pinned one.
+        """
+        training, test = (pd.read_csv(BytesIO(file.read()), index_col=0) for file in (self._train, self._test))
+        series = []
+        for name, row in training.iterrows():
+            values = np.concatenate([row.dropna().to_numpy(float), test.loc[[name]].to_numpy(float)[0]])
+            series.append(TimeSeries.from_values(values, columns=[str(name)]))
+        return series
+
+
+class _M4HourlyTraining(_DownloadedFile):
+    URL = "https://raw.githubusercontent.com/Mcompetitions/M4-methods/master/Dataset/Train/Hourly-train.csv"
+    CSV_NAME = "m4/Hourly-train.csv"
+    CSV_SHA256 = "ea59b7783573c49077a835ab6465c7d66f1474783360f310988a9a737fbca62f"
+    _TITLE = "M4 Hourly"
+    _HOW_TO_GET = "from"
+
+
+class _M4HourlyTest(_DownloadedFile):
+    URL = "https://raw.githubusercontent.com/Mcompetitions/M4-methods/master/Dataset/Test/Hourly-test.csv"
+    CSV_NAME = "m4/Hourly-test.csv"
+    CSV_SHA256 = "71a57fccb15e534d973626ada4fb87febf789e9317715b7cc6dd3b5f90db6f42"
+    _TITLE = "M4 Hourly"
+    _HOW_TO_GET = "from"
 
 
 class _Transfer(Thread):

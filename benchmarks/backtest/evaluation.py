@@ -11,6 +11,7 @@ from benchmarks.harness.forecasts import PeriodForecasts, RunResult, join_folds,
 from benchmarks.harness.metrics import Difference, paired_difference
 from benchmarks.harness.plan import Plan, Run, runs_of
 from benchmarks.harness.rows import BacktestRow, RowMaker
+from benchmarks.harness.task import folder_of_data
 
 # W: forecasts, H: steps forecast, C: target components, Q: quantile levels
 
@@ -98,7 +99,7 @@ def evaluate(
         Returns what a run has given, or ``None`` if it has not been made.
     """
     evaluation = Evaluation(plan, list(rows))
-    errors: dict[_Key, np.ndarray] = {}  # of each forecast, (W,)
+    errors: dict[_Key, np.ndarray] = {}  # of each forecast, (W,), or of each series of a panel, (C,)
     by_model: dict[str, list[BacktestRow]] = {}
     for row in sorted(rows, key=lambda row: (row.label, row.seed or 0)):
         by_model.setdefault(row.label, []).append(row)
@@ -119,26 +120,22 @@ def evaluate(
                 continue
             true = row_maker.truth[period.name]
             key = (period.name, label, False)
-            errors[key] = np.mean([_error_of_each(made, true) for made in forecasts], axis=0)
+            errors[key] = np.mean([row_maker.error_of_each(made) for made in forecasts], axis=0)
             evaluation.shown[key] = _shown(forecasts[0], true)
             if len(forecasts) > 1:
                 key = (period.name, label, True)
                 mean = mean_forecasts(forecasts)
-                errors[key] = _error_of_each(mean, true)
+                errors[key] = row_maker.error_of_each(mean)
                 evaluation.shown[key] = _shown(mean, true)
                 evaluation.ensemble_rows.append(row_maker.make_ensemble_row(of_period, forecasts))
     leads = _leads(evaluation, errors)
-    evaluation.summaries = summarise([*rows, *evaluation.ensemble_rows], leads)
+    published = row_maker.make_published_rows(folder_of_data())
+    evaluation.summaries = summarise([*rows, *evaluation.ensemble_rows, *published], leads)
     return evaluation
 
 
 def _of_period(results: Sequence[RunResult], period: str) -> PeriodForecasts:
     return join_folds([made for result in results for made in result.forecasts if made.period == period])
-
-
-def _error_of_each(forecasts: PeriodForecasts, true: np.ndarray) -> np.ndarray:
-    error: np.ndarray = np.abs(forecasts.predicted - true).mean(axis=(1, 2))
-    return error
 
 
 def _shown(forecasts: PeriodForecasts, true: np.ndarray) -> list[ShownForecast]:
@@ -182,6 +179,6 @@ def _leads(evaluation: Evaluation, errors: Mapping[_Key, np.ndarray]) -> dict[_K
                     leads[period, summary.label, is_ensemble] = paired_difference(
                         errors[period, summary.label, is_ensemble],
                         errors[period, rival.label, rival.is_ensemble],
-                        evaluation.plan.task.output_chunk_length,
+                        evaluation.plan.task.forecasts_that_overlap,
                     )
     return leads

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.backtest.evaluation import ShownForecast
-from benchmarks.backtest.tables import ModelSummary
+from benchmarks.backtest.tables import ERROR_HEADS, ModelSummary
 
 OURS, RIVAL, TRUTH = "#c8102e", "#5b6770", "#000000"
 
@@ -29,12 +29,14 @@ def draw_ranking(summaries: Sequence[ModelSummary], unit: str) -> Figure:
     axes = figure.subplots()
     for position, summary in enumerate(summaries):
         color = OURS if summary.rows[0].is_ours else RIVAL
-        seeds = [row.means["mae"] for row in summary.rows]
+        seeds = summary.errors()
         axes.plot(seeds, [position] * len(seeds), "o", color=color, alpha=0.35, markersize=5)
-        axes.plot([summary.median()], [position], "|", color=color, markersize=14, markeredgewidth=2.5)
+        axes.plot([summary.ranking], [position], "|", color=color, markersize=14, markeredgewidth=2.5)
     axes.set_yticks(range(len(summaries)), [summary.name for summary in summaries])
     axes.invert_yaxis()
-    axes.set_xlabel(f"MAE, mean over the horizon{', ' + unit if unit else ''}")
+    ranked_by = summaries[0].ranked_by
+    name = ERROR_HEADS.get(ranked_by, f"MAE{', ' + unit if unit else ''}")
+    axes.set_xlabel(f"{name}, mean over the horizon")
     axes.grid(axis="x", alpha=0.3)
     return figure
 
@@ -130,7 +132,8 @@ def draw_curves(curves: Mapping[str, Sequence[tuple[Sequence[float], Sequence[fl
             epochs = range(1, len(validation) + 1)
             axes.plot(epochs, train, color=RIVAL, linewidth=0.6, alpha=0.7)
             axes.plot(epochs, validation, color=OURS, linewidth=1.1)
-        highest = max((loss for _, validation in of_model for loss in validation if np.isfinite(loss)), default=1)
+        validated = [loss for _, validation in of_model for loss in validation if np.isfinite(loss)]
+        highest = max(validated or [loss for train, _ in of_model for loss in train if np.isfinite(loss)], default=1)
         axes.set_ylim(0, highest * 1.05)
         axes.set_title(model, fontsize=9)
         axes.tick_params(labelsize=7)

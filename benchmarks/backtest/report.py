@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from benchmarks.backtest.evaluation import Evaluation
 from benchmarks.backtest.pictures import draw_curves, draw_forecasts, draw_horizon, draw_ranking
-from benchmarks.backtest.tables import ModelSummary, lead_text, number
+from benchmarks.backtest.tables import ERROR_HEADS, ModelSummary, blocks, lead_text, number, shown_errors, shown_steps
 from benchmarks.core.page import PICTURE_STYLE, embed, write_page
 from benchmarks.harness.rows import BacktestRow
 
@@ -49,7 +49,7 @@ def write_report(path: Path, evaluation: Evaluation, failures: Sequence[Backtest
             unit=_unit(evaluation),
             n_seeds=max(len(summary.rows) for summary in evaluation.summaries),
             processor=processor,
-            versions=evaluation.summaries[0].rows[0].versions,
+            versions=evaluation.rows[0].versions,
             made=datetime.datetime.now(),
             failures=failures,
             periods=[_period(evaluation, name, found) for name, found in by_period.items() if found],
@@ -85,11 +85,11 @@ class _Table:
 
 
 def _period(evaluation: Evaluation, period: str, summaries: Sequence[ModelSummary]) -> _Period:
-    single = [summary for summary in summaries if not summary.is_ensemble]
-    ensembles = [summary for summary in summaries if summary.is_ensemble]
+    tables = [_rank(evaluation, ranked, period) for ranked in blocks(summaries)]
+    summaries = [summary for summary in summaries if not summary.is_published]
     return _Period(
         name=period,
-        tables=[_rank(evaluation, ranked, period) for ranked in (single, ensembles) if ranked],
+        tables=tables,
         ranking=_show_ranking(summaries, period, _unit(evaluation)),
         horizon=_show_horizon(summaries[:N_IN_PICTURES], _unit(evaluation)),
         forecasts=_show_forecasts(evaluation, summaries),
@@ -97,12 +97,13 @@ def _period(evaluation: Evaluation, period: str, summaries: Sequence[ModelSummar
 
 
 def _show_ranking(summaries: Sequence[ModelSummary], period: str, unit: str) -> Markup:
+    error = ERROR_HEADS.get(summaries[0].ranked_by, "Mean absolute error")
     return embed(
         draw_ranking(summaries, unit),
-        "Mean absolute error over the horizon: a dot for each seed, a bar at the median; ours in red.",
-        f"Mean absolute error of each model in {period}, one dot a seed, a bar at the median; the best is "
-        f"{summaries[0].name} with {number(summaries[0].median())}, the last {summaries[-1].name} with "
-        f"{number(summaries[-1].median())}.",
+        f"{error} over the horizon: a dot for each seed, a bar at the median; ours in red.",
+        f"{error} of each model in {period}, one dot a seed, a bar at the median; the best is "
+        f"{summaries[0].name} with {number(summaries[0].ranking)}, the last {summaries[-1].name} with "
+        f"{number(summaries[-1].ranking)}.",
     )
 
 
@@ -144,40 +145,46 @@ def _depicted(summaries: Sequence[ModelSummary]) -> list[ModelSummary]:
 
 
 def _rank(evaluation: Evaluation, summaries: Sequence[ModelSummary], period: str) -> _Table:
+    if summaries[0].is_published:
+        sources = dict.fromkeys(str(summary.rows[0].published_in) for summary in summaries)
+        caption = f"Published by others, not run here: {'; '.join(sources)}."
+        return _Table(caption, summaries, [_cells(summary, None, shown_errors(summaries)) for summary in summaries])
     is_ensemble = summaries[0].is_ensemble
     rival = evaluation.best_rivals.get((period, is_ensemble))
     caption = (
         ("Means of all seeds' forecasts. " if is_ensemble else "Medians over seeds. ")
         + (f"Differences are those to {rival}, the best rival in this period; negative is better. " if rival else "")
-        + "Intervals: paired circular block bootstrap over forecasts, blocks of one horizon."
+        + (
+            "Intervals: bootstrap over the series' MASE."
+            if evaluation.plan.task.is_panel
+            else "Intervals: paired circular block bootstrap over forecasts, blocks of one horizon."
+        )
     )
-    errors = {"RMSE": "rmse", "MASE": "mase", "sMAPE": "smape"}
-    if evaluation.plan.task.is_standardised:
-        errors["MSE"] = "mse"
-    if any(summary.rows[0].crps for summary in summaries):
-        errors |= {"CRPS": "crps", "coverage": "coverage"}
+    errors = shown_errors(summaries)
+    if "crps" in errors:
+        errors.append("coverage")
     return _Table(caption, summaries, [_cells(summary, rival, errors) for summary in summaries])
 
 
-def _cells(summary: ModelSummary, rival: str | None, errors: Mapping[str, str]) -> dict[str, str]:
+def _cells(summary: ModelSummary, rival: str | None, errors: Sequence[str]) -> dict[str, str]:
     row = summary.rows[0]
-    horizon = len(row.mae)
-    low, high = summary.spread()
+    task = row.task_settings
+    cells = {"model": summary.name}
+    for step in shown_steps(task["output_chunk_length"]):
+        cells[f"t+{step + 1}"] = number(summary.median(step)) if summary.has_steps else ""
+    cells["mean MAE"] = number(summary.median()) if summary.has("mae") else ""
+    heads = {"coverage": "coverage"} | ERROR_HEADS
+    means = {heads[error]: number(summary.median(error=error)) if summary.has(error) else "" for error in errors}
+    if summary.is_published:
+        return cells | means
+    low, high = summary.spread(summary.ranked_by)
     return {
-        "model": summary.name,
-        **{
-            f"t+{step + 1}": number(summary.median(step))
-            for step in sorted({0, horizon // 2 - 1 if horizon > 2 else 0, horizon - 1})
-        },
-        "mean MAE": number(summary.median()),
+        **cells,
         "smallest to largest": "" if len(summary.rows) == 1 else f"{number(low)} to {number(high)}",
         "difference to the best rival, 95 % interval": (
             "best rival" if summary.name == rival else lead_text(summary.lead)
         ),
-        **{
-            head: "" if error in ("crps", "coverage") and not row.crps else number(summary.median(error=error))
-            for head, error in errors.items()
-        },
+        **means,
         "seeds": str(len(row.members) or len(summary.rows)),
         "fit, s": f"{summary.fit_seconds:.1f}",
         "predict, s": f"{row.predict_seconds or 0:.1f}",

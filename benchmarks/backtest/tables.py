@@ -1,5 +1,6 @@
 """Tables of results: one line a model, the best first."""
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,34 @@ class ModelSummary:
     def is_ensemble(self) -> bool:
         """Whether forecasts of several seeds were averaged."""
         return bool(self.rows[0].members)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the result was published by others, and not made here."""
+        return self.rows[0].published_in is not None
+
+    @property
+    def ranked_by(self) -> str:
+        """Name of the error that the task ranks models by."""
+        return str(self.rows[0].task_settings.get("ranked_by", "mae"))
+
+    def errors(self) -> list[float]:
+        """Return each seed's error that the task ranks models by."""
+        return self._errors(None, self.ranked_by)
+
+    @property
+    def ranking(self) -> float:
+        """Median over seeds of the error that the task ranks models by; infinite if it is not known."""
+        return self.median(error=self.ranked_by) if self.has(self.ranked_by) else math.inf
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether errors are known of each step ahead."""
+        return bool(self.rows[0].mae)
+
+    def has(self, error: str) -> bool:
+        """Whether an error is known."""
+        return error in self.rows[0].means or (error == "mse" and self.rows[0].mse is not None)
 
     @property
     def label(self) -> str:
@@ -80,14 +109,17 @@ def summarise(
         Differences to the best rival, by period, label of the model and whether it is an ensemble.
     """
     groups: dict[tuple[str, str, bool], list[BacktestRow]] = {}
+    published = []
     for row in rows:
-        if row.error is None and row.period is not None:
+        if row.published_in is not None:
+            published.append(ModelSummary(str(row.period), [row]))
+        elif row.error is None and row.period is not None:
             groups.setdefault((row.period, row.label, bool(row.members)), []).append(row)
     periods = list(dict.fromkeys(period for period, _, _ in groups))
     summaries = [
         ModelSummary(key[0], group, (leads or {}).get(key)) for key, group in groups.items()
     ]  # fmt: skip
-    return sorted(summaries, key=lambda summary: (periods.index(summary.period), summary.median()))
+    return sorted([*summaries, *published], key=lambda summary: (periods.index(summary.period), summary.ranking))
 
 
 def number(value: float) -> str:
@@ -100,44 +132,65 @@ def table_lines(summaries: Sequence[ModelSummary], unit: str) -> list[str]:
     lines: list[str] = []
     for period in dict.fromkeys(summary.period for summary in summaries):
         of_period = [summary for summary in summaries if summary.period == period]
-        example = of_period[0].rows[0]
+        example = next(summary for summary in of_period if not summary.is_published).rows[0]
         lines += [
             "",
             f"MAE{' in ' + unit if unit else ''}, test period {period}, {example.n_forecasts} forecasts of "
             f"{len(example.mae)} steps, median over seeds, {example.threads} thread(s); "
             + ", ".join(f"{name} {version}" for name, version in example.versions.items() if name in _SHOWN_VERSIONS),
         ]
-        single = [summary for summary in of_period if not summary.is_ensemble]
-        ensembles = [summary for summary in of_period if summary.is_ensemble]
-        lines += _table(single) + (["", *_table(ensembles)] if ensembles else [])
+        for ranked in blocks(of_period):
+            lines += [*_table(ranked), ""]
+        lines.pop()
     return lines
+
+
+def blocks(summaries: Sequence[ModelSummary]) -> list[list[ModelSummary]]:
+    """Return single models, ensembles and what others have published, each for a table of its own, if there are any."""
+    single = [summary for summary in summaries if not summary.is_ensemble and not summary.is_published]
+    ensembles = [summary for summary in summaries if summary.is_ensemble]
+    published = [summary for summary in summaries if summary.is_published]
+    return [block for block in (single, ensembles, published) if block]
+
+
+ERROR_HEADS = {
+    "rmse": "RMSE",
+    "mase": "MASE",
+    "smape": "sMAPE",
+    "mse": "MSE",
+    "rmae": "rMAE",
+    "owa": "OWA",
+    "crps": "CRPS",
+}
+
+
+def shown_errors(summaries: Sequence[ModelSummary]) -> list[str]:
+    """Return the names of the errors that a table shows beside the mean absolute error."""
+    names = list(summaries[0].rows[0].task_settings.get("errors", ["rmse", "mase", "smape"]))
+    if any(summary.rows[0].crps for summary in summaries):
+        names.append("crps")
+    return names
 
 
 _SHOWN_VERSIONS = ("python", "darts", "torch")
 
 
 def _table(summaries: Sequence[ModelSummary]) -> list[str]:
-    steps = _shown_steps(len(summaries[0].rows[0].mae))
-    heads = [f"t+{step + 1}" for step in steps] + ["mean", "min - max", "RMSE", "MASE", "sMAPE"]
-    errors = ["rmse", "mase", "smape"]
-    if any(summary.rows[0].task_settings.get("is_standardised") for summary in summaries):
-        heads.append("MSE")
-        errors.append("mse")
-    if any(summary.rows[0].crps for summary in summaries):
-        heads += ["CRPS"]
-        errors.append("crps")
+    steps = shown_steps(max(len(summary.rows[0].mae) for summary in summaries))
+    errors = shown_errors(summaries)
+    heads = [f"t+{step + 1}" for step in steps] + ["mean", "min - max", *(ERROR_HEADS[error] for error in errors)]
     heads += ["seeds", "fit s", "beside the best rival"]
     lines = [f"{'model':24}" + "".join(f"{head:>{_width(head)}}" for head in heads)]
     for summary in summaries:
-        low, high = summary.spread()
-        cells = [number(summary.median(step)) for step in [*steps, None]]
-        cells += ["" if len(summary.rows) == 1 else f"{number(low)} - {number(high)}"]
-        cells += [
-            number(summary.median(error=error)) if error in summary.rows[0].means | {"mse": 0} else ""
-            for error in errors
-        ]
+        cells = [number(summary.median(step)) if summary.has_steps else "" for step in steps]
+        cells += [number(summary.median()) if summary.has("mae") else ""]
+        cells += ["" if len(summary.rows) == 1 else " - ".join(map(number, summary.spread(summary.ranked_by)))]
+        cells += [number(summary.median(error=error)) if summary.has(error) else "" for error in errors]
         seeds = len(summary.rows[0].members) if summary.is_ensemble else len(summary.rows)
-        cells += [str(seeds), f"{summary.fit_seconds:.1f}", lead_text(summary.lead)]
+        if summary.is_published:
+            cells += ["", "", "published"]
+        else:
+            cells += [str(seeds), f"{summary.fit_seconds:.1f}", lead_text(summary.lead)]
         lines.append(
             f"{summary.name:24}" + "".join(f"{cell:>{_width(head)}}" for head, cell in zip(heads, cells, strict=True))
         )
@@ -158,7 +211,10 @@ def _width(head: str) -> int:
     return {"min - max": 18, "beside the best rival": 34}.get(head, 8)
 
 
-def _shown_steps(horizon: int) -> list[int]:
+def shown_steps(horizon: int) -> list[int]:
+    """Return the steps ahead, counted from 0, whose errors tables show: the first, one in the middle, the last."""
+    if not horizon:
+        return []
     return sorted({0, horizon // 2 - 1 if horizon > 2 else 0, horizon - 1})
 
 
@@ -172,18 +228,20 @@ def choice_lines(summaries: Sequence[ModelSummary]) -> list[str]:
     """
     found: dict[str, dict[str, list[ModelSummary]]] = {}
     for summary in summaries:
-        if not summary.is_ensemble:
+        if not summary.is_ensemble and not summary.is_published:
             row = summary.rows[0]
             candidates = found.setdefault(row.model, {})
             candidates.setdefault(settings_text(row.candidate) or "as fixed", []).append(summary)
-    lines = ["Mean over the periods of the median over seeds of the mean absolute error, best candidate first:"]
+    name = {"mae": "the mean absolute error"} | ERROR_HEADS
+    ranked_by = name[summaries[0].ranked_by]
+    lines = [f"Mean over the periods of the median over seeds of {ranked_by}, best candidate first:"]
     return lines + [f"{model}: " + "; ".join(_ranked(candidates)) for model, candidates in found.items()]
 
 
 def _ranked(candidates: Mapping[str, Sequence[ModelSummary]]) -> list[str]:
     """Return a text for each candidate, the best first; those that lack a period or a seed are not comparable."""
     n_rows = {name: sum(len(summary.rows) for summary in summaries) for name, summaries in candidates.items()}
-    means = {name: statistics.mean(summary.median() for summary in summaries) for name, summaries in candidates.items()}
+    means = {name: statistics.mean(summary.ranking for summary in summaries) for name, summaries in candidates.items()}
     whole = max(n_rows.values())
     ordered = sorted(candidates, key=lambda name: (n_rows[name] < whole, means[name]))
     return [f"{name} {means[name]:,.6g}" + (" (not all seeds)" if n_rows[name] < whole else "") for name in ordered]
@@ -192,20 +250,28 @@ def _ranked(candidates: Mapping[str, Sequence[ModelSummary]]) -> list[str]:
 def write_csv(results: Results, summaries: Sequence[ModelSummary]) -> None:
     """Write the table into the folder of results: one line a model and test period, with how they were made."""
     horizon = max(len(summary.rows[0].mae) for summary in summaries)
-    means = ["rmse", "mase", "smape", "crps"]
+    means = ["rmse", "mase", "smape", "rmae", "owa", "crps"]
     columns = ["period", "model", "candidate", "ours", "seeds", "averaged", "mean_mae", "mean_mae_min", "mean_mae_max"]
-    columns += [f"mean_{error}" for error in means] + ["mse", "lead", "lead_low", "lead_high", "fit_seconds"]
+    columns += [f"mean_{error}" for error in means] + [
+        "mse",
+        "lead",
+        "lead_low",
+        "lead_high",
+        "fit_seconds",
+        "published_in",
+    ]
     rows = []
     for summary in summaries:
         first, lead = summary.rows[0], summary.lead
         rows.append(
             [summary.period, first.model, settings_text(first.candidate), _word(first.is_ours)]
-            + [len(first.members) or len(summary.rows), _word(summary.is_ensemble), summary.median()]
-            + [*summary.spread()]
+            + [len(first.members) or len(summary.rows), _word(summary.is_ensemble)]
+            + ([summary.median(), *summary.spread()] if summary.has("mae") else ["", "", ""])
             + [summary.median(error=error) if error in first.means else "" for error in means]
-            + [summary.median(error="mse")]
+            + [summary.median(error="mse") if summary.has("mse") else ""]
             + (["", "", ""] if lead is None else [lead.mean, lead.low, lead.high])
-            + [summary.fit_seconds, *(summary.median(step) for step in range(horizon))]
+            + ["" if summary.is_published else summary.fit_seconds, first.published_in or ""]
+            + [summary.median(step) if summary.has_steps else "" for step in range(horizon)]
         )
     columns += [f"mae_t+{step + 1}" for step in range(horizon)]
     write_table(results.path / "table.csv", results.about(), columns, rows)

@@ -37,20 +37,19 @@ class TrainingCurve(Callback):
 
     @property
     def best_epoch(self) -> int:
-        """Epoch, counted from 1, whose weights are kept."""
-        return 1 + int(np.nanargmin(self._monitored))
+        """Epoch, counted from 1, whose weights are kept: the last, if nothing has been validated."""
+        return len(self._monitored) if np.isnan(self._monitored).all() else 1 + int(np.nanargmin(self._monitored))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Keep and show the losses of the epoch that has ended."""
         losses = {name: float(trainer.callback_metrics.get(name, "nan")) for name in ("train_loss", "val_loss")}
         self.train_losses.append(losses["train_loss"])
         self.validation_losses.append(losses["val_loss"])
-        self._monitored.append(float(trainer.callback_metrics[self.monitor]))
+        self._monitored.append(float(trainer.callback_metrics.get(self.monitor, "nan")))
         if self._show is not None:
-            self._show(
-                f"epoch {trainer.current_epoch + 1} of at most {trainer.max_epochs}, "
-                f"validation loss {losses['val_loss']:.4f}"
-            )
+            name = "training" if np.isnan(losses["val_loss"]) else "validation"
+            loss = losses["train_loss" if name == "training" else "val_loss"]
+            self._show(f"epoch {trainer.current_epoch + 1} of at most {trainer.max_epochs}, {name} loss {loss:.4f}")
 
 
 class EveryStepError(Callback):

@@ -22,10 +22,15 @@ TRAINING_SETTINGS = (
     "momentum",
     "monitor",
     "shuffle_buffer",
+    "schedule",
 )
 """Settings of how a network is trained; all others are arguments of its constructor or those below."""
 
-PROTOCOL_SETTINGS = ("refit_every", "by_component")
+PROTOCOL_SETTINGS = ("refit_every", "by_component", "train_stride", "max_samples_per_ts")
+
+
+_SAMPLING = {"stride": "train_stride", "max_samples_per_ts": "max_samples_per_ts"}
+"""Settings of the windows that a model is fitted on, by the argument of `fit`; a convolution has a `stride`, too."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,15 @@ class ModelSettings:
         Number of forecasts after which a statistical model is fitted again; ``None`` for a model fitted once.
     by_component
         Whether each target component is a series of its own, all forecast by one model that sees one at a time.
+    sampling
+        Which windows a model is fitted on: arguments of its `fit`.
     """
 
     constructor: dict[str, Any]
     training: dict[str, Any]
     refit_every: int | None
     by_component: bool
+    sampling: dict[str, int] = field(default_factory=dict)
 
     @property
     def monitor(self) -> str:
@@ -61,7 +69,7 @@ class ModelSettings:
             settings["refit_every"] = self.refit_every
         if self.by_component:
             settings["by_component"] = True
-        return settings
+        return settings | self.sampling
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,9 @@ class ModelEntry:
         chunks = {"input_chunk_length": task.input_chunk_length, "output_chunk_length": task.output_chunk_length}
         shared = chunks | (task.training if self.is_network else {})
         settings = {
-            name: value for name, value in shared.items() if name in accepted or name in TRAINING_SETTINGS
+            name: value
+            for name, value in shared.items()
+            if name in accepted or name in TRAINING_SETTINGS or name in PROTOCOL_SETTINGS
         }  # fmt: skip
         of_task = (task.models.get(name, {}) for name in (self.class_name, self.name))
         for own in (self.settings, *of_task, self.candidate):
@@ -129,7 +139,8 @@ class ModelEntry:
             constructor={name: value for name, value in settings.items() if name not in not_constructor},
             training={name: value for name, value in settings.items() if self.is_network and name in TRAINING_SETTINGS},
             refit_every=settings.get("refit_every"),
-            by_component=settings.get("by_component", False),
+            by_component=settings.get("by_component", task.is_panel),
+            sampling={name: settings[given] for name, given in _SAMPLING.items() if given in settings},
         )
 
 
@@ -186,8 +197,35 @@ def _quantile_regression(levels: Sequence[float]) -> dict[str, Any]:
     return {"likelihood": "quantile", "quantiles": list(levels)}
 
 
+def _find_blend() -> type:
+    from benchmarks.harness.seasonal_blend import SeasonalBlend
+
+    return SeasonalBlend
+
+
 RIVALS = [
     _rival("NaiveSeasonal", {"K": lambda task: task.season_length, "refit_every": 1}, is_network=False),
+    ModelEntry(
+        "SeasonalBlend",
+        "SeasonalBlend",
+        _find_blend,
+        {"season_lengths": lambda task: [24, 168], "refit_every": 1},
+        is_network=False,
+    ),
+    _rival(
+        "AutoETS",
+        {"season_length": lambda task: task.season_length, "refit_every": 1},
+        is_network=False,
+        needs_package="statsforecast",
+        quantile_settings=lambda levels: {"quantiles": list(levels)},
+    ),
+    _rival(
+        "AutoTheta",
+        {"season_length": lambda task: task.season_length, "refit_every": 1},
+        is_network=False,
+        needs_package="statsforecast",
+        quantile_settings=lambda levels: {"quantiles": list(levels)},
+    ),
     _rival(
         "ExponentialSmoothing",
         {"seasonal_periods": lambda task: task.season_length, "random_state": 0, "refit_every": 1},

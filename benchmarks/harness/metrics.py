@@ -105,12 +105,12 @@ def seasonal_naive_error(values: np.ndarray, season_length: int) -> np.ndarray:
     Parameters
     ----------
     values
-        Values of the training period, one row a time step, `(T, C)`.
+        Values of the training period, one row a time step, `(T, C)`; NaN before a component begins.
     season_length
         Time steps of a season.
     """
     values = values.astype(np.float64)
-    error = np.abs(values[season_length:] - values[:-season_length]).mean(axis=0)
+    error = np.nanmean(np.abs(values[season_length:] - values[:-season_length]), axis=0)
     never_zero: np.ndarray = np.maximum(error, np.finfo(np.float64).tiny)
     return never_zero
 

@@ -28,7 +28,7 @@ class Run:
     train
         Period of the training targets and, before them, inputs.
     early_stopping
-        Period of the targets by which training is stopped.
+        Period of the targets by which training is stopped, or ``None``.
     tests
         Periods of the targets to forecast, from each of their steps on.
     fold
@@ -40,7 +40,7 @@ class Run:
     candidate: Mapping[str, Any]
     seed: int | None
     train: Period
-    early_stopping: Period
+    early_stopping: Period | None
     tests: tuple[Period, ...]
     fold: int | None = None
 
@@ -103,12 +103,12 @@ def _runs(plan: Plan, model: str, candidate: Mapping[str, Any], seed: int | None
             yield Run(task.name, model, candidate, seed, train, early_stopping, (test,), fold)
 
 
-def fold_periods(task: Task, period: Period, retrain_every: int) -> list[tuple[Period, Period, Period]]:
+def fold_periods(task: Task, period: Period, retrain_every: int) -> list[tuple[Period, Period | None, Period]]:
     """Return training, early-stopping and test period of each fold of a backtest that refits.
 
     Forecasts are the same as without refits. A fold is `retrain_every` of them; its model has seen everything before
-    the first of them: training starts as early as in the task, and the early-stopping period, as long as in the task,
-    ends right before the fold.
+    the first of them: training starts as early as in the task, and the early-stopping period, as long as in the task if
+    that has one, ends right before the fold.
 
     Parameters
     ----------
@@ -122,14 +122,17 @@ def fold_periods(task: Task, period: Period, retrain_every: int) -> list[tuple[P
     freq = _freq(task)
     step = pd.tseries.frequencies.to_offset(freq)
     times = pd.date_range(period.start, period.end, freq=freq)
-    n_forecasts = len(times) - task.output_chunk_length + 1
-    length = len(pd.date_range(task.early_stopping.start, task.early_stopping.end, freq=freq))
-    folds = []
-    for first in range(0, n_forecasts, retrain_every):
-        last = min(first + retrain_every, n_forecasts) - 1
-        test = Period(period.name, times[first], times[last + task.output_chunk_length - 1])
-        stop = Period("early stopping", times[first] - length * step, times[first] - step)
-        folds.append((Period("train", task.train.start, stop.start - step), stop, test))
+    starts = range(0, len(times) - task.output_chunk_length + 1, task.stride)
+    folds: list[tuple[Period, Period | None, Period]] = []
+    for number in range(0, len(starts), retrain_every):
+        of_fold = starts[number : number + retrain_every]
+        first, last = times[of_fold[0]], times[of_fold[-1] + task.output_chunk_length - 1]
+        train_end, stop = first - step, None
+        if task.early_stopping is not None:
+            length = len(pd.date_range(task.early_stopping.start, task.early_stopping.end, freq=freq))
+            stop = Period("early stopping", first - length * step, first - step)
+            train_end = stop.start - step
+        folds.append((Period("train", task.train.start, train_end), stop, Period(period.name, first, last)))
     return folds
 
 
@@ -149,6 +152,8 @@ def check_periods(plan: Plan) -> None:
     """
     task = plan.task
     for period in [task.early_stopping, *task.tests]:
+        if period is None:
+            continue
         steps = len(pd.date_range(period.start, period.end, freq=_freq(task)))
         if steps < task.output_chunk_length:
             raise UserError(

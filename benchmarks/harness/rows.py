@@ -4,15 +4,20 @@ import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from benchmarks.core.errors import UserError
 from benchmarks.core.versions import versions
 from benchmarks.harness.entries import label
 from benchmarks.harness.forecasts import PeriodForecasts, RunResult, join_folds, mean_forecasts
 from benchmarks.harness.metrics import Errors, absolute_errors, measure
 from benchmarks.harness.plan import Plan, Run
 from benchmarks.harness.series import TaskData
-from benchmarks.harness.task import Period
+from benchmarks.harness.task import Period, Task
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,16 @@ class BacktestRow:
         Seeds whose forecasts were averaged, if it is an ensemble.
     is_ours
         Whether the model is one of this package.
+    published_in
+        Where the result is published, if it was not run here.
     mae, rmse, mase, smape, crps, coverage
         Errors at each step forecast; see :class:`benchmarks.harness.metrics.Errors`. The last two are of quantiles.
     mae_by_component
-        Mean absolute error of each target component at each step forecast.
+        Mean absolute error of each target component at each step forecast; empty of a panel.
     means
-        Means of the errors over all steps forecast.
+        Means of the errors over all steps forecast; beside those above, ``rmae``, the mean absolute error relative to
+        that of the seasonal naive forecast of the same steps, and ``owa``, where the task has errors of Naive2: the
+        mean of sMAPE and MASE relative to those, as in the M4 competition.
     mse
         Mean squared error over all steps forecast.
     quantile_levels
@@ -89,6 +98,7 @@ class BacktestRow:
     period: str | None = None
     members: list[int] = field(default_factory=list)
     is_ours: bool = False
+    published_in: str | None = None
     mae: list[float] = field(default_factory=list)
     rmse: list[float] = field(default_factory=list)
     mase: list[float] = field(default_factory=list)
@@ -176,6 +186,7 @@ class RowMaker:
         self._plan = plan
         data = TaskData(plan.task)
         self._naive_error = data.naive_error()
+        self._relative_to = {period.name: data.seasonal_naive_error(period) for period in plan.task.tests}
         self.truth = {period.name: data.truth(period) for period in plan.task.tests}
         """What came true in each test period, `(W, H, C)`."""
 
@@ -218,6 +229,28 @@ class RowMaker:
             rows.append(self.with_errors(row, join_folds(forecasts)))
         return rows
 
+    def make_published_rows(self, folder: Path | None) -> list[BacktestRow]:
+        """Return the rows of what others have published for the task.
+
+        Parameters
+        ----------
+        folder
+            Folder of published forecasts; without it, rows of such are left out.
+        """
+        task, rows = self._plan.task, []
+        for published in task.published:
+            settings = task.settings()
+            row = BacktestRow(task.name, published.model, None, published_in=published.source, task_settings=settings)
+            for period in task.tests:
+                of_period = replace(row, period=period.name)
+                if published.errors:
+                    rows.append(replace(of_period, means=dict(published.errors), mse=published.errors.get("mse")))
+                elif folder is not None:
+                    predicted = read_published(folder / published.file, published.column, task, period)
+                    forecasts = PeriodForecasts(period.name, np.array([]), predicted, None, 0.0)
+                    rows.append(self.with_errors(of_period, forecasts))
+        return rows
+
     def make_ensemble_row(self, rows: Sequence[BacktestRow], forecasts: Sequence[PeriodForecasts]) -> BacktestRow:
         """Return the row of the mean of several seeds' forecasts, quantile by quantile.
 
@@ -244,6 +277,14 @@ class RowMaker:
         )
         return self.with_errors(row, mean_forecasts(forecasts))
 
+    def error_of_each(self, forecasts: PeriodForecasts) -> np.ndarray:
+        """Return the mean absolute error of each forecast, `(W,)`, or the MASE of each series of a panel, `(C,)`."""
+        errors = np.abs(forecasts.predicted - self.truth[forecasts.period])  # -> (W, H, C)
+        means: np.ndarray = errors.mean(axis=(1, 2))
+        if self._plan.task.is_panel:
+            means = errors.mean(axis=(0, 1)) / self._naive_error
+        return means
+
     def with_errors(self, row: BacktestRow, forecasts: PeriodForecasts) -> BacktestRow:
         """Return `row` with the errors of its forecasts."""
         true = self.truth[forecasts.period]
@@ -254,17 +295,56 @@ class RowMaker:
             forecasts.quantiles,
             self._plan.levels,
         )
-        by_component = absolute_errors(true, forecasts.predicted).mean(axis=0)  # -> (H, C)
+        task = self._plan.task
+        by_component = {}
+        if not task.is_panel:
+            of_each = absolute_errors(true, forecasts.predicted).mean(axis=0)  # -> (H, C)
+            by_component = dict(zip(task.target, of_each.T.tolist(), strict=True))
         given = {name: values for name, values in asdict(errors).items() if values is not None}
+        means = {name: statistics.fmean(values) for name, values in given.items()}
+        if self._relative_to[forecasts.period] > 0:
+            means["rmae"] = means["mae"] / self._relative_to[forecasts.period]
+        if task.naive2:
+            means["owa"] = statistics.fmean(means[name] / naive2 for name, naive2 in task.naive2.items())
         return replace(
             row,
             **given,
-            mae_by_component=dict(zip(self._plan.task.target, by_component.T.tolist(), strict=True)),
-            means={name: statistics.fmean(values) for name, values in given.items()},
+            mae_by_component=by_component,
+            means=means,
             mse=_mean_squared(errors),
             quantile_levels=list(self._plan.levels) if errors.crps is not None else [],
             n_forecasts=len(forecasts.predicted),
         )
+
+
+def read_published(path: Path, column: str, task: Task, period: Period) -> np.ndarray:
+    """Return published forecasts of a period, `(W, H, 1)`.
+
+    Parameters
+    ----------
+    path
+        CSV file with times in the first column.
+    column
+        Column of the forecasts.
+    task
+        The task, whose forecasts do not overlap.
+    period
+        The period.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, or does not hold a forecast of every step.
+    """
+    try:
+        table = pd.read_csv(path, index_col=0, parse_dates=True)
+    except OSError as error:
+        raise UserError(f"{path}: the forecasts published for {task.name} cannot be read: {error}.") from error
+    times = pd.date_range(period.start, period.end, freq="h")
+    found = table.reindex(times)[column].to_numpy(float)
+    if np.isnan(found).any():
+        raise UserError(f"{path}: no forecast of {times[np.isnan(found)][0]} in column {column!r}.")
+    return found.reshape(-1, task.output_chunk_length, 1)
 
 
 def _mean_squared(errors: Errors) -> float:

@@ -80,7 +80,10 @@ def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show
     data = TaskData(plan.task, run.train)
     settings = entry.settings_in(plan.task)
     curve = TrainingCurve(show, settings.monitor)
-    model = make_model(plan, entry, settings, run.seed, work_dir, curve)
+    callbacks: list[Callback] = [curve]
+    if entry.is_network and run.early_stopping is not None:
+        callbacks = [*stop_early(settings, work_dir), curve]
+    model = make_model(plan, entry, settings, run.seed, callbacks)
     inputs = data.inputs_of(model, entry.needs_independent_covariates)
     show("fit")
     start = time.perf_counter()
@@ -88,9 +91,9 @@ def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show
         fit_model(data, entry, settings, model, inputs, run)
     fit_seconds = time.perf_counter() - start
     stopping_mae = None
-    if entry.is_network:
-        stopping = forecast_period(plan, data, entry, settings, model, inputs, run.early_stopping)
-        stopping_mae = float(np.abs(data.truth(run.early_stopping) - stopping.predicted).mean())
+    if entry.is_network and run.early_stopping is not None:
+        made = forecast_period(plan, data, entry, settings, model, inputs, run.early_stopping)
+        stopping_mae = float(np.abs(data.truth(run.early_stopping) - made.predicted).mean())
     forecasts: dict[Period, PeriodForecasts] = {}
     for period in run.tests:
         # a longer period with the same end has the same forecasts, unless refits began elsewhere
@@ -116,12 +119,12 @@ def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show
 
 
 def make_model(
-    plan: Plan, entry: ModelEntry, settings: ModelSettings, seed: int | None, work_dir: str, curve: TrainingCurve
+    plan: Plan, entry: ModelEntry, settings: ModelSettings, seed: int | None, callbacks: Sequence[Callback]
 ) -> ForecastingModel:
-    """Make the untrained model of `entry`."""
+    """Make the untrained model of `entry`; a network is trained with `callbacks`."""
     arguments = dict(settings.constructor)
     if entry.is_network:
-        arguments |= _training_arguments(settings, seed, work_dir, curve)
+        arguments |= _training_arguments(settings, seed, callbacks)
         if plan.levels:
             arguments["likelihood"] = QuantileRegression(list(plan.levels))
             del arguments["loss_fn"]
@@ -132,14 +135,26 @@ def make_model(
     return entry.find_class()(**arguments)
 
 
-def _training_arguments(
-    settings: ModelSettings, seed: int | None, work_dir: str, curve: TrainingCurve
-) -> dict[str, Any]:
+def stop_early(settings: ModelSettings, work_dir: str) -> list[Callback]:
+    """Return what stops training early and keeps the best weights in `work_dir`."""
+    return [
+        EarlyStopping(settings.monitor, patience=settings.training["patience"]),
+        ModelCheckpoint(work_dir, monitor=settings.monitor),
+    ]
+
+
+def _training_arguments(settings: ModelSettings, seed: int | None, callbacks: Sequence[Callback]) -> dict[str, Any]:
     names = {"learning_rate": "lr", "momentum": "momentum", "weight_decay": "weight_decay"}
     training, monitor = settings.training, settings.monitor
-    callbacks: list[Callback] = [EveryStepError()] if monitor == EveryStepError.name else []
+    own: list[Callback] = [EveryStepError()] if monitor == EveryStepError.name else []
     if "shuffle_buffer" in training:
-        callbacks.append(TimeOrderedTraining(training["shuffle_buffer"]))
+        own.append(TimeOrderedTraining(training["shuffle_buffer"]))
+    schedule: dict[str, Any] = {}
+    if training.get("schedule") == "cosine":
+        schedule = {
+            "lr_scheduler_cls": torch.optim.lr_scheduler.CosineAnnealingLR,
+            "lr_scheduler_kwargs": {"T_max": training["n_epochs"]},
+        }
     return {
         "n_epochs": training["n_epochs"],
         "batch_size": training["batch_size"],
@@ -151,16 +166,12 @@ def _training_arguments(
         "pl_trainer_kwargs": {
             "accelerator": "cpu",
             "gradient_clip_val": training.get("gradient_clip_val"),
-            "enable_checkpointing": True,
+            "enable_checkpointing": any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
             "enable_progress_bar": False,
             "enable_model_summary": False,
-            "callbacks": [
-                *callbacks,
-                EarlyStopping(monitor, patience=training["patience"]),
-                ModelCheckpoint(work_dir, monitor=monitor),
-                curve,
-            ],
+            "callbacks": [*own, *callbacks],
         },
+        **schedule,
     }
 
 
@@ -170,15 +181,15 @@ def fit_model(
     """Fit `model` on the training period; networks stop early and keep their best weights."""
     copies = len(data.task.target) if settings.by_component else None
     train = data.target.slice(run.train.start, run.train.end)
-    arguments = inputs.arguments(copies=copies)
-    if entry.is_network:
+    arguments = inputs.arguments(copies=copies) | settings.sampling
+    if entry.is_network and run.early_stopping is not None:
         arguments |= {"val_series": _split(data.targets_in(run.early_stopping), settings), "load_best": True}
         arguments |= inputs.arguments("val_", copies)
     model.fit(_split(train, settings), **arguments)
 
 
 def _split(series: TimeSeries, settings: ModelSettings) -> TimeSeries | list[TimeSeries]:
-    return [series[name] for name in series.components] if settings.by_component else series
+    return [series[name].strip() for name in series.components] if settings.by_component else series
 
 
 def forecast_period(
@@ -199,6 +210,7 @@ def forecast_period(
         _split(series, settings),
         start=period.start,
         forecast_horizon=data.task.output_chunk_length,
+        stride=data.task.stride,
         retrain=settings.refit_every or False,
         last_points_only=False,
         verbose=False,

@@ -9,6 +9,7 @@ from darts.dataprocessing.transformers import Scaler
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.harness.metrics import seasonal_naive_error
+from benchmarks.harness.scaling import TargetScaling
 from benchmarks.harness.task import Period, Task
 
 # W: forecasts, H: steps forecast, C: target components
@@ -58,7 +59,16 @@ class TaskData:
         self.train = task.train if train is None else train
         assert self.task.source is not None  # noqa: S101
         self._source = self.task.source.astype(np.float32)
-        self.target = self._scaled(task.target)
+        task = self.task
+        self._scaling = None
+        if task.scaling:
+            targets = self._source[task.target]
+            in_training = targets.slice(self.train.start, self.train.end).values(copy=False)
+            self._scaling = TargetScaling(task.scaling, in_training.astype(np.float64))
+            scaled = self._scaling.scale(targets.values(copy=False).astype(np.float64))
+            self.target = targets.with_values(scaled.astype(np.float32))
+        else:
+            self.target = self._scaled(task.target)
         self.past_covariates = self._scaled(task.past_covariates) if task.past_covariates else None
         if task.next_step_covariates:
             self.past_covariates = _stacked(self.past_covariates, self._scaled(task.next_step_covariates).shift(-1))
@@ -93,6 +103,8 @@ class TaskData:
         """
         if self.task.is_standardised:
             return scaled
+        if self._scaling is not None:
+            return self._scaling.restore(scaled.astype(np.float64))
         mean, deviation = self.scale
         return scaled * deviation + mean
 
@@ -106,7 +118,22 @@ class TaskData:
         horizon = self.task.output_chunk_length
         observed = self.in_error_units(self.target.slice(period.start, period.end).values(copy=False))
         windows = np.lib.stride_tricks.sliding_window_view(observed, horizon, axis=0)  # -> (W, C, H)
-        return windows.transpose(0, 2, 1)
+        return windows.transpose(0, 2, 1)[:: self.task.stride]
+
+    def seasonal_naive_error(self, period: Period) -> float:
+        """Return the mean absolute error of the seasonal naive forecasts of `period`, in the unit of the errors.
+
+        It is NaN where the series holds no whole season before.
+        """
+        horizon, season = self.task.output_chunk_length, self.task.season_length
+        if period.start - season * self.target.freq < self.target.start_time():
+            return float("nan")
+        seen = self.target.slice(period.start - season * self.target.freq, period.end)
+        observed = self.in_error_units(seen.values(copy=False))
+        starts = np.arange(season, len(observed) - horizon + 1, self.task.stride)[:, None]
+        ahead = np.arange(horizon)
+        naive = observed[starts - season + ahead % season]
+        return float(np.abs(observed[starts + ahead] - naive).mean())
 
     def naive_error(self) -> np.ndarray:
         """Return the seasonal naive forecast's mean absolute error on the training period, `(C,)`."""

@@ -1,13 +1,16 @@
 """Forecasting tasks: which series, inputs and periods. A task is data: a TOML file in ``tasks/``."""
 
+import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from darts import TimeSeries
+from darts import TimeSeries, concatenate
+from darts.utils.timeseries_generation import datetime_attribute_timeseries
 
 from benchmarks.core.errors import UserError
 
@@ -40,6 +43,31 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Published:
+    """What others have published for a task: shown beside what is run here, never mixed with it.
+
+    Parameters
+    ----------
+    model
+        Name of the model, with whatever makes its result unlike one of a single fit.
+    source
+        Where it is published.
+    errors
+        Mean errors by name, where only these are published.
+    file
+        File of forecasts in the folder that ``SEQ_PLUGINS_DATA`` names, with times in the first column.
+    column
+        Column of the forecasts.
+    """
+
+    model: str
+    source: str
+    errors: dict[str, float] = field(default_factory=dict)
+    file: str = ""
+    column: str = ""
+
+
+@dataclass(frozen=True)
 class Task:
     """A forecasting task.
 
@@ -50,7 +78,7 @@ class Task:
     dataset
         Name of a class in ``seq_plugins.datasets``, or path of a CSV file.
     target
-        Components to forecast.
+        Components to forecast; all if empty.
     past_covariates
         Components known up to the forecast only.
     future_covariates
@@ -66,7 +94,7 @@ class Task:
     train
         Period of the training targets and, before them, inputs.
     early_stopping
-        Period of the targets by which training is stopped.
+        Period of the targets by which training is stopped; ``None`` if networks are trained for all of their epochs.
     tests
         Periods of the targets that errors are reported for.
     training
@@ -85,6 +113,26 @@ class Task:
         What components are divided by, the others being left as they are; if empty, all are standardised.
     is_standardised
         Whether errors are those of the standardised series, and not in the target's unit.
+    is_panel
+        Whether each target component is a series of its own, all forecast by one model that sees one at a time.
+    stride
+        Time steps from one forecast of a test period to the next.
+    scaling
+        How the target is scaled, if it is not standardised or divided like everything else: a kind of
+        :class:`benchmarks.harness.scaling.TargetScaling`.
+    calendar
+        Attributes of the time stamps that are known in advance, such as ``dayofweek``, each as ``"one_hot"`` or
+        ``"cyclic"``.
+    errors
+        Names of the errors that tables show.
+    ranked_by
+        Name of the error that models are ranked by.
+    naive2
+        Errors of the competition's benchmark Naive2, which OWA is relative to.
+    published
+        What others have published.
+    dataset_arguments
+        Arguments of the data set's class.
     earlier_evaluations
         How often models had been evaluated on the test periods, at the least, before evaluations were counted.
     time
@@ -107,7 +155,7 @@ class Task:
     season_length: int
     unit: str
     train: Period
-    early_stopping: Period
+    early_stopping: Period | None
     tests: list[Period]
     training: dict[str, Any]
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -117,6 +165,15 @@ class Task:
     next_step_covariates: list[str] = field(default_factory=list)
     divisors: dict[str, float] = field(default_factory=dict)
     is_standardised: bool = False
+    is_panel: bool = False
+    stride: int = 1
+    scaling: str = ""
+    calendar: dict[str, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=lambda: ["rmse", "mase", "smape"])
+    ranked_by: str = "mae"
+    naive2: dict[str, float] = field(default_factory=dict)
+    published: list[Published] = field(default_factory=list)
+    dataset_arguments: dict[str, Any] = field(default_factory=dict)
     earlier_evaluations: int = 0
     time: str = ""
     freq: str = ""
@@ -126,8 +183,13 @@ class Task:
     def settings(self) -> dict[str, Any]:
         """Return everything that the task sets, ready for JSON."""
         # a row has the settings of its own model
-        left_out = {"source", "choosing", "candidates", "models", "default_models"}
+        left_out = {"source", "choosing", "candidates", "models", "default_models", "published"}
         return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if entry.name not in left_out}
+
+    @property
+    def forecasts_that_overlap(self) -> int:
+        """Number of forecasts in a row that share steps; series of a panel are taken one by one."""
+        return 1 if self.is_panel else -(-self.output_chunk_length // self.stride)
 
     def load(self) -> "Task":
         """Return the task with the series of its data set.
@@ -142,14 +204,41 @@ class Task:
         import seq_plugins.datasets
 
         try:
-            source = getattr(seq_plugins.datasets, self.dataset)().load()
+            source = getattr(seq_plugins.datasets, self.dataset)(**self.dataset_arguments).load()
         except seq_plugins.datasets.DatasetError as error:
             raise UserError(f"{self.dataset}: {error}") from error
+        if isinstance(source, list):
+            source = _ending_together(source)
         if self.train.start < source.start_time() or self.tests[-1].end > source.end_time():
             raise UserError(
                 f"{self.dataset} reaches from {source.start_time()} to {source.end_time()}, not as far as {self.name}."
             )
-        return replace(self, source=source)
+        source = _with_calendar(source, self.calendar)
+        future = self.future_covariates + [name for name in source.components if name.split("_")[0] in self.calendar]
+        return replace(self, source=source, target=self.target or list(source.components), future_covariates=future)
+
+
+FIRST_TIME = pd.Timestamp("2000-01-01")
+"""Time of the first step of series that only count their steps, in hours."""
+
+
+def _ending_together(series: Sequence[TimeSeries]) -> TimeSeries:
+    """Return series of unlike lengths as components of one, with missing values before each begins."""
+    length = max(map(len, series))
+    values = np.full((length, len(series)), np.nan)
+    for column, one in enumerate(series):
+        values[length - len(one) :, column] = one.values(copy=False)[:, 0]
+    times = pd.date_range(FIRST_TIME, periods=length, freq="h")
+    return TimeSeries.from_times_and_values(times, values, columns=[one.components[0] for one in series])
+
+
+def _with_calendar(source: TimeSeries, calendar: Mapping[str, str]) -> TimeSeries:
+    """Return the series with attributes of its time stamps as further components, named after them."""
+    for attribute, how in calendar.items():
+        encoded = datetime_attribute_timeseries(source, attribute, **{how: True})
+        names = [f"{attribute}_{number}" for number in range(encoded.n_components)]
+        source = concatenate([source, encoded.with_columns_renamed(list(encoded.components), names)], axis=1)
+    return source
 
 
 def _plain(value: Any) -> Any:
@@ -158,6 +247,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value
+
+
+def folder_of_data() -> Path | None:
+    """Return the folder that the environment variable for supplied data names, if it is set."""
+    import seq_plugins.datasets
+
+    folder = os.environ.get(seq_plugins.datasets.DATA_VARIABLE)
+    return Path(folder).expanduser() if folder else None
 
 
 def task_names() -> list[str]:
@@ -178,25 +275,42 @@ def read_task(name: str) -> Task:
     UserError
         If there is no such task.
     """
-    path = TASK_FOLDER / f"{name}.toml"
-    if not path.is_file():
-        raise UserError(f"--dataset: expected {', '.join(task_names())} or a CSV file, got {name!r}.")
-    entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    entries = _entries_of(name)
     choosing, chosen = entries.pop("choosing", None), entries.pop("chosen", {})
-    task = Task(name=name, **_periods(entries), **entries)
+    published = [Published(**entry) for entry in entries.pop("published", [])]
+    task = Task(name=name, published=published, **_periods(entries), **entries)
     models = {of: {**task.models.get(of, {}), **chosen.get(of, {})} for of in [*task.models, *chosen]}
     if choosing is None:
         return replace(task, models=models)
     candidates = [Candidate(**candidate) for candidate in choosing.pop("candidates", [])]
-    earlier = replace(task, name=f"{name}-choosing", candidates=candidates, **_periods(choosing))
+    earlier = replace(task, name=f"{name}-choosing", candidates=candidates, published=[], **_periods(choosing))
     return replace(task, models=models, choosing=earlier)
+
+
+def _entries_of(name: str) -> dict[str, Any]:
+    """Return what stands in a task's file and, where it does not, in the file of the task that it ``extends``."""
+    path = TASK_FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise UserError(f"--dataset: expected {', '.join(task_names())} or a CSV file, got {name!r}.")
+    entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    extended = entries.pop("extends", None)
+    return entries if extended is None else _merged(_entries_of(extended), entries)
+
+
+def _merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    merged = before | now
+    both = before.keys() & now.keys()
+    return merged | {
+        name: _merged(before[name], now[name]) for name in both if isinstance(before[name], dict)
+    }  # fmt: skip
 
 
 def _periods(entries: dict[str, Any]) -> dict[str, Any]:
     """Take the periods out of a table of a task's file."""
+    stopping = entries.pop("early_stopping", None)
     return {
         "train": _period("train", entries.pop("train")),
-        "early_stopping": _period("early stopping", entries.pop("early_stopping")),
+        "early_stopping": _period("early stopping", stopping) if stopping else None,
         "tests": [_period(test["name"], test) for test in entries.pop("tests")],
     }
 

@@ -12,12 +12,11 @@ import pandas as pd
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.harness.callbacks import TrainingCurve
 from benchmarks.harness.entries import ENTRIES
 from benchmarks.harness.forecasts import Failure, RunResult
 from benchmarks.harness.metrics import measure
 from benchmarks.harness.plan import Plan, Run, plan_runs
-from benchmarks.harness.run import fit_model, make_model, make_run
+from benchmarks.harness.run import fit_model, make_model, make_run, stop_early
 from benchmarks.harness.series import TaskData
 from benchmarks.harness.task import Candidate, read_task, task_names
 from tests.benchmarks.harness.small_tasks import COLUMNS, N_TEST, small_task, write_csv
@@ -90,6 +89,7 @@ def test_a_csv_file_is_backtested_into_rows_a_table_and_a_picture(
 
 def test_the_transformer_task_has_the_field_s_periods() -> None:
     task = read_task("etth1")
+    assert task.early_stopping is not None
     periods = [task.train, task.early_stopping, *task.tests]
     assert [len(pd.date_range(period.start, period.end, freq="h")) for period in periods] == [8640, 2880, 2880]
     assert periods[0].start == pd.Timestamp("2016-07-01 00:00")  # the series' first hour
@@ -106,7 +106,8 @@ def test_errors_are_those_of_forecasts_made_one_by_one_within_the_test_period(na
     assert isinstance(result, RunResult)
     (forecasts,) = result.forecasts
     settings = entry.settings_in(task)
-    model = make_model(plan, entry, settings, 1, str(tmp_path / "checkpoints"), TrainingCurve())
+    stopping = stop_early(settings, str(tmp_path / "checkpoints")) if entry.is_network else []
+    model = make_model(plan, entry, settings, 1, stopping)
     inputs = data.inputs_of(model)
     if not settings.refit_every:
         fit_model(data, entry, settings, model, inputs, run)
@@ -179,7 +180,7 @@ def test_forecasts_of_a_model_that_is_refitted_are_those_of_each_fold_fitted_alo
     for run, forecasts in zip(group, made, strict=True):
         data = TaskData(plan.task, run.train)
         settings = entry.settings_in(plan.task)
-        model = make_model(plan, entry, settings, None, str(tmp_path / "checkpoints"), TrainingCurve())
+        model = make_model(plan, entry, settings, None, [])
         inputs = data.inputs_of(model)
         fit_model(data, entry, settings, model, inputs, run)
         history = data.target[: data.target.get_index_at_point(run.tests[0].start)]
@@ -193,7 +194,8 @@ def test_the_periods_of_every_task_follow_each_other_without_overlap() -> None:
         task = read_task(name)
         for periods in (task, task.choosing):
             if periods is not None:
-                in_order = [periods.train, periods.early_stopping, *periods.tests]
+                stopping = [] if periods.early_stopping is None else [periods.early_stopping]
+                in_order = [periods.train, *stopping, *periods.tests]
                 for earlier, later in pairwise(in_order):
                     assert earlier.start < earlier.end < later.start, (name, later.name)
         if task.choosing is not None:
@@ -224,7 +226,7 @@ def test_a_model_that_fails_has_a_row_that_says_so_and_stops_no_other(
 @pytest.mark.parametrize(
     ("change", "arguments", "told"),
     [
-        (None, ["--dataset", "nowhere"], "expected chicago, cta, etth1 or a CSV file, got 'nowhere'"),
+        (None, ["--dataset", "nowhere"], "or a CSV file, got 'nowhere'"),
         (None, ["--dataset", "none.csv", *COLUMNS], "none.csv: cannot be read as a CSV file"),
         (None, ["--dataset", "sales.csv"], "needs --time and --target"),
         (None, [*COLUMNS, "--future", "weather"], "no column 'weather'; its columns are 'day', 'sold'"),

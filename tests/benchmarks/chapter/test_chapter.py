@@ -23,14 +23,13 @@ import benchmarks.harness.run
 from benchmarks.__main__ import main
 from benchmarks.chapter.protocol import Metric, TableRow, read_rows
 from benchmarks.core.progress import Progress
-from benchmarks.harness.callbacks import TrainingCurve
 from benchmarks.harness.engines import Engine, Plans, in_processes, in_this_process
 from benchmarks.harness.entries import ENTRIES
 from benchmarks.harness.forecasts import Failure, RunResult
 from benchmarks.harness.plan import Plan, Run, plan_runs
 from benchmarks.harness.results import Results, open_results
 from benchmarks.harness.rows import BacktestRow, RowMaker
-from benchmarks.harness.run import fit_model, make_model, make_run
+from benchmarks.harness.run import fit_model, make_model, make_run, stop_early
 from benchmarks.harness.series import TaskData
 from benchmarks.harness.task import Period, task_names
 from seq_plugins.datasets import CTARidershipDataset
@@ -93,7 +92,7 @@ def rows_of(plan: Plan, run: Run) -> dict[str | None, BacktestRow]:
 def network_of(plan: Plan, run: Run, folder: Path) -> Any:
     """Return the untrained network of a run."""
     settings = run.entry.settings_in(plan.task)
-    return make_model(plan, run.entry, settings, run.seed, str(folder), TrainingCurve(monitor=settings.monitor))
+    return make_model(plan, run.entry, settings, run.seed, stop_early(settings, str(folder)))
 
 
 def fit(plan: Plan, run: Run, model: Any) -> TaskData:

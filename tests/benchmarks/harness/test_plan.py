@@ -40,10 +40,12 @@ def test_folds_have_all_forecasts_once_and_a_model_that_has_seen_nothing_of_them
     task = small_task(tmp_path)
     period, horizon = task.tests[0], task.output_chunk_length
     day = pd.Timedelta(days=1)
+    assert task.early_stopping is not None
     starts = []
     folds = fold_periods(task, period, every)
     for train, stop, test in folds:
         assert train.start == task.train.start
+        assert stop is not None
         assert train.end + day == stop.start
         assert stop.end + day == test.start
         assert stop.end - stop.start == task.early_stopping.end - task.early_stopping.start
