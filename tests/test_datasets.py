@@ -24,7 +24,14 @@ from darts import TimeSeries
 
 from benchmarks.remake_chicago_data import day_types, main
 from seq_plugins import datasets
-from seq_plugins.datasets import ChicagoRidershipDataset, CTARidershipDataset, DatasetError, ETTh1Dataset
+from seq_plugins.datasets import (
+    ChicagoRidershipDataset,
+    CTARidershipDataset,
+    DatasetError,
+    ElectricityPricesDataset,
+    ETTh1Dataset,
+    M4HourlyDataset,
+)
 
 DAY_TYPES = ["day_type_W", "day_type_A", "day_type_U"]
 DATA = Path(__file__).parent.parent / "data"
@@ -509,3 +516,59 @@ def test_importing_the_loaders_prints_nothing_and_needs_no_torch() -> None:
     code = "import sys, seq_plugins.datasets; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def _has(*names: str) -> bool:
+    return all((Path(os.environ.get("SEQ_PLUGINS_DATA", "")) / name).is_file() for name in names)
+
+
+@pytest.mark.parametrize("market", ["NP", "PJM", "FR"])
+@pytest.mark.skipif(not _has("epf/NP.csv"), reason="SEQ_PLUGINS_DATA names no folder with the electricity prices")
+def test_prices_are_hourly_with_two_forecasts_and_none_is_missing(market: str) -> None:
+    series = ElectricityPricesDataset(market).load()
+    assert len(series) == 52416
+    assert series.freq_str == "h"
+    assert series.components[0] == "price"
+    assert all(name.endswith("_forecast") for name in series.components[1:])
+    assert len(series.components) == 3
+    assert np.isfinite(series.values()).all()
+
+
+@pytest.mark.skipif(not _has("m4/Hourly-train.csv"), reason="SEQ_PLUGINS_DATA names no folder with M4 Hourly")
+def test_m4_hourly_has_414_series_that_end_with_the_test() -> None:
+    series = M4HourlyDataset().load()
+    assert [one.components[0] for one in series] == [f"H{number}" for number in range(1, 415)]
+    assert {len(one) for one in series} == {748, 1008}
+    folder = Path(os.environ["SEQ_PLUGINS_DATA"]) / "m4"
+    test = pd.read_csv(folder / "Hourly-test.csv", index_col=0)
+    for one in series[::50]:
+        np.testing.assert_array_equal(one[-M4HourlyDataset.HORIZON :].values()[:, 0], test.loc[one.components[0]])
+
+
+def test_a_market_that_does_not_exist_is_told() -> None:
+    with pytest.raises(ValueError, match="Expected `market` to be one of 'NP', 'PJM', 'FR', got 'DE'"):
+        ElectricityPricesDataset("DE")
+
+
+@pytest.mark.parametrize(
+    ("load", "missing"),
+    [
+        (lambda: ElectricityPricesDataset("FR").load(), "epf/FR.csv"),
+        (lambda: M4HourlyDataset().load(), "m4/Hourly-train.csv"),
+    ],
+)
+def test_a_data_set_of_several_files_names_the_one_that_is_missing(
+    load: Callable[[], Any], missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEQ_PLUGINS_DATA", str(tmp_path))
+    with pytest.raises(DatasetError, match=f"supply the file `{missing}`"):
+        load()
+
+
+def test_what_another_file_holds_is_no_series_of_m4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("Hourly-train.csv", "Hourly-test.csv"):
+        (tmp_path / "m4").mkdir(exist_ok=True)
+        (tmp_path / "m4" / name).write_text("V1,V2\nH1,1\n")
+    monkeypatch.setenv("SEQ_PLUGINS_DATA", str(tmp_path))
+    with pytest.raises(DatasetError, match="has SHA-256"):
+        M4HourlyDataset().load()
