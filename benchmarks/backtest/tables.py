@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.core.provenance import write_table
 from benchmarks.harness.entries import settings_text
@@ -250,31 +251,37 @@ def _ranked(candidates: Mapping[str, Sequence[ModelSummary]]) -> list[str]:
 def write_csv(results: Results, summaries: Sequence[ModelSummary]) -> None:
     """Write the table into the folder of results: one line a model and test period, with how they were made."""
     horizon = max(len(summary.rows[0].mae) for summary in summaries)
-    means = ["rmse", "mase", "smape", "rmae", "owa", "crps"]
-    columns = ["period", "model", "candidate", "ours", "seeds", "averaged", "mean_mae", "mean_mae_min", "mean_mae_max"]
-    columns += [f"mean_{error}" for error in means] + [
-        "mse",
-        "lead",
-        "lead_low",
-        "lead_high",
-        "fit_seconds",
-        "published_in",
-    ]
-    rows = []
-    for summary in summaries:
-        first, lead = summary.rows[0], summary.lead
-        rows.append(
-            [summary.period, first.model, settings_text(first.candidate), _word(first.is_ours)]
-            + [len(first.members) or len(summary.rows), _word(summary.is_ensemble)]
-            + ([summary.median(), *summary.spread()] if summary.has("mae") else ["", "", ""])
-            + [summary.median(error=error) if error in first.means else "" for error in means]
-            + [summary.median(error="mse") if summary.has("mse") else ""]
-            + (["", "", ""] if lead is None else [lead.mean, lead.low, lead.high])
-            + ["" if summary.is_published else summary.fit_seconds, first.published_in or ""]
-            + [summary.median(step) if summary.has_steps else "" for step in range(horizon)]
-        )
-    columns += [f"mae_t+{step + 1}" for step in range(horizon)]
-    write_table(results.path / "table.csv", results.about(), columns, rows)
+    lines = [_cells_of(summary, horizon) for summary in summaries]
+    write_table(results.path / "table.csv", results.about(), list(lines[0]), [list(line.values()) for line in lines])
+
+
+def _cells_of(summary: ModelSummary, horizon: int) -> dict[str, Any]:
+    """Return what stands in each column; a cell is empty where there is nothing to tell."""
+    first, lead, by = summary.rows[0], summary.lead, summary.ranked_by
+    lowest, highest = summary.spread() if summary.has("mae") else ("", "")
+    best, worst = summary.spread(by) if summary.has(by) else ("", "")
+    errors = {f"mean_{error}": error for error in ("rmse", "mase", "smape", "rmae", "owa", "crps")} | {"mse": "mse"}
+    return {
+        "period": summary.period,
+        "model": first.model,
+        "candidate": settings_text(first.candidate),
+        "ours": _word(first.is_ours),
+        "seeds": len(first.members) or len(summary.rows),
+        "averaged": _word(summary.is_ensemble),
+        "mean_mae": summary.median() if summary.has("mae") else "",
+        "mean_mae_min": lowest,
+        "mean_mae_max": highest,
+        **{column: summary.median(error=error) if summary.has(error) else "" for column, error in errors.items()},
+        "ranked_by": by,
+        "ranked_min": best,
+        "ranked_max": worst,
+        "lead": "" if lead is None else lead.mean,
+        "lead_low": "" if lead is None else lead.low,
+        "lead_high": "" if lead is None else lead.high,
+        "fit_seconds": "" if summary.is_published else summary.fit_seconds,
+        "published_in": first.published_in or "",
+        **{f"mae_t+{step + 1}": summary.median(step) if summary.has_steps else "" for step in range(horizon)},
+    }
 
 
 def _word(is_true: bool) -> str:

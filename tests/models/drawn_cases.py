@@ -130,6 +130,10 @@ def cases(
         "batch_size": draw(st.integers(1, 8)),
         **draw(_own_arguments(name, input_length)),
     }
+    if not arguments["use_reversible_instance_norm"]:
+        arguments["local_normalization"] = draw(st.sampled_from([None, "level", "level_scale"]))
+    seasons = [None, 1, input_length, *([[1, input_length - 1]] if input_length > 2 else [])]
+    arguments["season_length"] = draw(st.sampled_from(seasons))
     shortest = input_length + shift + horizon + at_least_longer
     lengths = [shortest + more for more in draw(st.lists(st.integers(0, 8), min_size=1, max_size=most_series))]
     components = draw(st.integers(1, 3))
