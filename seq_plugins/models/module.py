@@ -135,10 +135,7 @@ class SequenceModule(PLForecastingModule, ABC):
             self.local_normalization = LocalNormalization(local_normalization, self.season_lengths, self.likelihood)
             if self._has_loss_on_every_step:
                 self.input_dim += features_of_a_value * self.n_targets * (self.local_normalization.n_features - 1)
-        length = self.input_chunk_length
-        self.register_buffer("_last_end", torch.tensor([length - 1]), persistent=False)
-        last_target = torch.arange(length, length + self.output_chunk_length).unsqueeze(0)
-        self.register_buffer("_last_target", last_target, persistent=False)
+        self.register_buffer("_last_end", torch.tensor([self.input_chunk_length - 1]), persistent=False)
 
     def _seasonal_skip(self, state_dim: int) -> SeasonalSkip | None:
         if not self.season_lengths:
@@ -254,7 +251,7 @@ class SequenceModule(PLForecastingModule, ABC):
         if type(self).forecast_last_step is not SequenceModule.forecast_last_step:
             return self.forecast_last_step(x_in).unsqueeze(1), None
         states = self.encoder(self._step_features(x_in), last_only=True)  # -> (B, 1, D)
-        return self.head(states, self._known_ahead(x_in, seasons, self._last_end, self._last_target)), states
+        return self.head(states, self._known_ahead(x_in, seasons, self._last_end)), states
 
     def _every_step(self, x_in: PLModuleInput, seasons: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return forecasts `(B, T, H, C, N)` and states `(B, T, D)` of the steps that have a loss."""
@@ -265,26 +262,27 @@ class SequenceModule(PLForecastingModule, ABC):
                 f"`step_ends`, got {states.shape[1]}. Give `set_encoder` the newest input of every state."
             )
         states = states[:, self._loss_steps]
-        return self.head(states, self._known_ahead(x_in, seasons, self._loss_ends, self._target_positions)), states
+        return self.head(states, self._known_ahead(x_in, seasons, self._loss_ends)), states
 
     def _known_ahead(
-        self, x_in: PLModuleInput, seasons: torch.Tensor | None, ends: torch.Tensor, positions: torch.Tensor
+        self, x_in: PLModuleInput, seasons: torch.Tensor | None, ends: torch.Tensor
     ) -> torch.Tensor | None:
-        """Return what is known of the steps at `positions`, `(T, H)`, that are forecast from `ends`, `(T,)`.
+        """Return what is known of the steps that are forecast from `ends`, `(T,)`, the last or those with a loss.
 
         These are their covariates. With local normalisation and seasons there are also the seasons' values, which the
         forecast is a difference to, `(B, T, H, C, J)`, and what the covariates have changed since:
         `(B, T, H, F + J * (C + F))` in all. Values that are not relative to a level would bind the head to those of its
         training.
         """
-        local_seasons = None if self.local_normalization is None else self.seasons
         known = []
         if x_in.future_covariates is not None:
-            covariates = _join(x_in.historic_future_covariates, x_in.future_covariates)
-            known.append(covariates[:, positions])
-            if local_seasons is not None:
-                known += [known[0] - covariates[:, season] for season in local_seasons.positions(ends)]
-        if local_seasons is not None and seasons is not None:
+            known.append(x_in.future_covariates.unsqueeze(1))
+            if ends is not self._last_end:
+                known[0] = _join(x_in.historic_future_covariates, x_in.future_covariates)[:, self._target_positions]
+        if self.local_normalization is not None and self.seasons is not None and seasons is not None:
+            if known:
+                past = x_in.historic_future_covariates
+                known += [known[0] - past[:, season] for season in self.seasons.positions(ends)]
             known.append(seasons.flatten(start_dim=3))
         return torch.cat(known, dim=-1) if known else None
 
