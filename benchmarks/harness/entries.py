@@ -69,7 +69,7 @@ class ModelSettings:
             settings["refit_every"] = self.refit_every
         if self.by_component:
             settings["by_component"] = True
-        return settings | self.sampling
+        return settings | {_SAMPLING[name]: value for name, value in self.sampling.items()}
 
 
 @dataclass(frozen=True)

@@ -294,7 +294,11 @@ def _entries_of(name: str) -> dict[str, Any]:
         raise UserError(f"--dataset: expected {', '.join(task_names())} or a CSV file, got {name!r}.")
     entries = tomllib.loads(path.read_text(encoding="utf-8"))
     extended = entries.pop("extends", None)
-    return entries if extended is None else _merged(_entries_of(extended), entries)
+    if extended is None:
+        return entries
+    before = _entries_of(extended)
+    before.pop("chosen", None)  # on other periods or series
+    return _merged(before, entries)
 
 
 def _merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
