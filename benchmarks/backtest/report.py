@@ -199,8 +199,9 @@ def _curves(evaluation: Evaluation) -> Markup | None:
         return None
     epochs = {model: max(len(validation) for _, validation in of_model) for model, of_model in curves.items()}
     longest = ", ".join(f"{model} {count} epochs" for model, count in epochs.items())
+    stops = "red on the early-stopping period, " if evaluation.plan.task.early_stopping else ""
     return embed(
         draw_curves(curves),
-        "Loss after each epoch, one line a fit: red on the early-stopping period, grey on the epoch's last batch.",
+        f"Loss after each epoch, one line a fit: {stops}grey on the epoch's last batch.",
         f"Loss by epoch, one panel a network. Longest training: {longest}.",
     )
