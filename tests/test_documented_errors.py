@@ -173,6 +173,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "a season twice": lambda: _make(season_length=[3, 3]),
     "two normalisations": lambda: _make(local_normalization="level", use_reversible_instance_norm=True),
     "local counts": lambda: _make(local_normalization="level", likelihood=PoissonLikelihood()),
+    "local prior": lambda: _make(local_normalization="level", likelihood=LaplaceLikelihood(prior_mu=1.0)),
     "season of counts": lambda: _make(season_length=7, likelihood=PoissonLikelihood()),
     "half precision": lambda: make_model(MODEL, pl_trainer_kwargs={"precision": "16-true"}).fit(make_series()),
     "divergence": _diverge,

@@ -11,7 +11,6 @@ from benchmarks.harness.forecasts import PeriodForecasts, RunResult, join_folds,
 from benchmarks.harness.metrics import Difference, paired_difference
 from benchmarks.harness.plan import Plan, Run, runs_of
 from benchmarks.harness.rows import BacktestRow, RowMaker
-from benchmarks.harness.task import folder_of_data
 
 # W: forecasts, H: steps forecast, C: target components, Q: quantile levels
 
@@ -129,8 +128,7 @@ def evaluate(
                 evaluation.shown[key] = _shown(mean, true)
                 evaluation.ensemble_rows.append(row_maker.make_ensemble_row(of_period, forecasts))
     leads = _leads(evaluation, errors)
-    published = row_maker.make_published_rows(folder_of_data())
-    evaluation.summaries = summarise([*rows, *evaluation.ensemble_rows, *published], leads)
+    evaluation.summaries = summarise([*rows, *evaluation.ensemble_rows, *row_maker.published], leads)
     return evaluation
 
 

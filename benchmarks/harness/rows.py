@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from benchmarks.harness.forecasts import PeriodForecasts, RunResult, join_folds,
 from benchmarks.harness.metrics import Errors, absolute_errors, measure
 from benchmarks.harness.plan import Plan, Run
 from benchmarks.harness.series import TaskData
-from benchmarks.harness.task import Period, Task
+from benchmarks.harness.task import Period, Task, folder_of_data
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,10 @@ class RowMaker:
         self._relative_to = {period.name: data.seasonal_naive_error(period) for period in plan.task.tests}
         self.truth = {period.name: data.truth(period) for period in plan.task.tests}
         """What came true in each test period, `(W, H, C)`."""
+        self.not_found: list[Path] = []
+        """Files of published forecasts that are not there."""
+        self.published = list(self._published_rows(folder_of_data()))
+        """Rows of what others have published for the task; those of forecasts whose file is not there are left out."""
 
     def make_rows(
         self, runs: Sequence[Run], results: Sequence[RunResult], evaluations: Mapping[str, int]
@@ -229,27 +233,23 @@ class RowMaker:
             rows.append(self.with_errors(row, join_folds(forecasts)))
         return rows
 
-    def make_published_rows(self, folder: Path | None) -> list[BacktestRow]:
-        """Return the rows of what others have published for the task.
-
-        Parameters
-        ----------
-        folder
-            Folder of published forecasts; without it, rows of such are left out.
-        """
-        task, rows = self._plan.task, []
+    def _published_rows(self, folder: Path | None) -> Iterator[BacktestRow]:
+        task = self._plan.task
         for published in task.published:
+            path = (folder or Path()) / published.file
+            if published.file and not path.is_file():
+                self.not_found += [path] if path not in self.not_found else []
+                continue
             settings = task.settings()
             row = BacktestRow(task.name, published.model, None, published_in=published.source, task_settings=settings)
             for period in task.tests:
                 of_period = replace(row, period=period.name)
-                if published.errors:
-                    rows.append(replace(of_period, means=dict(published.errors), mse=published.errors.get("mse")))
-                elif folder is not None:
-                    predicted = read_published(folder / published.file, published.column, task, period)
+                if published.file:
+                    predicted = read_published(path, published.column, task, period)
                     forecasts = PeriodForecasts(period.name, np.array([]), predicted, None, 0.0)
-                    rows.append(self.with_errors(of_period, forecasts))
-        return rows
+                    yield self.with_errors(of_period, forecasts)
+                else:
+                    yield replace(of_period, means=dict(published.errors), mse=published.errors.get("mse"))
 
     def make_ensemble_row(self, rows: Sequence[BacktestRow], forecasts: Sequence[PeriodForecasts]) -> BacktestRow:
         """Return the row of the mean of several seeds' forecasts, quantile by quantile.
@@ -334,13 +334,12 @@ def read_published(path: Path, column: str, task: Task, period: Period) -> np.nd
     Raises
     ------
     UserError
-        If the file is missing, or does not hold a forecast of every step.
+        If the file has no such column, or does not hold a forecast of every step.
     """
-    try:
-        table = pd.read_csv(path, index_col=0, parse_dates=True)
-    except OSError as error:
-        raise UserError(f"{path}: the forecasts published for {task.name} cannot be read: {error}.") from error
-    times = pd.date_range(period.start, period.end, freq="h")
+    table = pd.read_csv(path, index_col=0, parse_dates=True)
+    if column not in table:
+        raise UserError(f"{path}: no column {column!r}; its columns are {', '.join(map(repr, table.columns))}.")
+    times = pd.date_range(period.start, period.end, freq=table.index[1] - table.index[0])
     found = table.reindex(times)[column].to_numpy(float)
     if np.isnan(found).any():
         raise UserError(f"{path}: no forecast of {times[np.isnan(found)][0]} in column {column!r}.")

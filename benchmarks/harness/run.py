@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from darts import TimeSeries
 from darts.models.forecasting.forecasting_model import ForecastingModel
@@ -97,7 +98,11 @@ def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show
     forecasts: dict[Period, PeriodForecasts] = {}
     for period in run.tests:
         # a longer period with the same end has the same forecasts, unless refits began elsewhere
-        longer = [other for other in forecasts if other.start < period.start and other.end == period.end]
+        longer = [
+            other
+            for other in forecasts
+            if other.start < period.start and other.end == period.end and _starts_with(other, period, data)
+        ]
         if longer and settings.refit_every in (None, 1):
             forecasts[period] = forecasts_in(period, forecasts[longer[0]])
             continue
@@ -116,6 +121,12 @@ def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show
         validation_losses=curve.validation_losses,
         forecasts=list(forecasts.values()),
     )
+
+
+def _starts_with(longer: Period, period: Period, data: TaskData) -> bool:
+    """Whether a forecast of the longer period starts where `period` does."""
+    between = len(pd.date_range(longer.start, period.start, freq=data.target.freq)) - 1
+    return between % data.task.stride == 0
 
 
 def make_model(

@@ -89,9 +89,14 @@ class TaskData:
         """Offset and divisor of each target component."""
         if self.task.divisors:
             return np.zeros(len(self.task.target)), self._divisors(self.task.target)
-        values = self._source[self.task.target].slice(self.train.start, self.train.end).values()
-        deviation = values.std(axis=0)
-        return values.mean(axis=0), np.where(deviation == 0, 1, deviation)  # as scikit-learn has it
+        return self._scale_over(self.train)
+
+    def _scale_over(self, period: Period) -> tuple[np.ndarray, np.ndarray]:
+        values = self._source[self.task.target].slice(period.start, period.end).values()
+        has_holes = np.isnan(values).any()
+        mean, deviation = (np.nanmean, np.nanstd) if has_holes else (np.mean, np.std)
+        found = deviation(values, axis=0)
+        return mean(values, axis=0), np.where(found == 0, 1, found)  # as scikit-learn has it
 
     def in_error_units(self, scaled: np.ndarray) -> np.ndarray:
         """Return values in the unit of the errors: the target's, unless the task says that they stay standardised.
@@ -101,12 +106,16 @@ class TaskData:
         scaled
             Values whose last axis is the components.
         """
-        if self.task.is_standardised:
+        if self.task.is_standardised and self.train == self.task.train:
             return scaled
         if self._scaling is not None:
             return self._scaling.restore(scaled.astype(np.float64))
         mean, deviation = self.scale
-        return scaled * deviation + mean
+        restored = scaled * deviation + mean
+        if self.task.is_standardised:  # in the unit of the task, whatever a fold was trained on
+            mean, deviation = self._scale_over(self.task.train)
+            return (restored - mean) / deviation
+        return restored
 
     def targets_in(self, period: Period) -> TimeSeries:
         """Return the target from one input chunk before `period` to its end: all forecast steps lie in the period."""

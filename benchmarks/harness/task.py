@@ -213,9 +213,10 @@ class Task:
             raise UserError(
                 f"{self.dataset} reaches from {source.start_time()} to {source.end_time()}, not as far as {self.name}."
             )
-        source = _with_calendar(source, self.calendar)
-        future = self.future_covariates + [name for name in source.components if name.split("_")[0] in self.calendar]
-        return replace(self, source=source, target=self.target or list(source.components), future_covariates=future)
+        source = source.slice(source.start_time(), self.tests[-1].end)  # what comes later is not there to be looked at
+        target = self.target or list(source.components)
+        source, calendar = _with_calendar(source, self.calendar)
+        return replace(self, source=source, target=target, future_covariates=[*self.future_covariates, *calendar])
 
 
 FIRST_TIME = pd.Timestamp("2000-01-01")
@@ -232,13 +233,15 @@ def _ending_together(series: Sequence[TimeSeries]) -> TimeSeries:
     return TimeSeries.from_times_and_values(times, values, columns=[one.components[0] for one in series])
 
 
-def _with_calendar(source: TimeSeries, calendar: Mapping[str, str]) -> TimeSeries:
-    """Return the series with attributes of its time stamps as further components, named after them."""
+def _with_calendar(source: TimeSeries, calendar: Mapping[str, str]) -> tuple[TimeSeries, list[str]]:
+    """Return the series with attributes of its time stamps as further components, and these components' names."""
+    added = []
     for attribute, how in calendar.items():
         encoded = datetime_attribute_timeseries(source, attribute, **{how: True})
         names = [f"{attribute}_{number}" for number in range(encoded.n_components)]
         source = concatenate([source, encoded.with_columns_renamed(list(encoded.components), names)], axis=1)
-    return source
+        added += names
+    return source, added
 
 
 def _plain(value: Any) -> Any:

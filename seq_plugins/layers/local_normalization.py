@@ -61,7 +61,7 @@ class LocalNormalization(nn.Module):
         self.has_scale = kind == "level_scale"
         self._seasons = list(season_lengths) or [1]
         self.season_length = self._seasons[0]
-        self.n_steps_needed = 2 * self.season_length if self.has_scale else self.season_length + 1
+        self.n_steps_needed = self.season_length + 1
         """Number of time steps that a state is to have seen before it has a loss."""
         self.has_width = likelihood is not None and not isinstance(likelihood, QuantileRegression)
 
@@ -76,6 +76,10 @@ class LocalNormalization(nn.Module):
             Whether there has been a value up to each step, `(B, L, C)`; ``None`` if there has at every one. Before,
             the level is 0 and the scale 1.
         """
+        dtype = past_target.dtype
+        if dtype.itemsize < 4:  # with so few digits, means of what hardly changes would not differ
+            local = self(past_target.float(), is_known)
+            return LocalScale(local.level.to(dtype), local.scale.to(dtype))
         level = trailing_mean(past_target, self.season_length, is_known)
         if not self.has_scale:
             return LocalScale(level, torch.ones_like(level))
@@ -141,7 +145,7 @@ def check_local_normalization(kind: str | None, use_reversible_instance_norm: An
     Raises
     ------
     ValueError
-        If both normalisations are asked for, or the likelihood has no parameter in the target's unit.
+        If both normalisations are asked for, or the likelihood has no parameter in the target's unit, or a prior.
     """
     if kind is None:
         return
@@ -155,4 +159,10 @@ def check_local_normalization(kind: str | None, use_reversible_instance_norm: An
             f"Expected `likelihood` to be {ON_THE_SCALE_OF_THE_TARGET} with local_normalization={kind!r}, got "
             f"{type(likelihood).__name__}, none of whose parameters is a value of the target. Leave "
             "`local_normalization` out."
+        )
+    priors = None if likelihood is None else likelihood._prior_params
+    if priors is not None and any(prior is not None for prior in priors):
+        raise ValueError(
+            f"Expected `likelihood` to have no prior with local_normalization={kind!r}, since a prior is in the "
+            f"series' unit and parameters are relative to a local level, got {likelihood}. Leave one of the two out."
         )

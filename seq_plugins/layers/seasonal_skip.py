@@ -161,7 +161,7 @@ def season_lengths_of(season_length: int | Sequence[int] | None) -> list[int]:
     """Return the time steps of each season, the shortest first; none for ``None``."""
     if season_length is None:
         return []
-    return [season_length] if isinstance(season_length, int) else sorted(season_length)
+    return sorted(season_length) if isinstance(season_length, list | tuple) else [int(season_length)]  # type: ignore[arg-type]
 
 
 def check_season_length(season_length: int | Sequence[int] | None, input_chunk_length: int, likelihood: Any) -> None:

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 # Recurrent layers saturate at large values; below 0.001 an update of the weights is larger than the values are. From 20
 # on the first row is lost and the second begins to be; logarithms of anything stay below it.
 _SMALLEST, _LARGEST = 1e-3, 20.0
+_FARTHEST = 100.0
 
 
 def warn_unless_scaled(module: Any, target: torch.Tensor) -> bool:
@@ -29,6 +30,8 @@ def warn_unless_scaled(module: Any, target: torch.Tensor) -> bool:
     target
         Targets of its first batch, `(B, H, C)`; those that are missing may be NaN.
     """
+    if module.local_normalization is not None:
+        return _warn_of_quiet_windows(target)
     if module.use_reversible_instance_norm or not is_on_the_scale_of_the_target(module.likelihood):
         return False
     sizes = [_typical_size(values) for values in target.detach().unbind(dim=-1)]
@@ -46,6 +49,20 @@ def warn_unless_scaled(module: Any, target: torch.Tensor) -> bool:
         )
         return True
     return False
+
+
+def _warn_of_quiet_windows(relative: torch.Tensor) -> bool:
+    """Log a warning if targets are far away in units of the scale of windows that hardly change."""
+    largest = float(relative.detach().nan_to_num(0.0).abs().max())
+    if largest <= _FARTHEST:
+        return False
+    logger.warning(
+        "Targets are up to %s times as far from the local level as the series usually moves in their windows, which "
+        "hardly change: with a squared loss, a few such windows outweigh all others. Give `loss_fn=torch.nn.L1Loss()` "
+        'and `pl_trainer_kwargs={"gradient_clip_val": 1.0}`, or leave such series out.',
+        f"{largest:,.0f}",
+    )
+    return True
 
 
 def _typical_size(values: torch.Tensor) -> float | None:

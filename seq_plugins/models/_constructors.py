@@ -77,7 +77,13 @@ def noted_arguments(model: Any) -> dict[str, Any]:
 
 def without_numpy_integers(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments with Python's integers: Darts takes none of NumPy, such as tuning gives."""
-    return {name: int(value) if isinstance(value, np.integer) else value for name, value in arguments.items()}
+    return {name: _plain(value) for name, value in arguments.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple) and any(isinstance(item, np.integer) for item in value):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, np.integer) else value
 
 
 def full_signature(model_class: type) -> inspect.Signature:

@@ -45,10 +45,11 @@ SHARED_PARAMETERS = {
             ``[24, 168]`` for hourly values; by default ``None``. With it, the network forecasts the difference to the
             same time of the last season in the window (a skip connection from the seasonal naive forecast), as point
             forecast, quantiles or location of a likelihood that has one. Of several seasons it is the difference to a
-            mean whose weights the network chooses anew for each forecast; the values of a longer season are moved by
-            what the mean of the shortest has changed since, so a window must hold the longest and the shortest
-            together. States that have not seen whole seasons do not count in the loss on every step. A missing value
-            of the season is taken from an earlier one in the window or, failing that, is the mean of the window so far.
+            mean whose weights the network chooses anew for each forecast (`LinearModel` once for all); the values of a
+            longer season are moved by what the mean of the shortest has changed since, so a window must hold the
+            longest and the shortest together. States that have not seen whole seasons do not count in the loss on every
+            step, but for the last. A missing value of the season is taken from an earlier one in the window or, failing
+            that, is the mean of the window so far.
         local_normalization
             What values of the target are taken relative to, so that series of unlike or changing levels can be learnt
             together; by default ``None``: nothing. ``"level"``: at each time step, the level is the mean of the last
@@ -59,9 +60,13 @@ SHARED_PARAMETERS = {
             `use_reversible_instance_norm`. The network is given relative values and forecasts them, the loss is of
             relative errors, and forecasts, quantiles or a likelihood's location and width come out on the scale of
             the series: a series that is moved is forecast moved and, with ``"level_scale"``, one that is multiplied is
-            forecast multiplied. The head is given what the known covariates have changed since each season, too. States
-            that have seen fewer than two seasons do not count in the loss on every step. `val_loss` is relative;
-            `torch_metrics` are not, nor are a likelihood's priors taken to be.
+            forecast multiplied. What follows a window that hardly changes can be very far away in units of its scale:
+            take ``torch.nn.L1Loss()`` where there are such. Models whose loss is on the last step only take the whole
+            window relative to that step's level and scale. With seasons, the head is given their values, and what the
+            known covariates have changed since. States that have not seen a season and a step more do not count in the
+            loss on every step, but for the last. `val_loss` is relative, `torch_metrics` are not. With
+            ``missing="mask"``, a window without any value has level 0 and scale 1, and nothing is learnt for such
+            windows.
         missing
             What to do about missing values (NaN) in the target and in past and future covariates. ``"error"``, the
             default: refuse them. ``"mask"``: learn from what is there. The network is given zero for a missing value,

@@ -115,6 +115,7 @@ class SequenceModule(PLForecastingModule, ABC):
         self.logs_every_batch = True
         self._last_train_loss: tuple[torch.Tensor, int] | None = None
         self._validation_losses: list[tuple[torch.Tensor, int | torch.Tensor]] = []
+        self._n_targets_with_loss: int | torch.Tensor = 0
         self.loss_watch: LossWatch | None = None
         self.warnings_given: list[str] = []
         self._state_to_resume: dict[str, Any] | None = None
@@ -325,6 +326,7 @@ class SequenceModule(PLForecastingModule, ABC):
         if self.loss_watch is not None:
             self.loss_watch.see_targets(target)
         if self._masks_missing_values:
+            self._n_targets_with_loss = (~target.isnan()).sum()
             output, target, sample_weight = leave_out_missing_targets(
                 LossInputs(output, target, sample_weight), self.likelihood
             )
@@ -450,9 +452,7 @@ class SequenceModule(PLForecastingModule, ABC):
 
     def _weight_in_validation(self, batch: TorchTrainingBatch) -> int | torch.Tensor:
         """Return how much a batch counts for: its number of samples or, if some may be missing, that of its targets."""
-        if self._masks_missing_values:
-            return (~batch.future_target.isnan()).sum()
-        return batch.past_target.shape[0]
+        return self._n_targets_with_loss if self._masks_missing_values else batch.past_target.shape[0]
 
     def on_train_epoch_end(self) -> None:
         """Make sure that training has not diverged, before the callbacks keep the weights, and log the metrics."""

@@ -203,6 +203,7 @@ def test_a_sample_weight_of_zero_leaves_a_step_out(name: str) -> None:
         ({"local_normalization": "mean"}, "level_scale"),
         ({"local_normalization": "level", "use_reversible_instance_norm": True}, "Leave one of the two out"),
         ({"local_normalization": "level", "likelihood": PoissonLikelihood()}, "Leave `local_normalization` out"),
+        ({"local_normalization": "level", "likelihood": GaussianLikelihood(prior_mu=1.0)}, "no prior"),
         ({"season_length": [3, 3]}, "each season once"),
         ({"season_length": []}, "each season once"),
         ({"season_length": [3, "7"]}, r"season_length\[1\]"),
@@ -228,3 +229,48 @@ def test_each_forecast_chooses_among_the_seasons() -> None:
     forecasts = model.fit([s[:180] for s in series]).predict(OUTPUT, [s[:180] for s in series])
     for forecast, one in zip(forecasts, series, strict=True):
         assert np.abs(values_of(forecast) - values_of(one[180 : 180 + OUTPUT])).mean() < 0.3
+
+
+def test_few_digits_do_not_make_a_series_look_unchanged() -> None:
+    target = 100 + 5 * torch.sin(2 * torch.pi * torch.arange(28.0) / 7)[None, :, None]
+    normalization = LocalNormalization("level_scale", [7], None)
+    exact, rounded = normalization(target), normalization(target.bfloat16())
+    assert rounded.scale.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.scale.float(), exact.scale, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("season_length", [np.int64(7), [np.int64(3), np.int64(7)]], ids=str)
+def test_seasons_may_be_integers_of_numpy(season_length: Any, tmp_path: Path) -> None:
+    model = make_model("Seq2SeqRNNModel", season_length=season_length).fit(make_series())
+    model.save(str(tmp_path / "model.pt"))
+    loaded = seq_plugins.Seq2SeqRNNModel.load(str(tmp_path / "model.pt"))
+    np.testing.assert_array_equal(values_of(loaded.predict(OUTPUT)), values_of(model.predict(OUTPUT)))
+
+
+@pytest.mark.parametrize(("size", "warns"), [(0.0, False), (30.0, True)])
+def test_what_follows_a_window_that_hardly_changes_is_told(
+    size: float, warns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = 100 + 0.001 * np.random.default_rng(0).normal(size=60)
+    values[50:] += size
+    make_model("SimpleRNNModel", local_normalization="level_scale").fit(TimeSeries.from_values(values))
+    assert ("L1Loss" in caplog.text) == warns
+
+
+def test_the_validation_loss_does_not_depend_on_how_windows_without_values_fall_into_batches() -> None:
+    series = make_series(80, dtype=np.float64)
+    values = values_of(series).copy()
+    values[:30] = np.nan
+    losses = []
+    for batch_size in (4, 1000):
+        model = make_model(
+            "Seq2SeqRNNModel",
+            batch_size=batch_size,
+            missing="mask",
+            local_normalization="level_scale",
+            season_length=3,
+            optimizer_kwargs={"lr": 1e-12},  # the same network, whatever it is trained on
+        )
+        model.fit(series, val_series=series.with_values(values))
+        losses.append(float(model.trainer.callback_metrics["val_loss"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)

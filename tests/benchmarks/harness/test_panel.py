@@ -21,7 +21,7 @@ from benchmarks.harness.run import fit_model, make_model, make_run
 from benchmarks.harness.scaling import TargetScaling
 from benchmarks.harness.seasonal_blend import SeasonalBlend
 from benchmarks.harness.series import TaskData
-from benchmarks.harness.task import Period, Published, Task, folder_of_data, read_task
+from benchmarks.harness.task import Period, Published, Task, read_task
 from tests.benchmarks.harness.small_tasks import small_task
 
 HORIZON, INPUT = 6, 18
@@ -176,6 +176,35 @@ def test_the_calendar_is_known_in_advance(tmp_path: Path) -> None:
     assert task.calendar == {}
 
 
+def test_a_target_that_is_named_like_the_calendar_is_not_known_in_advance(
+    panel: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = replace(panel, source=None, target=[], calendar={"hour": "cyclic"}).load()
+    assert task.target == ["S0", "S1", "S2"]
+    assert task.future_covariates == ["hour_0", "hour_1"]
+
+
+def test_a_series_ends_with_the_last_test_period() -> None:
+    task = read_task("chicago").choosing
+    assert task is not None
+    source = task.load().source
+    assert source is not None
+    assert source.end_time() == task.tests[-1].end
+
+
+def test_standardised_errors_of_refits_are_in_the_unit_of_the_task(tmp_path: Path) -> None:
+    task = small_task(tmp_path)
+    trend = task.source.map(lambda values: values + np.linspace(0, 5, len(values))[:, None, None])  # type: ignore[union-attr]
+    found = []
+    for every in (None, 4):
+        plan = Plan(replace(task, source=trend, is_standardised=True), retrain_every=every)
+        (group,) = plan_runs(plan, find_entries(["NaiveSeasonal"], plan.task), 1)
+        results = [made for made in (make_run(plan, run) for run in group) if isinstance(made, RunResult)]
+        (row,) = RowMaker(plan).make_rows(group, results, {"test": 1})
+        found.append(row.means["mae"])
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
 def test_a_task_that_extends_another_changes_only_what_it_says() -> None:
     first, second = read_task("epf-np"), read_task("epf-pjm")
     assert second.dataset_arguments == {"market": "PJM"}
@@ -217,15 +246,18 @@ def test_published_forecasts_are_read_as_forecasts_and_told_where_they_are_missi
     later = Period("test", times[0], times[-1] + pd.Timedelta(hours=3))
     with pytest.raises(UserError, match=r"no forecast of 2024-01-01 06:00"):
         read_published(tmp_path / "theirs.csv", "theirs", task, later)
-    with pytest.raises(UserError, match="cannot be read"):
-        read_published(tmp_path / "none.csv", "theirs", task, period)
+    with pytest.raises(UserError, match="no column 'ours'; its columns are 'theirs'"):
+        read_published(tmp_path / "theirs.csv", "ours", task, period)
 
 
 def test_published_errors_stand_in_rows_of_their_own_kind(tmp_path: Path) -> None:
     published = [Published("theirs", "a paper", {"mae": 1.5}), Published("a file's", "a paper", file="x", column="y")]
     task = replace(small_task(tmp_path), published=published)
-    rows = RowMaker(Plan(task)).make_published_rows(None)  # without the folder, rows of files are left out
-    assert [(row.model, row.published_in, row.means) for row in rows] == [("theirs", "a paper", {"mae": 1.5})]
+    maker = RowMaker(Plan(task))  # rows of files that are not there are left out
+    assert [(row.model, row.published_in, row.means) for row in maker.published] == [
+        ("theirs", "a paper", {"mae": 1.5})
+    ]
+    assert [path.name for path in maker.not_found] == ["x"]
 
 
 @with_data
@@ -251,7 +283,7 @@ def test_published_forecasts_of_prices_have_their_published_errors(
 ) -> None:
     plan = Plan(read_task(f"epf-{name}").load())
     maker = RowMaker(plan)
-    rows = {row.model.split(",")[0]: row for row in maker.make_published_rows(folder_of_data())}
+    rows = {row.model.split(",")[0]: row for row in maker.published}
     assert rows["DNN"].means["mae"] == pytest.approx(dnn, abs=5e-4)
     assert rows["LEAR"].means["mae"] == pytest.approx(lear, abs=5e-4)
     assert rows["DNN"].means["rmae"] == pytest.approx(dnn / naive, abs=5e-4)
