@@ -100,3 +100,19 @@ def test_a_table_that_cannot_be_made_is_told(document: Path) -> None:
     write_table(document.with_name("errors.csv"), {}, ["model", "mae"], [["GRU", 1], ["GRU", 2]])
     with pytest.raises(UserError, match=r"errors.csv: expected one row with \{'model': 'GRU'\}, got 2"):
         Tables().row("errors", model="GRU")
+
+
+def test_what_others_have_published_stands_marked_in_its_own_view_and_in_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "PUBLISHED", tmp_path)
+    lines = (PUBLISHED / "epf-np.csv").read_text(encoding="utf-8")
+    (tmp_path / "prices.csv").write_text(lines, encoding="utf-8")
+    tables = Tables()
+    among_others = tables.make("single-models, prices, last 728 days")
+    assert "Seq2SeqRNNModel-GRU" in among_others
+    assert "LEAR" not in among_others
+    assert "LEAR" not in tables.make("panel, prices, mean_mae, mean_rmae")
+    published = tables.make("published, prices, mean_mae").splitlines()
+    assert len(published) == 2 + 5
+    assert all("http" in line for line in published[2:])
