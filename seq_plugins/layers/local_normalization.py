@@ -160,8 +160,9 @@ def check_local_normalization(kind: str | None, use_reversible_instance_norm: An
             f"{type(likelihood).__name__}, none of whose parameters is a value of the target. Leave "
             "`local_normalization` out."
         )
-    priors = None if likelihood is None else likelihood._prior_params
-    if priors is not None and any(prior is not None for prior in priors):
+    settings = {} if likelihood is None else vars(likelihood)
+    priors = {name for name in settings if name.startswith("prior_")} - {"prior_strength"}
+    if any(settings[name] is not None for name in priors):
         raise ValueError(
             f"Expected `likelihood` to have no prior with local_normalization={kind!r}, since a prior is in the "
             f"series' unit and parameters are relative to a local level, got {likelihood}. Leave one of the two out."
