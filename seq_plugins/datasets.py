@@ -397,9 +397,14 @@ class M4HourlyDataset:
     HORIZON = 48
     """Number of time steps of the test."""
 
+    _SHA256: ClassVar = {
+        "Train": "ea59b7783573c49077a835ab6465c7d66f1474783360f310988a9a737fbca62f",
+        "Test": "71a57fccb15e534d973626ada4fb87febf789e9317715b7cc6dd3b5f90db6f42",
+    }
+
     def __init__(self, root_path: str | os.PathLike[str] | None = None) -> None:
-        self._train, self._test = _M4HourlyTraining(root_path), _M4HourlyTest(root_path)
-        self.root_path = self._train.root_path
+        self._files = [_M4HourlyFile(part, sha256, root_path) for part, sha256 in self._SHA256.items()]
+        self.root_path = self._files[0].root_path
 
     def load(self) -> list[TimeSeries]:
         """Return the series, training and test in one, downloading them if need be.
@@ -414,7 +419,7 @@ class M4HourlyDataset:
         DatasetError
             If a file could not be read, downloaded or stored, or is not the pinned one.
         """
-        training, test = (pd.read_csv(BytesIO(file.read()), index_col=0) for file in (self._train, self._test))
+        training, test = (pd.read_csv(BytesIO(file.read()), index_col=0) for file in self._files)
         series = []
         for name, row in training.iterrows():
             values = np.concatenate([row.dropna().to_numpy(float), test.loc[[name]].to_numpy(float)[0]])
@@ -422,20 +427,16 @@ class M4HourlyDataset:
         return series
 
 
-class _M4HourlyTraining(_DownloadedFile):
-    URL = "https://raw.githubusercontent.com/Mcompetitions/M4-methods/master/Dataset/Train/Hourly-train.csv"
-    CSV_NAME = "m4/Hourly-train.csv"
-    CSV_SHA256 = "ea59b7783573c49077a835ab6465c7d66f1474783360f310988a9a737fbca62f"
+class _M4HourlyFile(_DownloadedFile):
     _TITLE = "M4 Hourly"
     _HOW_TO_GET = "from"
 
-
-class _M4HourlyTest(_DownloadedFile):
-    URL = "https://raw.githubusercontent.com/Mcompetitions/M4-methods/master/Dataset/Test/Hourly-test.csv"
-    CSV_NAME = "m4/Hourly-test.csv"
-    CSV_SHA256 = "71a57fccb15e534d973626ada4fb87febf789e9317715b7cc6dd3b5f90db6f42"
-    _TITLE = "M4 Hourly"
-    _HOW_TO_GET = "from"
+    def __init__(self, part: str, sha256: str, root_path: str | os.PathLike[str] | None) -> None:
+        super().__init__(root_path)
+        name = f"Hourly-{part.lower()}.csv"
+        self.URL = f"https://raw.githubusercontent.com/Mcompetitions/M4-methods/master/Dataset/{part}/{name}"
+        self.CSV_NAME = f"m4/{name}"
+        self.CSV_SHA256 = sha256
 
 
 class _Transfer(Thread):

@@ -170,7 +170,7 @@ def _tell(session: "Session") -> int:
         write_csv(results, evaluation.summaries)
         print("\n".join(table_lines(evaluation.summaries, "" if task.is_standardised else task.unit)))
         for path in session.row_maker.not_found:
-            print(f"Not shown: published forecasts, whose file {path} is not there.")
+            print(f"Not shown: published forecasts, since {path} is not there (see SEQ_PLUGINS_DATA).")
         for (period, is_ensemble), rival in evaluation.best_rivals.items():
             print(f"Best rival in {period}{' among ensembles' if is_ensemble else ''}: {rival}.")
         if task.candidates:

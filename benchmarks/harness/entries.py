@@ -213,33 +213,22 @@ RIVALS = [
         is_network=False,
     ),
     _rival(
-        "AutoETS",
-        {"season_length": lambda task: task.season_length, "refit_every": 28},
-        is_network=False,
-        needs_package="statsforecast",
-        quantile_settings=lambda levels: {"quantiles": list(levels)},
-    ),
-    _rival(
-        "AutoTheta",
-        {"season_length": lambda task: task.season_length, "refit_every": 28},
-        is_network=False,
-        needs_package="statsforecast",
-        quantile_settings=lambda levels: {"quantiles": list(levels)},
-    ),
-    _rival(
         "ExponentialSmoothing",
         {"seasonal_periods": lambda task: task.season_length, "random_state": 0, "refit_every": 1},
         is_network=False,
         forecasts_quantiles=False,
         quantile_settings=lambda levels: {},
     ),
-    _rival(
-        "AutoARIMA",
-        {"season_length": lambda task: task.season_length, "refit_every": 28},
-        is_network=False,
-        needs_package="statsforecast",
-        quantile_settings=lambda levels: {"quantiles": list(levels)},
-        needs_independent_covariates=True,
+    *(
+        _rival(
+            name,
+            {"season_length": lambda task: task.season_length, "refit_every": 28},
+            is_network=False,
+            needs_package="statsforecast",
+            quantile_settings=lambda levels: {"quantiles": list(levels)},
+            needs_independent_covariates=name == "AutoARIMA",
+        )
+        for name in ("AutoETS", "AutoTheta", "AutoARIMA")
     ),
     _rival("LinearRegressionModel", _LAGS, is_network=False, quantile_settings=_quantile_regression),
     _rival(

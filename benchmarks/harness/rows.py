@@ -186,7 +186,7 @@ class RowMaker:
         self._plan = plan
         data = TaskData(plan.task)
         self._naive_error = data.naive_error()
-        self._relative_to = {period.name: data.seasonal_naive_error(period) for period in plan.task.tests}
+        self._relative_to = {period.name: data.naive_error_in(period) for period in plan.task.tests}
         self.truth = {period.name: data.truth(period) for period in plan.task.tests}
         """What came true in each test period, `(W, H, C)`."""
         self.not_found: list[Path] = []

@@ -161,7 +161,9 @@ def _training_arguments(settings: ModelSettings, seed: int | None, callbacks: Se
     if "shuffle_buffer" in training:
         own.append(TimeOrderedTraining(training["shuffle_buffer"]))
     schedule: dict[str, Any] = {}
-    if training.get("schedule") == "cosine":
+    if "schedule" in training:
+        if training["schedule"] != "cosine":
+            raise ValueError(f"Expected `schedule` to be cosine or to be left out, got {training['schedule']!r}.")
         schedule = {
             "lr_scheduler_cls": torch.optim.lr_scheduler.CosineAnnealingLR,
             "lr_scheduler_kwargs": {"T_max": training["n_epochs"]},
@@ -189,7 +191,7 @@ def _training_arguments(settings: ModelSettings, seed: int | None, callbacks: Se
 def fit_model(
     data: TaskData, entry: ModelEntry, settings: ModelSettings, model: ForecastingModel, inputs: Inputs, run: Run
 ) -> None:
-    """Fit `model` on the training period; networks stop early and keep their best weights."""
+    """Fit `model` on the training period; networks stop early and keep their best weights, where they can."""
     copies = len(data.task.target) if settings.by_component else None
     train = data.target.slice(run.train.start, run.train.end)
     arguments = inputs.arguments(copies=copies) | settings.sampling

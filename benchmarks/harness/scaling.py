@@ -14,12 +14,7 @@ class _Transform:
     inverse: Callable[[np.ndarray], np.ndarray]
 
 
-def _identity(values: np.ndarray) -> np.ndarray:
-    return values
-
-
 _TRANSFORMS: Mapping[str, _Transform] = {
-    "standard": _Transform(_identity, _identity),
     "log": _Transform(np.log, np.exp),
     "arcsinh": _Transform(np.arcsinh, np.sinh),
 }
@@ -28,7 +23,7 @@ _TRANSFORMS: Mapping[str, _Transform] = {
 class TargetScaling:
     """Scaling of a target by what it was in the training period: offset and divisor, then a transform.
 
-    ``"standard"`` takes mean and standard deviation. ``"log"`` has neither: logarithms are taken as they are.
+    ``"log"`` has neither offset nor divisor: logarithms are taken as they are.
     ``"arcsinh"`` takes median and median absolute deviation first (over .6745, the normal distribution's), as is usual
     for prices, which have spikes and may be negative (Uniejewski et al. 2018,
     https://doi.org/10.1109/TPWRS.2017.2734563).
@@ -36,20 +31,17 @@ class TargetScaling:
     Parameters
     ----------
     kind
-        ``"standard"``, ``"log"`` or ``"arcsinh"``.
+        ``"log"`` or ``"arcsinh"``.
     training
         Values of the training period, one row a time step, `(T, C)`; missing ones are NaN.
     """
 
     def __init__(self, kind: str, training: np.ndarray) -> None:
         self._transform = _TRANSFORMS[kind]
-        if kind == "log":
-            offset, divisor = np.zeros(training.shape[1]), np.ones(training.shape[1])
-        elif kind == "arcsinh":
+        offset, divisor = np.zeros(training.shape[1]), np.ones(training.shape[1])
+        if kind == "arcsinh":
             offset = np.nanmedian(training, axis=0)
             divisor = np.nanmedian(np.abs(training - offset), axis=0) / 0.6745
-        else:
-            offset, divisor = np.nanmean(training, axis=0), np.nanstd(training, axis=0)
         self.offset = offset
         self.divisor = np.where(divisor == 0, 1, divisor)
 

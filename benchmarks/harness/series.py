@@ -129,7 +129,7 @@ class TaskData:
         windows = np.lib.stride_tricks.sliding_window_view(observed, horizon, axis=0)  # -> (W, C, H)
         return windows.transpose(0, 2, 1)[:: self.task.stride]
 
-    def seasonal_naive_error(self, period: Period) -> float:
+    def naive_error_in(self, period: Period) -> float:
         """Return the mean absolute error of the seasonal naive forecasts of `period`, in the unit of the errors.
 
         It is NaN where the series holds no whole season before.

@@ -64,7 +64,7 @@ PREDICT = [
     Step("lightning.prediction_loop.PredictionLoop.predict", "batches, without a trainer if none is needed"),
     Step("windows.gathering.Gatherer.gather", "a batch of windows is gathered at once", "(B, L, …)"),
     Step("models.module.SequenceModule.forward", "features of the steps", "(B, L, I)"),
-    Step("models.module.SequenceModule._last_step", "the last state forecasts alone"),
+    Step("models.module.SequenceModule._forecast", "the last state forecasts alone"),
     Step("layers.recurrent.RecurrentStack.forward", "the encoder's last state", "(B, 1, D)"),
     Step("layers.head.HorizonHead.forward", "the state meets the known future", "(B, 1, H, C, N)"),
     Step("windows.forecasts.build_forecasts", "forecasts become series, all of a batch together"),

@@ -25,7 +25,7 @@ class LocalScale(NamedTuple):
     level: torch.Tensor
     scale: torch.Tensor
 
-    def at(self, steps: torch.Tensor) -> "LocalScale":
+    def at(self, steps: torch.Tensor | slice) -> "LocalScale":
         """Return those of `steps`, positions in the window."""
         return LocalScale(self.level[:, steps], self.scale[:, steps])
 

@@ -22,7 +22,7 @@ from darts.utils.onnx.export import OnnxExportBundle
 from torch import nn
 
 from seq_plugins.layers import HorizonHead
-from seq_plugins.layers.local_normalization import LocalNormalization, LocalNormalizationName, LocalScale
+from seq_plugins.layers.local_normalization import LocalNormalization, LocalNormalizationName
 from seq_plugins.layers.missing_values import (
     LossInputs,
     Missing,
@@ -221,7 +221,7 @@ class SequenceModule(PLForecastingModule, ABC):
             if local is not None:
                 seasons = local.normalise(seasons)
         features = flag_missing_values(x_in) if self._masks_missing_values else x_in
-        forecasts, states = (self._every_step if is_of_every_step else self._last_step)(features, seasons)
+        forecasts, states = self._forecast(features, seasons, is_of_every_step)
         if self.seasons is not None:
             forecasts = self.seasons.added_to(forecasts, seasons, states)
         steps = None
@@ -236,7 +236,7 @@ class SequenceModule(PLForecastingModule, ABC):
             steps = StepForecasts(forecasts, target)
         last = forecasts[:, -1:]
         if self.local_normalization is not None:
-            last = self.local_normalization.restore(last, LocalScale(local.level[:, -1:], local.scale[:, -1:]))
+            last = self.local_normalization.restore(last, local.at(slice(-1, None)))
         return PLModuleOutput(prediction=last.squeeze(1), state=steps)
 
     @property
@@ -247,43 +247,44 @@ class SequenceModule(PLForecastingModule, ABC):
         """Return the forecast `(B, H, C, N)` of a network without an encoder, without the season."""
         raise NotImplementedError(f"Expected {type(self).__name__} to call `set_encoder` or override this.")
 
-    def _last_step(self, x_in: PLModuleInput, seasons: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the last step's forecast `(B, 1, H, C, N)` and state `(B, 1, D)`, if there is one."""
+    def _forecast(
+        self, x_in: PLModuleInput, seasons: torch.Tensor | None, is_of_every_step: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return forecasts `(B, T, H, C, N)`, without the season, and states `(B, T, D)`, if there are any.
+
+        They are those of the steps that have a loss, or of the last one.
+        """
         if type(self).forecast_last_step is not SequenceModule.forecast_last_step:
             return self.forecast_last_step(x_in).unsqueeze(1), None
-        states = self.encoder(self._step_features(x_in), last_only=True)  # -> (B, 1, D)
-        return self.head(states, self._known_ahead(x_in, seasons, self._last_end)), states
-
-    def _every_step(self, x_in: PLModuleInput, seasons: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return forecasts `(B, T, H, C, N)` and states `(B, T, D)` of the steps that have a loss."""
-        states = self.encoder(self._step_features(x_in))  # -> (B, L', D)
-        if states.shape[1] != len(self.step_ends):
-            raise ValueError(
-                f"Expected {type(self.encoder).__name__} to return {len(self.step_ends)} states, one for each of "
-                f"`step_ends`, got {states.shape[1]}. Give `set_encoder` the newest input of every state."
-            )
-        states = states[:, self._loss_steps]
-        return self.head(states, self._known_ahead(x_in, seasons, self._loss_ends)), states
+        states = self.encoder(self._step_features(x_in), last_only=not is_of_every_step)  # -> (B, L' or 1, D)
+        if is_of_every_step:
+            if states.shape[1] != len(self.step_ends):
+                raise ValueError(
+                    f"Expected {type(self.encoder).__name__} to return {len(self.step_ends)} states, one for each of "
+                    f"`step_ends`, got {states.shape[1]}. Give `set_encoder` the newest input of every state."
+                )
+            states = states[:, self._loss_steps]
+        return self.head(states, self._known_ahead(x_in, seasons, is_of_every_step)), states
 
     def _known_ahead(
-        self, x_in: PLModuleInput, seasons: torch.Tensor | None, ends: torch.Tensor
+        self, x_in: PLModuleInput, seasons: torch.Tensor | None, is_of_every_step: bool
     ) -> torch.Tensor | None:
-        """Return what is known of the steps that are forecast from `ends`, `(T,)`, the last or those with a loss.
+        """Return what is known of the steps forecast from the steps that have a loss, or from the last one.
 
         These are their covariates. With local normalisation and seasons there are also the seasons' values, which the
         forecast is a difference to, `(B, T, H, C, J)`, and what the covariates have changed since:
         `(B, T, H, F + J * (C + F))` in all. Values that are not relative to a level would bind the head to those of its
         training.
         """
+        past, future = x_in.historic_future_covariates, x_in.future_covariates
         known = []
-        if x_in.future_covariates is not None:
-            known.append(x_in.future_covariates.unsqueeze(1))
-            if ends is not self._last_end:
-                known[0] = _join(x_in.historic_future_covariates, x_in.future_covariates)[:, self._target_positions]
+        if future is not None:
+            ahead = _join(past, future)[:, self._target_positions] if is_of_every_step else future.unsqueeze(1)
+            known.append(ahead)  # (B, T, H, F)
         if self.local_normalization is not None and self.seasons is not None and seasons is not None:
-            if known:
-                past = x_in.historic_future_covariates
-                known += [known[0] - past[:, season] for season in self.seasons.positions(ends)]
+            if future is not None:
+                ends = self._loss_ends if is_of_every_step else self._last_end
+                known += [ahead - past[:, positions] for positions in self.seasons.positions(ends)]
             known.append(seasons.flatten(start_dim=3))
         return torch.cat(known, dim=-1) if known else None
 

@@ -217,7 +217,7 @@ def test_a_task_that_extends_another_changes_only_what_it_says() -> None:
     assert [read_task(f"etth1-{horizon}").output_chunk_length for horizon in (192, 336, 720)] == [192, 336, 720]
 
 
-@pytest.mark.parametrize("kind", ["standard", "log", "arcsinh"])
+@pytest.mark.parametrize("kind", ["log", "arcsinh"])
 def test_what_is_scaled_is_restored_and_missing_values_are_passed_over(kind: str) -> None:
     values = np.random.default_rng(0).lognormal(3, 1, (200, 2))
     values[:50, 1] = np.nan
