@@ -163,6 +163,8 @@ def _rank(evaluation: Evaluation, summaries: Sequence[ModelSummary], period: str
     errors = shown_errors(summaries)
     if "crps" in errors:
         errors.append("coverage")
+    if any(summary.has("revision") for summary in summaries):
+        errors.append("revision")
     return _Table(caption, summaries, [_cells(summary, rival, errors) for summary in summaries])
 
 

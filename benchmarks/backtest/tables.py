@@ -62,7 +62,7 @@ class ModelSummary:
 
     def has(self, error: str) -> bool:
         """Whether an error is known."""
-        return error in self.rows[0].means or (error == "mse" and self.rows[0].mse is not None)
+        return all(row.mse is not None if error == "mse" else error in row.means for row in self.rows)
 
     @property
     def label(self) -> str:
@@ -162,6 +162,7 @@ ERROR_HEADS = {
     "rmae": "rMAE",
     "owa": "OWA",
     "crps": "CRPS",
+    "revision": "revision",
 }
 
 
@@ -260,7 +261,8 @@ def _cells_of(summary: ModelSummary, horizon: int) -> dict[str, Any]:
     first, lead, by = summary.rows[0], summary.lead, summary.ranked_by
     lowest, highest = summary.spread() if summary.has("mae") else ("", "")
     best, worst = summary.spread(by) if summary.has(by) else ("", "")
-    errors = {f"mean_{error}": error for error in ("rmse", "mase", "smape", "rmae", "owa", "crps")} | {"mse": "mse"}
+    means = ("rmse", "mase", "smape", "rmae", "owa", "crps", "revision")
+    errors = {f"mean_{error}": error for error in means} | {"mse": "mse"}
     return {
         "period": summary.period,
         "model": first.model,

@@ -82,6 +82,25 @@ def absolute_errors(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return errors
 
 
+def revision(predicted: np.ndarray, stride: int) -> float | None:
+    """Return how much a forecast of the same date changes from one forecast to the next; ``None`` if none overlap.
+
+    It is the mean absolute difference, in the unit of the target. A planner who acts on each forecast prefers the
+    steadier of two models that are equally right.
+
+    Parameters
+    ----------
+    predicted
+        Point forecasts, evenly spaced in time, `(W, H, C)`.
+    stride
+        Time steps from one forecast to the next.
+    """
+    horizon = predicted.shape[1]
+    if stride >= horizon or len(predicted) < 2:
+        return None
+    return float(absolute_errors(predicted[1:, : horizon - stride], predicted[:-1, stride:]).mean())
+
+
 def quantile_loss(true: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     """Return the loss of each forecast quantile, `(W, H, C, Q)`.
 

@@ -14,7 +14,7 @@ from benchmarks.core.errors import UserError
 from benchmarks.core.versions import versions
 from benchmarks.harness.entries import label
 from benchmarks.harness.forecasts import PeriodForecasts, RunResult, join_folds, mean_forecasts
-from benchmarks.harness.metrics import Errors, absolute_errors, measure
+from benchmarks.harness.metrics import Errors, absolute_errors, measure, revision
 from benchmarks.harness.plan import Plan, Run
 from benchmarks.harness.series import TaskData
 from benchmarks.harness.task import Period, Task, folder_of_data
@@ -48,8 +48,9 @@ class BacktestRow:
         Mean absolute error of each target component at each step forecast; empty of a panel.
     means
         Means of the errors over all steps forecast; beside those above, ``rmae``, the mean absolute error relative to
-        that of the seasonal naive forecast of the same steps, and ``owa``, where the task has errors of Naive2: the
-        mean of sMAPE and MASE relative to those, as in the M4 competition.
+        that of the seasonal naive forecast of the same steps; ``owa``, where the task has errors of Naive2: the mean of
+        sMAPE and MASE relative to those, as in the M4 competition; and ``revision``, where forecasts overlap: the mean
+        absolute change of the forecast of a date from one forecast to the next.
     mse
         Mean squared error over all steps forecast.
     quantile_levels
@@ -306,6 +307,8 @@ class RowMaker:
             means["rmae"] = means["mae"] / self._relative_to[forecasts.period]
         if task.naive2:
             means["owa"] = statistics.fmean(means[name] / naive2 for name, naive2 in task.naive2.items())
+        if (revised := revision(forecasts.predicted, task.stride)) is not None:
+            means["revision"] = revised
         return replace(
             row,
             **given,

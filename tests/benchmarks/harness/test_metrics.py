@@ -6,7 +6,7 @@ import pytest
 from darts import TimeSeries
 from darts.metrics import mae, mase, mql, rmse, smape
 
-from benchmarks.harness.metrics import measure, paired_difference, quantile_loss, seasonal_naive_error
+from benchmarks.harness.metrics import measure, paired_difference, quantile_loss, revision, seasonal_naive_error
 
 
 @pytest.fixture
@@ -108,3 +108,20 @@ def test_blocks_of_one_give_the_interval_of_the_plain_bootstrap() -> None:
 def test_a_series_shorter_than_a_block_is_taken_whole() -> None:
     found = paired_difference(np.array([1.0, 3.0]), np.zeros(2), 14)
     assert (found.low, found.high) == (2, 2)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_revision_is_the_mean_change_of_the_forecasts_of_the_same_date(stride: int) -> None:
+    predicted = np.random.default_rng(0).normal(size=(6, 4, 2))
+    changes = [
+        np.abs(predicted[forecast, step - stride] - predicted[forecast - 1, step])  # the same date, a forecast later
+        for forecast in range(1, 6)
+        for step in range(stride, 4)
+    ]
+    assert revision(predicted, stride) == pytest.approx(np.mean(changes))
+
+
+def test_forecasts_that_do_not_overlap_have_no_revision() -> None:
+    predicted = np.zeros((6, 4, 2))
+    assert revision(predicted, 4) is None
+    assert revision(predicted[:1], 1) is None
