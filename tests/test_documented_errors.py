@@ -157,6 +157,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "share": lambda: _make(dropout=1.0),
     "boolean": lambda: _make(sequence_to_sequence=1),
     "sizes": lambda: _make(hidden_fc_sizes=64),
+    "segments that do not divide": lambda: _make(hidden_fc_sizes=[4], segment_length=OUTPUT - 1),
+    "segments without a hidden layer": lambda: _make(segment_length=2),
     "likelihood": lambda: _make(likelihood="quantile"),
     "class of a likelihood": lambda: _make(likelihood=LaplaceLikelihood),
     "loss": lambda: _make(loss_fn="mse"),

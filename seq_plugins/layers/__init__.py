@@ -10,7 +10,7 @@ from seq_plugins.layers.convolution import (
     down_sampled_step_ends,
 )
 from seq_plugins.layers.dropout import VariationalDropout
-from seq_plugins.layers.head import Dense, HorizonHead
+from seq_plugins.layers.head import Dense, HorizonHead, SegmentHead
 from seq_plugins.layers.recurrent import GRU, LSTM, CellName, RecurrentLayer, RecurrentStack, SimpleRNN
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "PoolingName",
     "RecurrentLayer",
     "RecurrentStack",
+    "SegmentHead",
     "SimpleRNN",
     "VariationalDropout",
     "down_sampled_step_ends",

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 # B: batch, L': time steps, D: features of a state, H: steps forecast, F: features known in advance,
-# C: target components, N: likelihood parameters
+# C: target components, N: likelihood parameters, S: steps of a segment
 
 
 class Dense(nn.Linear):
@@ -64,3 +64,87 @@ class HorizonHead(nn.Module):
             states = torch.cat([states, future.flatten(start_dim=2)], dim=-1)  # -> (B, L', D + H * F)
         forecasts: torch.Tensor = self.layers(states)  # -> (B, L', H * C * N)
         return forecasts.view(*states.shape[:-1], *self.output_shape)
+
+
+class SegmentHead(nn.Module):
+    """Forecast of the next `H` steps, a segment at a time: all segments share their weights.
+
+    Which segment it is to forecast, the head is told by features that are learnt. With fewer weights than
+    :class:`HorizonHead` that see more examples each, it is often better on long horizons (S. Lin et al., "SegRNN:
+    Segment Recurrent Neural Network for Long-Term Time Series Forecasting", 2023, https://arxiv.org/abs/2308.11200).
+
+    Parameters
+    ----------
+    segment_length
+        Number of steps of a segment; it divides `H`.
+    state_dim, future_dim, output_shape, hidden_fc_sizes, activation
+        As of :class:`HorizonHead`. Hidden layers are needed: without, all segments would follow the state alike.
+    """
+
+    n_features = 16
+    """Number of features that tell the segment."""
+
+    def __init__(
+        self,
+        segment_length: int,
+        state_dim: int,
+        future_dim: int,
+        output_shape: tuple[int, int, int],
+        hidden_fc_sizes: Sequence[int],
+        activation: str = "ReLU",
+    ) -> None:
+        super().__init__()
+        horizon, components, parameters = output_shape
+        self.output_shape = output_shape
+        self.segment_length = segment_length
+        self.segments = nn.Parameter(torch.empty(horizon // segment_length, self.n_features))
+        nn.init.normal_(self.segments, std=0.3)
+        segment_shape = (segment_length, components, parameters)
+        self.head = HorizonHead(state_dim + self.n_features, future_dim, segment_shape, hidden_fc_sizes, activation)
+
+    def forward(self, states: torch.Tensor, future: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the forecasts `(B, L', H, C, N)` of `states` `(B, L', D)` with `future` `(B, L', H, F)`."""
+        n_segments = len(self.segments)
+        by_segment = states.unsqueeze(2).expand(-1, -1, n_segments, -1)  # -> (B, L', H / S, D)
+        names = self.segments.expand(*states.shape[:2], -1, -1)
+        known = torch.cat([by_segment, names], dim=-1).flatten(1, 2)  # -> (B, L' * H / S, D + n_features)
+        if future is not None:
+            future = future.unflatten(2, (n_segments, self.segment_length)).flatten(1, 2)
+        forecasts: torch.Tensor = self.head(known, future)  # -> (B, L' * H / S, S, C, N)
+        return forecasts.reshape(*states.shape[:2], *self.output_shape)
+
+
+def check_segment_length(
+    segment_length: int | None, output_chunk_length: int, hidden_fc_sizes: Sequence[int] | None
+) -> None:
+    """Check that segments fill the horizon, and that there are layers that tell them apart.
+
+    Parameters
+    ----------
+    segment_length
+        Number of steps of a segment, or ``None``.
+    output_chunk_length
+        Number of steps forecast.
+    hidden_fc_sizes
+        Sizes of the hidden layers, or ``None``.
+
+    Raises
+    ------
+    ValueError
+        If they do not, or there are none.
+    """
+    if segment_length is None:
+        return
+    if output_chunk_length % segment_length:
+        fitting = [length for length in range(1, output_chunk_length + 1) if output_chunk_length % length == 0]
+        nearest = min(fitting, key=lambda length: abs(length - segment_length))
+        raise ValueError(
+            f"Expected `segment_length` to divide output_chunk_length={output_chunk_length}, got {segment_length}. "
+            f"The nearest that does is {nearest}."
+        )
+    if not hidden_fc_sizes:
+        raise ValueError(
+            f"Expected `hidden_fc_sizes` to hold a layer with segment_length={segment_length}, got {hidden_fc_sizes!r}:"
+            " without one, all segments of a forecast would follow the state alike. Give it, such as [64], or leave "
+            "`segment_length` out."
+        )

@@ -36,6 +36,10 @@ SHARED_PARAMETERS = {
             Sizes of hidden fully connected layers between the state and the forecast. In them the state meets the
             future covariates of the steps forecast. By default none: the forecast is linear in both. With future
             covariates a layer such as ``[64]`` is often much better.
+        segment_length
+            Number of steps that the head forecasts at a time, with the same weights for each segment of the horizon,
+            such as 6 of 24 hours; by default ``None``: the whole horizon at once. It divides `output_chunk_length` and
+            needs `hidden_fc_sizes`. Fewer weights see more examples each (SegRNN, https://arxiv.org/abs/2308.11200).
         """,
     "{shared_parameters}": """
         use_static_covariates

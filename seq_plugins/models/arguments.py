@@ -182,6 +182,7 @@ ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "recurrent_dropout": fraction,
     "activation": one_of(ACTIVATIONS),
     "hidden_fc_sizes": layer_sizes,
+    "segment_length": optional(integer_from(1)),
     "num_filters": integer_from(1),
     "kernel_size": integer_from(1),
     "stride": integer_from(1),

@@ -21,6 +21,7 @@ from darts.utils.data.torch_datasets.utils import (
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from seq_plugins._files import atomic_file
+from seq_plugins.layers.head import check_segment_length
 from seq_plugins.layers.local_normalization import LocalNormalizationName, check_local_normalization
 from seq_plugins.layers.missing_values import (
     Missing,
@@ -119,6 +120,9 @@ class SequenceModel(CheckedModel, ABC):
         check_arguments(arguments, self._argument_checks)
         check_season_length(
             arguments.get("season_length"), arguments["input_chunk_length"], arguments.get("likelihood")
+        )
+        check_segment_length(
+            arguments.get("segment_length"), arguments["output_chunk_length"], arguments.get("hidden_fc_sizes")
         )
         check_local_normalization(
             arguments.get("local_normalization"),

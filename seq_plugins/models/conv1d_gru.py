@@ -118,6 +118,10 @@ class Conv1DGRUModel(SequenceModel):
     hidden_fc_sizes
         Sizes of hidden fully connected layers between the state and the forecast, in which the state meets the
         future covariates of the steps forecast. By default none: the forecast is linear in both.
+    segment_length
+        Number of steps that the head forecasts at a time, with the same weights for each segment of the horizon,
+        such as 6 of 24 hours; by default ``None``: the whole horizon at once. It divides `output_chunk_length` and
+        needs `hidden_fc_sizes`. Fewer weights see more examples each (SegRNN, https://arxiv.org/abs/2308.11200).
     {shared_parameters}
         In particular if kernel, stride and pool leave no step of the input chunk.
 
@@ -147,6 +151,7 @@ class Conv1DGRUModel(SequenceModel):
         sequence_to_sequence: bool = True,
         activation: str = "ReLU",
         hidden_fc_sizes: Sequence[int] | None = None,
+        segment_length: int | None = None,
         use_static_covariates: bool = True,
         **kwargs: Any,
     ) -> None:

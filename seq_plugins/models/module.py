@@ -4,6 +4,7 @@ import copy
 import inspect
 from abc import ABC
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.onnx.export import OnnxExportBundle
 from torch import nn
 
-from seq_plugins.layers import HorizonHead
+from seq_plugins.layers import HorizonHead, SegmentHead
 from seq_plugins.layers.local_normalization import LocalNormalization, LocalNormalizationName
 from seq_plugins.layers.missing_values import (
     LossInputs,
@@ -68,6 +69,8 @@ class SequenceModule(PLForecastingModule, ABC):
         Name of the ``torch.nn`` activation between the head's layers.
     hidden_fc_sizes
         Sizes of the head's hidden layers.
+    segment_length
+        Number of steps that the head forecasts at a time, or ``None`` for all.
     sequence_to_sequence
         Whether the loss is on every step of the input, or on the last one only; by default as the class says.
     season_length
@@ -97,6 +100,7 @@ class SequenceModule(PLForecastingModule, ABC):
         self,
         activation: str = "ReLU",
         hidden_fc_sizes: Sequence[int] | None = None,
+        segment_length: int | None = None,
         sequence_to_sequence: bool | None = None,
         season_length: int | Sequence[int] | None = None,
         local_normalization: LocalNormalizationName | None = None,
@@ -121,6 +125,7 @@ class SequenceModule(PLForecastingModule, ABC):
         self._state_to_resume: dict[str, Any] | None = None
         self.activation = activation
         self.hidden_fc_sizes = list(hidden_fc_sizes or [])
+        self.segment_length = segment_length
         shapes = self.train_sample_shape
         features_of_a_value = 2 if self._masks_missing_values else 1
         self.future_dim = features_of_a_value * _n_features(shapes["future_covariates"])
@@ -161,7 +166,8 @@ class SequenceModule(PLForecastingModule, ABC):
         known_dim = self.future_dim
         if self.local_normalization is not None:
             known_dim += len(self.season_lengths) * (self.future_dim + self.n_targets)
-        self.head = HorizonHead(encoder.output_dim, known_dim, self.output_shape, self.hidden_fc_sizes, self.activation)
+        make_head = HorizonHead if self.segment_length is None else partial(SegmentHead, self.segment_length)
+        self.head = make_head(encoder.output_dim, known_dim, self.output_shape, self.hidden_fc_sizes, self.activation)
         self.step_ends = list(range(self.input_chunk_length) if step_ends is None else step_ends)
         loss_steps, targets = self._steps_with_targets(self.step_ends)
         self.register_buffer("_loss_steps", torch.tensor(loss_steps), persistent=False)

@@ -56,6 +56,7 @@ class Seq2SeqRNNModel(SequenceModel):
         recurrent_dropout: float = 0.0,
         activation: str = "ReLU",
         hidden_fc_sizes: Sequence[int] | None = None,
+        segment_length: int | None = None,
         use_static_covariates: bool = True,
         **kwargs: Any,
     ) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from seq_plugins.layers import Dense, HorizonHead
+from seq_plugins.layers import Dense, HorizonHead, SegmentHead
 
 # B: batch, L': time steps, D: features of a state, H: steps forecast, F: features known in advance,
 # C: target components, N: likelihood parameters
@@ -136,3 +136,41 @@ def test_a_forecast_depends_on_its_own_step_only(hidden_fc_sizes: tuple[int, ...
     differs = layer(states, future) != layer(other_states, other_future)
 
     assert differs.any(dim=(2, 3, 4)).nonzero().tolist() == [[0, 3], [1, 2]]
+
+
+@pytest.mark.parametrize("segment_length", [1, 2, 3, 6])
+@pytest.mark.parametrize("future_dim", [0, F])
+def test_segments_are_forecast_one_by_one_with_the_same_weights(segment_length: int, future_dim: int) -> None:
+    layer = SegmentHead(segment_length, D, future_dim, (6, C, N), [8]).double()
+    states, future = random(B, L, D), random(B, L, 6, future_dim)
+
+    forecasts = layer(states, future)
+
+    assert forecasts.shape == (B, L, 6, C, N)
+    for number, start in enumerate(range(0, 6, segment_length)):
+        steps = slice(start, start + segment_length)
+        name = layer.segments[number].expand(B, L, -1)
+        expected = layer.head(torch.cat([states, name], dim=-1), future[:, :, steps])
+        torch.testing.assert_close(forecasts[:, :, steps], expected, rtol=0, atol=1e-12)
+
+
+def test_a_segment_of_the_whole_horizon_forecasts_what_a_head_with_the_same_weights_does() -> None:
+    layer, states, future = SegmentHead(H, D, F, (H, C, N), [8]).double(), random(B, L, D), random(B, L, H, F)
+    whole = HorizonHead(D, F, (H, C, N), [8]).double()
+    first, last = (module for module in layer.head.modules() if isinstance(module, Dense))
+    whole_first, whole_last = (module for module in whole.modules() if isinstance(module, Dense))
+    of_state, of_segment, of_future = first.weight.split([D, layer.n_features, H * F], dim=1)
+    with torch.no_grad():
+        whole_first.weight.copy_(torch.cat([of_state, of_future], dim=1))
+        whole_first.bias.copy_(first.bias + of_segment @ layer.segments[0])
+        whole_last.load_state_dict(last.state_dict())
+
+    torch.testing.assert_close(layer(states, future), whole(states, future), rtol=0, atol=1e-12)
+
+
+def test_segments_forecast_unlike_values_without_a_known_future() -> None:
+    layer, states = SegmentHead(1, D, 0, (H, C, N), [8]), torch.randn(B, L, D)
+
+    forecasts = layer(states)
+
+    assert not torch.isclose(forecasts[:, :, 0], forecasts[:, :, 1]).any()

@@ -130,6 +130,8 @@ def cases(
         "batch_size": draw(st.integers(1, 8)),
         **draw(_own_arguments(name, input_length)),
     }
+    if arguments.get("hidden_fc_sizes") and takes(name, "segment_length"):
+        arguments["segment_length"] = draw(st.sampled_from([None, 1, horizon]))
     if not arguments["use_reversible_instance_norm"]:
         arguments["local_normalization"] = draw(st.sampled_from([None, "level", "level_scale"]))
     seasons = [None, 1, input_length, *([[1, input_length - 1]] if input_length > 2 else [])]

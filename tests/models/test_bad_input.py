@@ -25,6 +25,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "recurrent_dropout": [-0.1, 1.0, None],
     "activation": ["relu", "Softmax", "GLU", "Linear", None, 3],
     "hidden_fc_sizes": [8, [0], [8, 2.5], "64", [None]],
+    "segment_length": [0, 2.5, "2", [2]],
     "num_filters": [0, None],
     "kernel_size": [0, 2.5],
     "stride": [0, "2"],

@@ -15,6 +15,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "shift": {"output_chunk_shift": 3},
     "normalised": {"use_reversible_instance_norm": True},
     "hidden layers": {"hidden_fc_sizes": [16], "activation": "Tanh"},
+    "segments": {"hidden_fc_sizes": [16], "segment_length": 1, "activation": "Tanh"},
 }
 LOCAL: dict[str, dict[str, Any]] = {
     "local level": {"local_normalization": "level"},
@@ -41,7 +42,7 @@ def _variants() -> list[Any]:
         (name, arguments, f"{name}, {variant}")
         for name in MODEL_NAMES
         for variant, arguments in [*VARIANTS.items(), *((variant, _local(name, variant)) for variant in LOCAL)]
-        if "hidden_fc_sizes" not in arguments or takes(name, "hidden_fc_sizes")
+        if all(takes(name, argument) for argument in ("hidden_fc_sizes", "segment_length") if argument in arguments)
     ]
     for variant, convolution in CONVOLUTIONS.items():
         arguments = convolution | {"activation": "Tanh"}  # no ReLU, so that no unit is dead for the input at hand
