@@ -121,9 +121,10 @@ class SequenceModel(CheckedModel, ABC):
         check_season_length(
             arguments.get("season_length"), arguments["input_chunk_length"], arguments.get("likelihood")
         )
-        check_segment_length(
-            arguments.get("segment_length"), arguments["output_chunk_length"], arguments.get("hidden_fc_sizes")
-        )
+        if "hidden_fc_sizes" in arguments:  # a model without such a head has no segments
+            check_segment_length(
+                arguments.get("segment_length"), arguments["output_chunk_length"], arguments["hidden_fc_sizes"]
+            )
         check_local_normalization(
             arguments.get("local_normalization"),
             arguments.get("use_reversible_instance_norm"),

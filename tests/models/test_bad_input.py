@@ -313,3 +313,8 @@ def test_covariates_without_time_steps_are_refused(model_name: str, argument: st
 def test_weights_that_are_too_short_are_not_called_covariates(model_name: str) -> None:
     with pytest.raises(ValueError, match=r"`sample_weight` reaches from .* Give longer weights or a shorter target\."):
         make_model(model_name).fit(make_series(), sample_weight=make_series(30).map(np.abs))
+
+
+def test_a_model_whose_head_has_no_segments_says_that_it_does_not_know_them() -> None:
+    with pytest.raises(ValueError, match="LinearModel has no argument `segment_length`"):
+        make_model("LinearModel", segment_length=2)
