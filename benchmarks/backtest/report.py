@@ -165,6 +165,7 @@ def _rank(evaluation: Evaluation, summaries: Sequence[ModelSummary], period: str
         errors.append("coverage")
     if any(summary.has("revision") for summary in summaries):
         errors.append("revision")
+        caption += " Revision: mean absolute change of the forecast of a date from one forecast to the next."
     return _Table(caption, summaries, [_cells(summary, rival, errors) for summary in summaries])
 
 

@@ -158,11 +158,11 @@ ERROR_HEADS = {
     "rmse": "RMSE",
     "mase": "MASE",
     "smape": "sMAPE",
-    "mse": "MSE",
     "rmae": "rMAE",
     "owa": "OWA",
     "crps": "CRPS",
     "revision": "revision",
+    "mse": "MSE",
 }
 
 
@@ -261,8 +261,7 @@ def _cells_of(summary: ModelSummary, horizon: int) -> dict[str, Any]:
     first, lead, by = summary.rows[0], summary.lead, summary.ranked_by
     lowest, highest = summary.spread() if summary.has("mae") else ("", "")
     best, worst = summary.spread(by) if summary.has(by) else ("", "")
-    means = ("rmse", "mase", "smape", "rmae", "owa", "crps", "revision")
-    errors = {f"mean_{error}": error for error in means} | {"mse": "mse"}
+    errors = {error if error == "mse" else f"mean_{error}": error for error in ERROR_HEADS}
     return {
         "period": summary.period,
         "model": first.model,

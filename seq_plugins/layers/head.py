@@ -70,7 +70,7 @@ class SegmentHead(nn.Module):
     """Forecast of the next `H` steps, a segment at a time: all segments share their weights.
 
     Which segment it is to forecast, the head is told by features that are learnt. With fewer weights than
-    :class:`HorizonHead` that see more examples each, it is often better on long horizons (S. Lin et al., "SegRNN:
+    :class:`HorizonHead` that see more examples each, it can be better on long horizons (S. Lin et al., "SegRNN:
     Segment Recurrent Neural Network for Long-Term Time Series Forecasting", 2023, https://arxiv.org/abs/2308.11200).
 
     Parameters

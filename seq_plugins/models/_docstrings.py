@@ -32,6 +32,9 @@ SHARED_PARAMETERS = {
         activation
             Name of the ``torch.nn`` activation between the fully connected layers of the head (not that of the
             recurrent layers, which is always tanh).
+        {hidden_layer_parameters}
+        """,
+    "{hidden_layer_parameters}": """
         hidden_fc_sizes
             Sizes of hidden fully connected layers between the state and the forecast. In them the state meets the
             future covariates of the steps forecast. By default none: the forecast is linear in both. With future

@@ -115,13 +115,7 @@ class Conv1DGRUModel(SequenceModel):
         Whether the loss is on every step of the shortened sequence or on the last one only.
     activation
         Name of the ``torch.nn`` activation after the convolution and between the fully connected layers of the head.
-    hidden_fc_sizes
-        Sizes of hidden fully connected layers between the state and the forecast, in which the state meets the
-        future covariates of the steps forecast. By default none: the forecast is linear in both.
-    segment_length
-        Number of steps that the head forecasts at a time, with the same weights for each segment of the horizon,
-        such as 6 of 24 hours; by default ``None``: the whole horizon at once. It divides `output_chunk_length` and
-        needs `hidden_fc_sizes`. Fewer weights see more examples each (SegRNN, https://arxiv.org/abs/2308.11200).
+    {hidden_layer_parameters}
     {shared_parameters}
         In particular if kernel, stride and pool leave no step of the input chunk.
 

@@ -32,6 +32,7 @@ def _fitted(name: str, **arguments: Any) -> SequenceModel:
 def _own_arguments(model_name: str) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "hidden_fc_sizes": [6],
+        "segment_length": 2,
         "dropout": 0.2,
         "recurrent_dropout": 0.2,
         "activation": "Tanh",
