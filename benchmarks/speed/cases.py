@@ -21,6 +21,7 @@ from benchmarks.core.memory import PeakMemory
 from benchmarks.core.new_process import run_in_new_process
 from benchmarks.core.rivals import RivalProcess, RivalProcesses
 from benchmarks.core.timing import Case, Goal, Rival, Turn, timed, times_faster
+from benchmarks.speed.predict_cases import PredictWork, make_predict_cases
 from benchmarks.speed.rivals import CLIPPING, LEARNING_RATE, FitWork, make_values
 from seq_plugins.layers import GRU, LSTM, SimpleRNN
 from seq_plugins.models import DeepRNNModel, Seq2SeqRNNModel, SimpleRNNModel
@@ -61,6 +62,10 @@ class Sizes:
         Windows in a batch of forecasts.
     n_refits
         Number of refits.
+    n_predictions
+        Forecasts of one series in a turn.
+    n_predicted_series
+        Series forecast in one call.
     memory_shape
         Number of series and their length, for the measuring of memory.
     n_cost_windows
@@ -78,6 +83,8 @@ class Sizes:
     n_history_windows: int
     history_batch_size: int
     n_refits: int
+    n_predictions: int
+    n_predicted_series: int
     memory_shape: tuple[int, int]
     n_cost_windows: tuple[int, ...]
     n_cost_batches: int
@@ -93,6 +100,8 @@ FULL = Sizes(
     n_history_windows=20_000,
     history_batch_size=512,
     n_refits=20,
+    n_predictions=100,
+    n_predicted_series=1_000,
     memory_shape=(1_000, 10_000),
     n_cost_windows=(1_000, 10_000, 100_000, 1_000_000),
     n_cost_batches=200,
@@ -108,6 +117,8 @@ QUICK = Sizes(
     n_history_windows=30,
     history_batch_size=8,
     n_refits=2,
+    n_predictions=2,
+    n_predicted_series=3,
     memory_shape=(5, 100),
     n_cost_windows=(20, 40),
     n_cost_batches=2,
@@ -145,6 +156,7 @@ def make_cases(sizes: Sizes, threads: int, processes: RivalProcesses) -> list[Ca
             "history-default", "the same, last points, batch size left to the model", sizes, None, same_batch=False
         ),
         _refit_case(sizes, three),
+        *make_predict_cases(_predict_work(sizes, threads)),
         _import_case(threads),
         _memory_case(sizes, threads),
         *_cost_cases(sizes),
@@ -318,6 +330,16 @@ def _refit_case(sizes: Sizes, goal: Goal) -> Case:
 
     settings = asdict(work) | {"n_refits": n_refits}
     return _case_beside_darts("history-refit", "historical forecasts with refits", prepare, goal, settings)
+
+
+def _predict_work(sizes: Sizes, threads: int) -> PredictWork:
+    work = replace(sizes.fit, cell="GRU", horizon=min(14, sizes.fit.input_length), n_epochs=1)
+
+    def fit(side: str) -> Any:
+        return _make_model(side, work).fit(_to_series(work.training_values()))
+
+    series = _to_series(make_values(sizes.n_predicted_series, 2 * work.input_length))
+    return PredictWork(fit, series, work.horizon, sizes.n_predictions, threads)
 
 
 def _forecast_history(model: Any, series: TimeSeries, n_expected: int, **arguments: Any) -> float:

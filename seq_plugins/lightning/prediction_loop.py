@@ -1,7 +1,7 @@
 """Prediction without PyTorch Lightning's work around each batch."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -54,6 +54,25 @@ _n_predicting: WeakKeyDictionary[PLForecastingModule, int] = WeakKeyDictionary()
 _modes: WeakKeyDictionary[PLForecastingModule, dict[torch.nn.Module, bool]] = WeakKeyDictionary()
 
 
+class KeptTrainer:
+    """A trainer that is made once for predictions with the same settings: making one takes longer than most of them.
+
+    It is only asked for its settings, never used.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[dict[str, Any], Any] | None = None
+
+    def get(self, settings: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """Return the trainer with the `settings`: the one that is kept, or what `make` makes."""
+        # lists are copied, since callbacks may be added to the one at hand
+        settings = {name: list(value) if isinstance(value, list) else value for name, value in settings.items()}
+        kept = self._kept
+        if kept is None or kept[0] != settings:
+            kept = self._kept = (settings, make())
+        return kept[1]
+
+
 class PredictionLoop:
     """Stands for a trainer in Darts' prediction: a loop over the batches, and nothing else.
 
@@ -64,16 +83,16 @@ class PredictionLoop:
     """
 
     def __init__(self, trainer: Any) -> None:
-        self._trainer = trainer
+        self.trainer = trainer
 
     def predict(self, model: PLForecastingModule, datamodule: TorchDataModule) -> list[Any]:
         """Return the predictions of every batch, as ``Trainer.predict`` does."""
-        bar = self._trainer.progress_bar_callback
-        precision = self._trainer.precision_plugin
+        bar = self.trainer.progress_bar_callback
+        precision = self.trainer.precision_plugin
         batches = datamodule.predict_dataloader()
         with (
             evaluating(model),
-            torch.inference_mode() if self._trainer.predict_loop.inference_mode else torch.no_grad(),
+            torch.inference_mode() if self.trainer.predict_loop.inference_mode else torch.no_grad(),
             precision.predict_step_context(),
             # not around the batches: it would draw from the random numbers once more
             progress_bar(total=len(batches), desc="Predicting", disable=not is_enabled(bar), kind=tqdm) as progress,
@@ -87,7 +106,7 @@ class PredictionLoop:
     def _in_precision(self, model: PLForecastingModule, batch: Any) -> Any:
         if batch.past_target.dtype == model.dtype:
             return batch
-        return self._trainer.precision_plugin.convert_input(batch)
+        return self.trainer.precision_plugin.convert_input(batch)
 
 
 @contextmanager

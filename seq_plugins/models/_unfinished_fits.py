@@ -10,7 +10,11 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from seq_plugins.lightning.divergence import DivergenceError
 from seq_plugins.lightning.output import only_what_concerns_the_user
+from seq_plugins.models._seeding import seeded
 from seq_plugins.saving.savable_model import SavableModel, has_checkpoint
+
+_predict = seeded(MixedCovariatesTorchModel.predict)
+_predict_from_dataset = seeded(MixedCovariatesTorchModel.predict_from_dataset)
 
 
 class UndoingModel(SavableModel, ABC):
@@ -61,9 +65,10 @@ class UndoingModel(SavableModel, ABC):
                     else "; with `save_checkpoints=True`, its last whole epoch can be loaded."
                 )
             raise ValueError(f"This {type(self).__name__} is not fitted and can't predict. {remedy}")
-        return super().predict(*args, **kwargs)
+        return _predict(self, *args, **kwargs)
 
     functools.update_wrapper(predict, MixedCovariatesTorchModel.predict)
+    predict_from_dataset = _predict_from_dataset
 
     def _train(self, trainer: pl.Trainer, model: Any, *args: Any, **kwargs: Any) -> None:
         """Train as Darts does; of a training that diverges, the network keeps nothing."""

@@ -29,7 +29,12 @@ from seq_plugins.layers.missing_values import (
 from seq_plugins.layers.seasonal_skip import check_season_length
 from seq_plugins.lightning.divergence import all_finite
 from seq_plugins.lightning.output import only_what_concerns_the_user
-from seq_plugins.lightning.prediction_loop import PredictionLoop, can_predict_plainly, prediction_batch_size
+from seq_plugins.lightning.prediction_loop import (
+    KeptTrainer,
+    PredictionLoop,
+    can_predict_plainly,
+    prediction_batch_size,
+)
 from seq_plugins.lightning.training_loop import (
     use_fast_training,
 )
@@ -110,6 +115,7 @@ class SequenceModel(CheckedModel, ABC):
         self.pl_module_params = self._extract_pl_module_params(**arguments)
         self._considers_static_covariates = arguments["use_static_covariates"]
         self._warnings_given: list[str] = []
+        self._trainer_of_predictions = KeptTrainer()
 
     @classmethod
     def _validate_model_params(cls, **kwargs: Any) -> None:
@@ -162,6 +168,15 @@ class SequenceModel(CheckedModel, ABC):
             self.pl_module_params.get("use_reversible_instance_norm", False),
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("_trainer_of_predictions", None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._trainer_of_predictions = KeptTrainer()
+
     def _create_model(self, train_sample: TorchTrainingSample) -> SequenceModule:
         module = self._module_class(**(self._module_params | self.pl_module_params))
         module.warnings_given = self._warnings_given
@@ -170,6 +185,7 @@ class SequenceModel(CheckedModel, ABC):
     def untrained_model(self) -> "SequenceModel":
         model: SequenceModel = super().untrained_model()
         model._warnings_given = self._warnings_given  # a backtest that refits need not hear them each time
+        model._trainer_of_predictions = self._trainer_of_predictions
         return model
 
     def _setup_for_fit_from_dataset(
@@ -248,6 +264,7 @@ class SequenceModel(CheckedModel, ABC):
         *args: Any,
         trainer: pl.Trainer | None = None,
         batch_size: int | None = None,
+        verbose: bool | None = None,
         dataloader_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
@@ -258,26 +275,38 @@ class SequenceModel(CheckedModel, ABC):
             )
         with _setting_up_prediction:  # another thread's trainer must not be taken for that of training
             trainer_of_training, given = self.trainer, dict(dataloader_kwargs or {})
+            plain_loop = None if trainer is not None or self.model is None else self._plain_prediction(verbose)
             arguments: dict[str, Any] = super()._setup_for_predict(
-                *args, trainer=trainer, batch_size=batch_size, dataloader_kwargs=dict(given), **kwargs
+                *args,
+                trainer=plain_loop or trainer,
+                batch_size=batch_size,
+                verbose=verbose,
+                dataloader_kwargs=dict(given),
+                **kwargs,
             )
+            told = arguments["trainer"] if plain_loop is None else plain_loop.trainer
             check_type(
-                required_type(arguments["trainer"].precision, arguments["model"].dtype),
+                required_type(told.precision, arguments["model"].dtype),
                 value_types_of(arguments["datamodule"].predict_dataset),
             )
-            configure_dataloaders(arguments["datamodule"], given, _single_device(arguments["trainer"]))
-            if (
-                trainer is None
-                and self.fast_prediction
-                and can_predict_plainly(arguments["trainer"], arguments["model"])
-            ):
+            configure_dataloaders(arguments["datamodule"], given, _single_device(told))
+            if plain_loop is not None:
                 # the network keeps its trainer, and with it the number of its epochs and the state of its optimizer
                 self.trainer = trainer_of_training
-                arguments["trainer"] = PredictionLoop(arguments["trainer"])
                 if batch_size is None and "batch_size" not in given:
                     data_module = arguments["datamodule"]
                     data_module.batch_size = max(data_module.batch_size, prediction_batch_size(arguments["model"]))
         return arguments
+
+    def _plain_prediction(self, verbose: bool | None) -> PredictionLoop | None:
+        """Return the loop that stands for a trainer, if it may; `None` if a trainer is needed."""
+        if not self.fast_prediction:
+            return None
+        trainer = self._trainer_of_predictions.get(
+            self.trainer_params | {"verbose": verbose},
+            lambda: self._setup_trainer(None, self.model, verbose, self.n_epochs),
+        )
+        return PredictionLoop(trainer) if can_predict_plainly(trainer, self.model) else None
 
     def scale_batch_size(self, *args: Any, **kwargs: Any) -> int:
         fast_prediction = self.fast_prediction

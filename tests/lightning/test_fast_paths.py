@@ -1,6 +1,9 @@
 """Training and prediction around Lightning give what they give through it, and step aside where somebody looks."""
 
+import copy
 import logging
+import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torchmetrics
+from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
@@ -227,6 +231,87 @@ def test_a_callback_sees_its_predictions(model_name: str) -> None:
     model = make_model(model_name, pl_trainer_kwargs={"callbacks": [Counter()]}).fit(make_series())
     model.predict(OUTPUT)
     assert Counter.count == 1
+
+
+@pytest.fixture
+def trainers_made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The settings of every trainer that is made."""
+    made: list[dict[str, Any]] = []
+    make = pl.Trainer.__init__
+
+    def note(trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        made.append(kwargs)
+        make(trainer, *args, **kwargs)
+
+    monkeypatch.setattr(pl.Trainer, "__init__", note)
+    return made
+
+
+def test_only_the_first_prediction_makes_a_trainer(
+    model_name: str, trainers_made: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    make_model(model_name).fit(make_series()).save(str(tmp_path / "model.pt"))
+    model = type(make_model(model_name)).load(str(tmp_path / "model.pt"))
+    trainers_made.clear()
+    for _ in range(3):
+        model.predict(OUTPUT)
+    assert len(trainers_made) == 1
+    model.untrained_model().fit(make_series()).predict(OUTPUT)
+    assert len(trainers_made) == 2  # that of training
+
+
+def test_a_prediction_with_other_settings_makes_its_own_trainer(trainers_made: list[dict[str, Any]]) -> None:
+    class Counter(Callback):
+        count = 0
+
+        def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:
+            Counter.count += 1
+
+    model = make_model("LinearModel").fit(make_series())
+    model.predict(OUTPUT, verbose=False)
+    model.predict(OUTPUT, verbose=True)
+    assert [made["enable_progress_bar"] for made in trainers_made[-2:]] == [False, True]
+    model.trainer_params["callbacks"].append(Counter())
+    model.predict(OUTPUT, verbose=True)
+    assert Counter.count == 1
+    model.trainer_params["callbacks"].clear()
+    model.predict(OUTPUT, verbose=True)
+    assert Counter.count == 1
+
+
+def test_a_copied_or_pickled_model_has_no_trainer_of_predictions() -> None:
+    model = make_model("LinearModel").fit(make_series())
+    forecast = model.predict(OUTPUT)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert other._trainer_of_predictions is not model._trainer_of_predictions
+        assert "_trainer_of_predictions" not in model.__getstate__()
+        assert other.predict(OUTPUT) == forecast
+
+
+@pytest.mark.parametrize("random_state", [None, 4])
+def test_predictions_at_random_are_seeded_as_darts_seeds_them(random_state: int | None) -> None:
+    model = make_model("LinearModel", likelihood=GaussianLikelihood()).fit(make_series())
+    as_in_darts = copy.deepcopy(model)
+    torch.manual_seed(3)
+    state, forecasts = torch.get_rng_state(), []
+    for _ in range(2):
+        forecasts.append(model.predict(OUTPUT, num_samples=5, random_state=random_state))
+        assert torch.equal(torch.get_rng_state(), state)
+
+    for forecast in forecasts:
+        assert forecast == MixedCovariatesTorchModel.predict(
+            as_in_darts, OUTPUT, num_samples=5, random_state=random_state
+        )
+    assert (forecasts[0] == forecasts[1]) == (random_state is not None)
+
+
+def test_a_prediction_leaves_no_notes_of_seeds_for_devices_that_are_not_there() -> None:
+    if torch.accelerator.is_available():
+        pytest.skip("there is such a device")
+    model = make_model("LinearModel").fit(make_series())
+    noted = len(torch.cuda._queued_calls)
+    model.predict(OUTPUT)
+    assert len(torch.cuda._queued_calls) == noted
 
 
 def test_after_a_prediction_the_model_still_knows_its_epochs_and_can_be_saved(model_name: str, tmp_path: Any) -> None:
