@@ -159,6 +159,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "sizes": lambda: _make(hidden_fc_sizes=64),
     "segments that do not divide": lambda: _make(hidden_fc_sizes=[4], segment_length=OUTPUT - 1),
     "segments without a hidden layer": lambda: _make(segment_length=2),
+    "number of dilations": lambda: _make(dilations=[1, 2]),
+    "dilations that skip all": lambda: make_model("DeepRNNModel", n_rnn_layers=2, dilations=[1, INPUT]),
     "likelihood": lambda: _make(likelihood="quantile"),
     "class of a likelihood": lambda: _make(likelihood=LaplaceLikelihood),
     "loss": lambda: _make(loss_fn="mse"),

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from seq_plugins.layers.dropout import VariationalDropout
@@ -41,6 +42,9 @@ class RecurrentLayer(nn.Module):
         Share of the input features dropped, the same ones at every step of a sequence.
     recurrent_dropout
         Share of the state's units hidden from the next step's gates, the same ones at every step of a sequence.
+    dilation
+        Number of time steps from a state to the next that it enters: with 24, each hour's state follows that of the
+        same hour the day before. The first `dilation` states follow zero.
     """
 
     cell: ClassVar[Cell]
@@ -48,10 +52,18 @@ class RecurrentLayer(nn.Module):
     keras_gates: ClassVar[Sequence[int]]
     has_recurrent_bias: ClassVar[bool] = False
 
-    def __init__(self, input_dim: int, hidden_dim: int, dropout: float = 0.0, recurrent_dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        input_dim: int,
+        hidden_dim: int,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        dilation: int = 1,
+    ) -> None:
         super().__init__()
         self.input_dim = input_dim
         self.hidden_dim = hidden_dim
+        self.dilation = dilation
         self.weight_ih = nn.Parameter(torch.empty(self.cell.n_gates * hidden_dim, input_dim))
         self.weight_hh = nn.Parameter(torch.empty(self.cell.n_gates * hidden_dim, hidden_dim))
         self.bias_ih = nn.Parameter(torch.empty(self.cell.n_gates * hidden_dim))
@@ -76,6 +88,20 @@ class RecurrentLayer(nn.Module):
         mask = None
         if self.recurrent_dropout is not None:
             mask = self.recurrent_dropout.sample_mask(inputs.new_empty(inputs.shape[0], self.hidden_dim))
+        if self.dilation == 1:
+            return self._run(inputs, mask, last_only)
+        n_steps, dilation = inputs.shape[1], self.dilation
+        if last_only:
+            return self._run(inputs[:, (n_steps - 1) % dilation :: dilation], mask, last_only)
+        # each phase is a sequence of its own
+        n_rounds = -(-n_steps // dilation)
+        rounds = F.pad(inputs, (0, 0, 0, n_rounds * dilation - n_steps)).unflatten(1, (n_rounds, dilation))
+        phases = rounds.transpose(1, 2).flatten(0, 1)  # -> (B * dilation, rounds, I)
+        states = self._run(phases, None if mask is None else mask.repeat_interleave(dilation, 0), last_only)
+        return states.unflatten(0, (-1, dilation)).transpose(1, 2).flatten(1, 2)[:, :n_steps]
+
+    def _run(self, inputs: torch.Tensor, mask: torch.Tensor | None, last_only: bool) -> torch.Tensor:
+        """Return the states of sequences, each state following the one before; `mask` is of what follows."""
         weights = self.weights
         kernel = choose_kernel(self.cell, inputs, mask, weights)
         if kernel is Kernel.COMPILED:
@@ -239,6 +265,15 @@ class RecurrentStack(nn.Sequential):
         Share of each layer's input features dropped.
     recurrent_dropout
         Share of each layer's state hidden from its next step.
+    dilations
+        Dilation of each layer [1]_. With it, each layer's states are added to those of the layer below [2]_; by
+        default ``None``: neither.
+
+    References
+    ----------
+    .. [1] S. Chang et al., "Dilated Recurrent Neural Networks", 2017, https://arxiv.org/abs/1710.02224
+    .. [2] S. Smyl, "A hybrid method of exponential smoothing and recurrent neural networks for time series
+           forecasting", 2020, https://doi.org/10.1016/j.ijforecast.2019.03.017
     """
 
     def __init__(
@@ -249,15 +284,56 @@ class RecurrentStack(nn.Sequential):
         n_layers: int = 1,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        dilations: Sequence[int] | None = None,
     ) -> None:
         layer_class = RECURRENT_LAYERS[model]
         input_dims = [input_dim] + [hidden_dim] * (n_layers - 1)
-        super().__init__(*(layer_class(dim, hidden_dim, dropout, recurrent_dropout) for dim in input_dims))
+        super().__init__(
+            *(
+                layer_class(dim, hidden_dim, dropout, recurrent_dropout, dilation)
+                for dim, dilation in zip(input_dims, dilations or [1] * n_layers, strict=True)
+            )
+        )
         self.output_dim = hidden_dim
+        self.is_residual = dilations is not None
 
     def forward(self, inputs: torch.Tensor, last_only: bool = False) -> torch.Tensor:
         """Return the topmost layer's states `(B, L, D)` of `inputs` `(B, L, I)`, or only the last one, `(B, 1, D)`."""
-        *lower, topmost = self
-        for layer in lower:
-            inputs = layer(inputs)
-        return topmost(inputs, last_only)
+        states = inputs
+        for position, layer in enumerate(self, start=1):
+            below, states = states, layer(states, last_only and position == len(self))
+            if self.is_residual and position > 1:
+                states = states + below[:, -states.shape[1] :]
+        return states
+
+
+def check_dilations(dilations: Sequence[int] | None, n_layers: int, n_steps: int) -> None:
+    """Check that there is a dilation for each layer, and that none skips all that the layer reads.
+
+    Parameters
+    ----------
+    dilations
+        Dilation of each layer, or ``None``.
+    n_layers
+        Number of layers.
+    n_steps
+        Number of time steps that the layers read.
+
+    Raises
+    ------
+    ValueError
+        If there is not, or one does.
+    """
+    if dilations is None:
+        return
+    if len(dilations) != n_layers:
+        raise ValueError(
+            f"Expected `dilations` to hold one for each of n_rnn_layers={n_layers}, got {list(dilations)}. "
+            f"Give {n_layers}, or set n_rnn_layers={len(dilations)}."
+        )
+    for position, dilation in enumerate(dilations):
+        if dilation >= n_steps:
+            raise ValueError(
+                f"Expected `dilations[{position}]` to be less than the {n_steps} steps that the layer reads, got "
+                f"{dilation}: each state would follow none. Make it smaller, or the input chunk longer."
+            )

@@ -83,3 +83,19 @@ def _let_through() -> None:
                     with suppress(ValueError):  # the same list, or one that has been reset
                         filters.remove(own_filter)
             _own_filters.clear()
+
+
+class _Advice(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Attempting to retrain/fine-tune the model without resuming")
+
+
+@contextmanager
+def without_advice_to_load_weights() -> Iterator[None]:
+    """Hold back what Darts advises against where training goes on from the weights at hand on purpose."""
+    logger, advice = logging.getLogger("darts.models.forecasting.torch_forecasting_model"), _Advice()
+    logger.addFilter(advice)
+    try:
+        yield
+    finally:
+        logger.removeFilter(advice)

@@ -19,6 +19,16 @@ SHARED_PARAMETERS = {
         hidden_dim
             Number of units of each recurrent layer.
         """,
+    "{stack_parameters}": """
+        n_rnn_layers
+            Number of recurrent layers.
+        dilations
+            Number of time steps from a state to the next that it enters, for each layer; by default ``None``: one.
+            With ``[1, 24]`` the second layer of an hourly series reads each hour's states from day to day. A layer's
+            states are then added to those of the layer below, so that it learns what they lack (as in ES-RNN,
+            https://doi.org/10.1016/j.ijforecast.2019.03.017). Where the time steps of the input are down-sampled,
+            they are counted after it.
+        """,
     "{dropout_parameters}": """
         dropout
             Share of each recurrent layer's inputs dropped in training, the same ones at every time step of a

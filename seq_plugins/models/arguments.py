@@ -121,14 +121,23 @@ def unexpected(name: str, description: str, value: Any) -> ValueError:
     return ValueError(f"Expected `{name}` to be {description}, got {got}.{remedy}")
 
 
+def positive_integers(description: str) -> ArgumentCheck:
+    """Accept ``None`` or a list of positive integers; `description` says to the user of what."""
+
+    def check(name: str, value: Any) -> None:
+        if value is None:
+            return
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"Expected `{name}` to be None or a list of {description}, got {value!r}.")
+        for position, number in enumerate(value):
+            integer_from(1)(f"{name}[{position}]", number)
+
+    return check
+
+
 def layer_sizes(name: str, value: Any) -> None:
     """Accept ``None`` or a list of positive integers."""
-    if value is None:
-        return
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"Expected `{name}` to be None or a list of layer sizes such as [64], got {value!r}.")
-    for position, size in enumerate(value):
-        integer_from(1)(f"{name}[{position}]", size)
+    positive_integers("layer sizes such as [64]")(name, value)
 
 
 def season_lengths(name: str, value: Any) -> None:
@@ -178,6 +187,7 @@ ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "model": one_of(list(RECURRENT_LAYERS)),
     "hidden_dim": integer_from(1),
     "n_rnn_layers": integer_from(1),
+    "dilations": positive_integers("dilations such as [1, 24]"),
     "dropout": fraction,
     "recurrent_dropout": fraction,
     "activation": one_of(ACTIVATIONS),

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytorch_lightning as pl
@@ -26,6 +27,7 @@ from seq_plugins.layers.local_normalization import LocalNormalizationName, check
 from seq_plugins.layers.missing_values import (
     Missing,
 )
+from seq_plugins.layers.recurrent import check_dilations
 from seq_plugins.layers.seasonal_skip import check_season_length
 from seq_plugins.lightning.divergence import all_finite
 from seq_plugins.lightning.output import only_what_concerns_the_user
@@ -38,7 +40,6 @@ from seq_plugins.lightning.prediction_loop import (
 from seq_plugins.lightning.training_loop import (
     use_fast_training,
 )
-from seq_plugins.models._checked_calls import CheckedModel
 from seq_plugins.models._constructors import (
     check_names,
     full_signature,
@@ -47,6 +48,7 @@ from seq_plugins.models._constructors import (
     without_numpy_integers,
 )
 from seq_plugins.models._docstrings import fill_in_shared_parameters
+from seq_plugins.models._refits import RefittingModel
 from seq_plugins.models.arguments import ArgumentCheck, check_arguments, integer_from
 from seq_plugins.models.module import SequenceModule, has_loss_on_every_step
 from seq_plugins.windows import (
@@ -62,13 +64,16 @@ from seq_plugins.windows import (
 from seq_plugins.windows.dtypes import check_optimizer, check_type, converts_values, required_type
 from seq_plugins.windows.forecasts import build_forecasts
 
-# prefixes of the arguments of the data sets that a fit has yet to make
 _setting_up_prediction = threading.RLock()
 
+# not in the models, whose copies and files would hold them
+_trainers_of_predictions: WeakKeyDictionary["SequenceModel", KeptTrainer] = WeakKeyDictionary()
+
+# prefixes of the arguments of the data sets that a fit has yet to make
 _prefixes_of_fit: ContextVar[Iterator[str] | None] = ContextVar("prefixes_of_fit", default=None)
 
 
-class SequenceModel(CheckedModel, ABC):
+class SequenceModel(RefittingModel, ABC):
     """Base of the public models. A subclass names its network and its constructor's arguments, and no more.
 
     The arguments that the network's constructor names reach it under the same names.
@@ -115,7 +120,6 @@ class SequenceModel(CheckedModel, ABC):
         self.pl_module_params = self._extract_pl_module_params(**arguments)
         self._considers_static_covariates = arguments["use_static_covariates"]
         self._warnings_given: list[str] = []
-        self._trainer_of_predictions = KeptTrainer()
 
     @classmethod
     def _validate_model_params(cls, **kwargs: Any) -> None:
@@ -131,6 +135,8 @@ class SequenceModel(CheckedModel, ABC):
             check_segment_length(
                 arguments.get("segment_length"), arguments["output_chunk_length"], arguments["hidden_fc_sizes"]
             )
+        if "n_rnn_layers" in arguments:
+            check_dilations(arguments.get("dilations"), arguments["n_rnn_layers"], arguments["input_chunk_length"])
         check_local_normalization(
             arguments.get("local_normalization"),
             arguments.get("use_reversible_instance_norm"),
@@ -168,15 +174,6 @@ class SequenceModel(CheckedModel, ABC):
             self.pl_module_params.get("use_reversible_instance_norm", False),
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        state.pop("_trainer_of_predictions", None)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._trainer_of_predictions = KeptTrainer()
-
     def _create_model(self, train_sample: TorchTrainingSample) -> SequenceModule:
         module = self._module_class(**(self._module_params | self.pl_module_params))
         module.warnings_given = self._warnings_given
@@ -185,7 +182,7 @@ class SequenceModel(CheckedModel, ABC):
     def untrained_model(self) -> "SequenceModel":
         model: SequenceModel = super().untrained_model()
         model._warnings_given = self._warnings_given  # a backtest that refits need not hear them each time
-        model._trainer_of_predictions = self._trainer_of_predictions
+        _trainers_of_predictions[model] = _trainers_of_predictions.setdefault(self, KeptTrainer())
         return model
 
     def _setup_for_fit_from_dataset(
@@ -302,7 +299,7 @@ class SequenceModel(CheckedModel, ABC):
         """Return the loop that stands for a trainer, if it may; `None` if a trainer is needed."""
         if not self.fast_prediction:
             return None
-        trainer = self._trainer_of_predictions.get(
+        trainer = _trainers_of_predictions.setdefault(self, KeptTrainer()).get(
             self.trainer_params | {"verbose": verbose},
             lambda: self._setup_trainer(None, self.model, verbose, self.n_epochs),
         )
@@ -318,7 +315,7 @@ class SequenceModel(CheckedModel, ABC):
         return batch_size
 
     # decorators would hide from mypy that these are methods
-    functools.update_wrapper(scale_batch_size, CheckedModel.scale_batch_size)
+    functools.update_wrapper(scale_batch_size, RefittingModel.scale_batch_size)
 
     def historical_forecasts(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -331,7 +328,7 @@ class SequenceModel(CheckedModel, ABC):
                 ) from error
             raise
 
-    functools.update_wrapper(historical_forecasts, CheckedModel.historical_forecasts)
+    functools.update_wrapper(historical_forecasts, RefittingModel.historical_forecasts)
 
     def _predict(self, trainer: Any, *args: Any, values_only: bool = False, **kwargs: Any) -> Any:
         if values_only or not isinstance(trainer, PredictionLoop):

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from seq_plugins.layers import CellName, DownSampling, PoolingName, RecurrentStack, down_sampled_step_ends
+from seq_plugins.layers.recurrent import check_dilations
 from seq_plugins.models.base import SequenceModel
 from seq_plugins.models.module import SequenceModule
 
@@ -46,6 +47,8 @@ class Conv1DGRUModule(SequenceModule):
         Number of units of each recurrent layer.
     n_rnn_layers
         Number of recurrent layers.
+    dilations
+        Dilation of each recurrent layer, or ``None``.
     dropout
         Share of each recurrent layer's inputs dropped.
     recurrent_dropout
@@ -68,6 +71,7 @@ class Conv1DGRUModule(SequenceModule):
         model: CellName,
         hidden_dim: int,
         n_rnn_layers: int,
+        dilations: Sequence[int] | None,
         dropout: float,
         recurrent_dropout: float,
         sequence_to_sequence: bool,
@@ -78,7 +82,7 @@ class Conv1DGRUModule(SequenceModule):
         down_sampling = DownSampling(
             self.input_chunk_length, self.input_dim, num_filters, kernel_size, stride, activation, pooling, pool_size
         )
-        recurrent = RecurrentStack(model, num_filters, hidden_dim, n_rnn_layers, dropout, recurrent_dropout)
+        recurrent = RecurrentStack(model, num_filters, hidden_dim, n_rnn_layers, dropout, recurrent_dropout, dilations)
         self.set_encoder(Conv1DRecurrentEncoder(down_sampling, recurrent), down_sampling.step_ends)
 
 
@@ -108,8 +112,7 @@ class Conv1DGRUModel(SequenceModel):
     pool_size
         Number of the convolution's steps in a window of the pooling. Windows do not overlap.
     {recurrent_parameters}
-    n_rnn_layers
-        Number of recurrent layers.
+    {stack_parameters}
     {dropout_parameters}
     sequence_to_sequence
         Whether the loss is on every step of the shortened sequence or on the last one only.
@@ -140,6 +143,7 @@ class Conv1DGRUModel(SequenceModel):
         model: CellName = "GRU",
         hidden_dim: int = 32,
         n_rnn_layers: int = 1,
+        dilations: Sequence[int] | None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         sequence_to_sequence: bool = True,
@@ -155,9 +159,11 @@ class Conv1DGRUModel(SequenceModel):
         super()._check_arguments(arguments)
         length, kernel_size, stride = (arguments[name] for name in ("input_chunk_length", "kernel_size", "stride"))
         pooling, pool_size = arguments["pooling"], arguments["pool_size"]
-        if not down_sampled_step_ends(length, kernel_size, stride, pooling, pool_size):
+        steps = down_sampled_step_ends(length, kernel_size, stride, pooling, pool_size)
+        if not steps:
             pool = "" if pooling is None else f" and pool_size={pool_size}"
             raise ValueError(
                 f"kernel_size={kernel_size}, stride={stride}{pool} leave no step of input_chunk_length={length}. Make "
                 "the input chunk longer, or the kernel, stride or pool smaller."
             )
+        check_dilations(arguments["dilations"], arguments["n_rnn_layers"], len(steps))

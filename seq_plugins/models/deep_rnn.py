@@ -17,8 +17,7 @@ class DeepRNNModel(SequenceModel):
     ----------
     {chunk_parameters}
     {recurrent_parameters}
-    n_rnn_layers
-        Number of recurrent layers.
+    {stack_parameters}
     {dropout_parameters}
     {head_parameters}
     {shared_parameters}
@@ -39,6 +38,7 @@ class DeepRNNModel(SequenceModel):
         model: CellName = "RNN",
         hidden_dim: int = 32,
         n_rnn_layers: int = 3,
+        dilations: Sequence[int] | None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         activation: str = "ReLU",

@@ -30,8 +30,7 @@ class Seq2SeqRNNModel(SequenceModel):
     ----------
     {chunk_parameters}
     {recurrent_parameters}
-    n_rnn_layers
-        Number of recurrent layers.
+    {stack_parameters}
     {dropout_parameters}
     {head_parameters}
     {shared_parameters}
@@ -52,6 +51,7 @@ class Seq2SeqRNNModel(SequenceModel):
         model: CellName = "RNN",
         hidden_dim: int = 32,
         n_rnn_layers: int = 1,
+        dilations: Sequence[int] | None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         activation: str = "ReLU",

@@ -23,6 +23,8 @@ class RecurrentModule(SequenceModule):
         Share of each layer's state hidden from its next step.
     n_rnn_layers
         Number of layers.
+    dilations
+        Dilation of each layer, or ``None``.
     **kwargs
         Parameters of :class:`SequenceModule`.
     """
@@ -34,10 +36,13 @@ class RecurrentModule(SequenceModule):
         dropout: float,
         recurrent_dropout: float,
         n_rnn_layers: int = 1,
+        dilations: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.set_encoder(RecurrentStack(model, self.input_dim, hidden_dim, n_rnn_layers, dropout, recurrent_dropout))
+        self.set_encoder(
+            RecurrentStack(model, self.input_dim, hidden_dim, n_rnn_layers, dropout, recurrent_dropout, dilations)
+        )
 
 
 class SimpleRNNModel(SequenceModel):

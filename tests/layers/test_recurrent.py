@@ -43,7 +43,7 @@ def keras_weights(layer_class: type[RecurrentLayer]) -> dict[str, np.ndarray]:
 
 
 def layer_from_keras(
-    layer_class: type[RecurrentLayer], dtype: torch.dtype = torch.float64, **dropouts: float
+    layer_class: type[RecurrentLayer], dtype: torch.dtype = torch.float64, **dropouts: Any
 ) -> RecurrentLayer:
     weights = keras_weights(layer_class)
     input_dim, hidden_dim = len(weights["kernel"]), len(weights["recurrent_kernel"])
@@ -330,10 +330,57 @@ def test_each_layer_of_a_stack_has_its_own_dropouts(model: CellName) -> None:
     assert {type(layer) for layer in stack} == {dict(zip(TORCH_LAYERS, LAYERS, strict=True))[model]}
 
 
-@each_model
-def test_a_state_depends_on_its_own_and_earlier_steps_only(model: CellName) -> None:
+@pytest.mark.parametrize("n_steps", [4, 7, 9])
+@pytest.mark.parametrize("dilation", [2, 3])
+@each_layer
+def test_a_dilated_layer_equals_a_plain_one_on_each_phase(
+    layer_class: type[RecurrentLayer], dilation: int, n_steps: int
+) -> None:
     torch.manual_seed(0)
-    stack = RecurrentStack(model, 3, 4, n_layers=2).double()
+    dilated, plain = layer_class(3, 4, dilation=dilation).double(), layer_class(3, 4).double()
+    plain.load_state_dict(dilated.state_dict())
+    inputs = torch.randn(2, n_steps, 3, dtype=torch.float64, requires_grad=True)
+
+    actual = values_and_gradients(dilated(inputs), inputs, list(dilated.parameters()))
+    states = torch.stack([plain(inputs[:, step % dilation : step + 1 : dilation])[:, -1] for step in range(n_steps)], 1)
+    expected = values_and_gradients(states, inputs, list(plain.parameters()))
+
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-11)
+    torch.testing.assert_close(dilated(inputs, last_only=True), states[:, -1:], rtol=0, atol=1e-11)
+
+
+@each_layer
+def test_dropout_of_a_dilated_layer_has_one_mask_for_all_phases(layer_class: type[RecurrentLayer]) -> None:
+    layer = layer_class(3, 4, dropout=0.5, recurrent_dropout=0.5, dilation=3)
+    inputs = torch.randn(2, 1, 3).repeat(1, 9, 1)  # phases that differ by nothing but their masks
+    torch.manual_seed(0)
+    states = layer(inputs)
+
+    for phase in (1, 2):
+        torch.testing.assert_close(states[:, phase::3], states[:, 0::3])
+    assert not torch.allclose(states, layer(inputs))
+
+
+@each_model
+def test_a_stack_with_dilations_adds_each_layer_s_states_to_those_below(model: CellName) -> None:
+    torch.manual_seed(0)
+    stack = RecurrentStack(model, 3, 4, n_layers=3, dilations=[1, 2, 4]).double()
+    inputs = torch.randn(2, 9, 3, dtype=torch.float64)
+
+    first = stack[0](inputs)
+    second = first + stack[1](first)
+    third = second + stack[2](second)
+
+    torch.testing.assert_close(stack(inputs), third, rtol=0, atol=1e-11)
+    torch.testing.assert_close(stack(inputs, last_only=True), third[:, -1:], rtol=0, atol=1e-11)
+    assert [layer.dilation for layer in stack] == [1, 2, 4]
+
+
+@pytest.mark.parametrize("dilations", [None, [1, 1], [1, 3]])
+@each_model
+def test_a_state_depends_on_its_own_and_earlier_steps_only(model: CellName, dilations: list[int] | None) -> None:
+    torch.manual_seed(0)
+    stack = RecurrentStack(model, 3, 4, n_layers=2, dilations=dilations).double()
     inputs = torch.randn(1, 5, 3, dtype=torch.float64)
 
     def states(steps: torch.Tensor) -> Any:

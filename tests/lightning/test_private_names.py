@@ -58,6 +58,8 @@ ATTRIBUTES = {
         "_clean",
         "_default_save_path",
         "_fit_called",
+        "_fit_wrapper",
+        "_predict_wrapper",
         "_model_params",
     },
     "darts.models.forecasting.torch_forecasting_model": {

@@ -21,6 +21,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "model": ["rnn", "Transformer", None, 3],
     "hidden_dim": [0, -1, 2.5, "8", True],
     "n_rnn_layers": [0, 1.5, None],
+    "dilations": [8, [0], [2.5], "8"],
     "dropout": [-0.1, 1.0, "0.2", float("nan"), True],
     "recurrent_dropout": [-0.1, 1.0, None],
     "activation": ["relu", "Softmax", "GLU", "Linear", None, 3],

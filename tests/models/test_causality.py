@@ -15,8 +15,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "shift": {"output_chunk_shift": 3},
     "normalised": {"use_reversible_instance_norm": True},
     "hidden layers": {"hidden_fc_sizes": [16], "activation": "Tanh"},
+    "dilated layers": {"n_rnn_layers": 2, "dilations": [1, 3]},
     "segments": {"hidden_fc_sizes": [16], "segment_length": 1, "activation": "Tanh"},
 }
+OWN_ARGUMENTS = ("hidden_fc_sizes", "segment_length", "dilations")
 LOCAL: dict[str, dict[str, Any]] = {
     "local level": {"local_normalization": "level"},
     "local level and scale": {"local_normalization": "level_scale", "season_length": 3, "activation": "Tanh"},
@@ -42,7 +44,7 @@ def _variants() -> list[Any]:
         (name, arguments, f"{name}, {variant}")
         for name in MODEL_NAMES
         for variant, arguments in [*VARIANTS.items(), *((variant, _local(name, variant)) for variant in LOCAL)]
-        if all(takes(name, argument) for argument in ("hidden_fc_sizes", "segment_length") if argument in arguments)
+        if all(takes(name, argument) for argument in OWN_ARGUMENTS if argument in arguments)
     ]
     for variant, convolution in CONVOLUTIONS.items():
         arguments = convolution | {"activation": "Tanh"}  # no ReLU, so that no unit is dead for the input at hand
@@ -148,6 +150,7 @@ def test_nothing_after_the_forecast_point_moves_a_forecast_but_known_covariates(
             for variant, arguments in LOCAL.items()
         ],
         pytest.param("Seq2SeqRNNModel", {"n_rnn_layers": 2}, id="two layers"),
+        pytest.param("Seq2SeqRNNModel", VARIANTS["dilated layers"], id="dilated layers"),
         pytest.param("Seq2SeqRNNModel", {"hidden_fc_sizes": [8], "activation": "Tanh"}, id="hidden layers"),
         *[
             pytest.param("Conv1DGRUModel", arguments | {"activation": "Tanh"}, id=variant)

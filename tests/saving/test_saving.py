@@ -33,6 +33,8 @@ def _own_arguments(model_name: str) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "hidden_fc_sizes": [6],
         "segment_length": 2,
+        "n_rnn_layers": 2,
+        "dilations": [2, 3],
         "dropout": 0.2,
         "recurrent_dropout": 0.2,
         "activation": "Tanh",
