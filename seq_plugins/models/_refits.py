@@ -340,6 +340,7 @@ def _run_fold(model: Any, fold: Fold, threads: int, parent: int) -> tuple[list[A
     if os.getpid() != parent:  # joblib divides nothing where it is called from a process of its own
         _end_with(parent)
         torch.set_num_threads(threads)
+    model = model.untrained_model()  # joblib sends several folds at once, with one model for all
     with warnings.catch_warnings(record=True) as warned:
         try:
             model._fit_wrapper(**{"verbose": False} | fold.fit)

@@ -21,6 +21,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 
 from seq_plugins import DivergenceError
 from seq_plugins.models import SequenceModel
+from seq_plugins.models._refits import Fold, _run_fold
 from tests.conftest import OUTPUT, make_model, make_series
 
 
@@ -89,6 +90,18 @@ def test_forecasts_with_refits_on_two_processes_are_those_on_one(case: str) -> N
     assert forecasts == expected
     assert len(_flat(forecasts)) >= 1
     assert not model.model_created
+
+
+def test_folds_that_are_sent_together_each_begin_with_a_new_model() -> None:
+    """joblib sends quick ones in batches, in which the model is one object."""
+    model = make_model("SimpleRNNModel", n_epochs=1)
+    arguments = _arguments(series=make_series(90), train_length=30)
+    expected = model.historical_forecasts(**arguments)
+    for _ in range(2):
+        assert model.historical_forecasts(**arguments, n_jobs=2) == expected
+    fold = Fold({"series": make_series(30)}, [{"n": OUTPUT, "series": make_series(30)}])
+    (first, _), (second, _) = (_run_fold(model, fold, 1, os.getpid()) for _ in range(2))
+    assert first == second
 
 
 def test_a_fitted_model_forecasts_until_its_first_refit(model_name: str) -> None:
