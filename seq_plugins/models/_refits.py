@@ -33,7 +33,8 @@ Arguments = dict[str, Any]
 _ARGUMENTS = """
 n_jobs
     Number of processes that the refits are divided among, or ``-1`` for one for each core; by default 1: none but this
-    one. Forecasts are the same. Without `retrain` there is nothing to divide. Models whose fits write files
+    one. Each takes its share of PyTorch's threads. Forecasts are those of one process with as many threads, and
+    otherwise equal up to rounding. Without `retrain` there is nothing to divide. Models whose fits write files
     (`save_checkpoints`, `log_tensorboard`) can't be refitted side by side.
 warm_epochs
     Number of epochs of a refit that starts from the weights of the one before; by default ``None``: each refit starts
@@ -197,7 +198,7 @@ def _forgetting(warm: WarmRefits, retrain: Any) -> Callable[..., bool]:
 class Fold:
     """A refit and the forecasts that follow it, with Darts' arguments of each."""
 
-    fit: Arguments = field(default_factory=dict)
+    fit: Arguments
     predictions: list[Arguments] = field(default_factory=list)
 
 
@@ -219,12 +220,11 @@ class FoldLoop:
     def __init__(self, model: Any, arguments: Arguments) -> None:
         self._model = model
         self._arguments = arguments | {"verbose": False}
-        self.folds: list[Fold] = []
         self._decisions: list[bool] = []
 
     def note_folds(self) -> list[Fold]:
         """Return all folds."""
-        decide = _as_function(self._arguments["retrain"])
+        decide, folds = _as_function(self._arguments["retrain"]), list[Fold]()
 
         def note_decision(
             counter: int, pred_time: Any, train_series: Any, past_covariates: Any, future_covariates: Any
@@ -233,8 +233,15 @@ class FoldLoop:
             self._decisions.append(bool(decision))
             return decision
 
-        self._run(self._hold_place, self._hold_place, self._arguments | {"retrain": note_decision})
-        return self.folds
+        def note_prediction(**given: Any) -> Any:
+            folds[-1].predictions.append(given)
+            return self._hold_place(**given)
+
+        def note_fit(**given: Any) -> None:
+            folds.append(Fold(given))
+
+        self._run(self._hold_place, note_fit, note_prediction, self._arguments | {"retrain": note_decision})
+        return folds
 
     def with_forecasts(self, forecasts: Sequence[Any]) -> Any:
         """Return what ``historical_forecasts`` returns when these are the forecasts of the folds, one by one."""
@@ -246,22 +253,18 @@ class FoldLoop:
             return next(decisions)
 
         arguments = self._arguments | {"retrain": repeat_decision, "show_warnings": False}
-        return self._run(self._model._predict_wrapper, lambda **_: next(answers), arguments)
+        return self._run(self._model._predict_wrapper, lambda **_: None, lambda **_: next(answers), arguments)
 
-    def _run(self, predict: Callable[..., Any], predict_refitted: Callable[..., Any], arguments: Arguments) -> Any:
+    def _run(
+        self,
+        predict: Callable[..., Any],
+        refit: Callable[..., None],
+        predict_refitted: Callable[..., Any],
+        arguments: Arguments,
+    ) -> Any:
         def refitted() -> Any:
-            fold = Fold()
-            self.folds.append(fold)
-
-            def fit(**given: Any) -> None:
-                fold.fit = given
-
-            def note_and_predict(**given: Any) -> Any:
-                fold.predictions.append(given)
-                return predict_refitted(**given)
-
             return self._look_alike(
-                untrained_model=refitted, _fit_wrapper=fit, _predict_wrapper=note_and_predict, _fit_called=True
+                untrained_model=refitted, _fit_wrapper=refit, _predict_wrapper=predict_refitted, _fit_called=True
             )
 
         looks_alike = self._look_alike(untrained_model=refitted, _predict_wrapper=predict)
