@@ -27,7 +27,8 @@ def _register_models_for_loading() -> None:
     import numpy.typing  # noqa: F401 Darts 0.48.1 reads `np.typing`, which NumPy 1 does not import by itself
     from darts.utils.serialization import add_safe_globals
 
-    add_safe_globals([(_stand_in, f"{module}.{name}") for name, module in MODEL_MODULES.items()])
+    paths = [f"{module}.{name}" for name, module in MODEL_MODULES.items()]
+    add_safe_globals([(_stand_in, path) for path in (*paths, "seq_plugins.models._members.RandomStates")])
 
 
 check_darts()

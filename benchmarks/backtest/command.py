@@ -33,7 +33,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--models",
         nargs="+",
-        help="models to run: names, classes, networks or all (default: those that the task names)",
+        help="models to run: names, classes, networks or all (default: those that the task names); NAME-x5 is five of "
+        "one of ours, trained as one",
     )
     command.add_argument("--seeds", type=positive, default=1, help="number of seeds for each network (default: 1)")
     command.add_argument(

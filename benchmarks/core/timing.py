@@ -51,6 +51,11 @@ def times_faster(factor: float) -> Goal:
     return Goal(f"{factor:g} times", lambda ours, theirs: theirs >= factor * ours)
 
 
+def at_most_times(factor: float) -> Goal:
+    """Return the goal to need no more than `factor` times the rival's time, who does less."""
+    return Goal(f"at most {factor:g} times as long", lambda ours, theirs: ours <= factor * theirs)
+
+
 @dataclass(frozen=True)
 class Rival:
     """Whom a case is measured against.

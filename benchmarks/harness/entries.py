@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -101,6 +102,8 @@ class ModelEntry:
         there are none: a model that is no network can't, then.
     needs_independent_covariates
         Whether components of the covariates that follow from the others are left out, since the model fails on them.
+    member
+        Of an ensemble, the entry that each member is, whose settings in a task it has; ``None`` if it is none.
     """
 
     name: str
@@ -114,6 +117,7 @@ class ModelEntry:
     forecasts_quantiles: bool = True
     quantile_settings: Callable[[Sequence[float]], dict[str, Any]] | None = None
     needs_independent_covariates: bool = False
+    member: str | None = None
 
     @property
     def is_probabilistic(self) -> bool:
@@ -131,7 +135,8 @@ class ModelEntry:
             for name, value in shared.items()
             if name in accepted or name in TRAINING_SETTINGS or name in PROTOCOL_SETTINGS
         }  # fmt: skip
-        of_task = (task.models.get(name, {}) for name in (self.class_name, self.name))
+        names = (self.class_name, self.member, self.name)
+        of_task = (task.models.get(name, {}) for name in names if name is not None)
         for own in (self.settings, *of_task, self.candidate):
             settings |= {name: value(task) if callable(value) else value for name, value in own.items()}
         not_constructor = TRAINING_SETTINGS + PROTOCOL_SETTINGS
@@ -255,6 +260,22 @@ OURS = [entry for class_name in [*seq_plugins.models.MODEL_MODULES] for entry in
 ENTRIES = {entry.name: entry for entry in [*RIVALS, *OURS]}
 
 
+_ENSEMBLE = re.compile(r"(?P<member>.+)-x(?P<size>[2-9]|[1-9]\d+)")
+
+
+def find_entry(name: str) -> ModelEntry | None:
+    """Return the entry of a name, if there is one; ``NAME-x5`` is that of five of ours, trained as one."""
+    found = ENTRIES.get(name)
+    ensemble = _ENSEMBLE.fullmatch(name)
+    if found is not None or ensemble is None:
+        return found
+    member = ENTRIES.get(ensemble["member"])
+    if member is None or not member.is_ours:
+        return None
+    settings = {**member.settings, "ensemble_size": int(ensemble["size"])}
+    return replace(member, name=name, settings=settings, member=member.name)
+
+
 def settings_text(settings: Mapping[str, Any]) -> str:
     """Return settings in one word, such as ``dropout=0.2,hidden_dim=64``."""
     return ",".join(f"{name}={json.dumps(value)}" for name, value in settings.items()).replace(" ", "")
@@ -278,7 +299,7 @@ def find_entries(names: Sequence[str] | None, task: Task) -> list[ModelEntry]:
     ----------
     names
         Names of entries, or of classes for all their entries; ``["all"]`` for all entries and ``["networks"]`` for
-        those that are trained in epochs. By default those that the task names.
+        those that are trained in epochs. By default those that the task names. ``NAME-x5`` is five of one of ours.
     task
         The task.
 
@@ -291,8 +312,13 @@ def find_entries(names: Sequence[str] | None, task: Task) -> list[ModelEntry]:
     chosen: dict[str, ModelEntry] = {}
     for name in names:
         found = [entry for entry in ENTRIES.values() if is_of(entry, [name])]
+        if not found and (ensemble := find_entry(name)) is not None:
+            found = [ensemble]
         if not found:
-            raise UserError(f"--models: no model {name!r}; there are all, networks, {', '.join(ENTRIES)}.")
+            raise UserError(
+                f"--models: no model {name!r}; there are all, networks, {', '.join(ENTRIES)}, and ensembles of ours "
+                "that are trained as one, such as LinearModel-x5."
+            )
         chosen |= {entry.name: entry for entry in found}
     return list(chosen.values())
 

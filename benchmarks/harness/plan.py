@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.core.errors import UserError
-from benchmarks.harness.entries import ENTRIES, ModelEntry, label
+from benchmarks.harness.entries import ModelEntry, find_entry, label
 from benchmarks.harness.task import Period, Task
 
 
@@ -47,7 +47,10 @@ class Run:
     @property
     def entry(self) -> ModelEntry:
         """The model's entry, with the settings that are tried."""
-        return replace(ENTRIES[self.model], candidate=self.candidate)
+        entry = find_entry(self.model)
+        if entry is None:
+            raise KeyError(self.model)
+        return replace(entry, candidate=self.candidate)
 
     @property
     def key(self) -> str:

@@ -154,6 +154,12 @@ def stop_early(settings: ModelSettings, work_dir: str) -> list[Callback]:
     ]
 
 
+def _first_seed(settings: ModelSettings, seed: int | None) -> int | None:
+    """Return the seed of a network; ensembles of several seeds have no member in common."""
+    n_members = settings.constructor.get("ensemble_size", 1)
+    return None if seed is None else (seed - 1) * n_members + 1
+
+
 def _training_arguments(settings: ModelSettings, seed: int | None, callbacks: Sequence[Callback]) -> dict[str, Any]:
     names = {"learning_rate": "lr", "momentum": "momentum", "weight_decay": "weight_decay"}
     training, monitor = settings.training, settings.monitor
@@ -175,7 +181,7 @@ def _training_arguments(settings: ModelSettings, seed: int | None, callbacks: Se
         "optimizer_kwargs": {names[name]: value for name, value in training.items() if name in names},
         "loss_fn": getattr(torch.nn, training.get("loss", "L1Loss"))(),
         "torch_metrics": MeanAbsoluteError() if monitor == "val_MeanAbsoluteError" else None,
-        "random_state": seed,
+        "random_state": _first_seed(settings, seed),
         "pl_trainer_kwargs": {
             "accelerator": "cpu",
             "gradient_clip_val": training.get("gradient_clip_val"),

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from benchmarks.core.memory import PeakMemory
 from benchmarks.core.new_process import run_in_new_process
 from benchmarks.core.rivals import RivalProcess, RivalProcesses
-from benchmarks.core.timing import Case, Goal, Rival, Turn, timed, times_faster
+from benchmarks.core.timing import Case, Goal, Rival, Turn, at_most_times, timed, times_faster
 from benchmarks.speed.predict_cases import PredictWork, make_predict_cases
 from benchmarks.speed.rivals import CLIPPING, LEARNING_RATE, FitWork, make_values
 from seq_plugins.layers import GRU, LSTM, SimpleRNN
@@ -33,6 +33,9 @@ SECONDS_OF_IMPORT = 0.02
 SPREAD_OF_WINDOW_COST = 1.2
 MEMORY_SAMPLES = 4
 """Windows of each series in a fit whose memory is measured."""
+
+N_MEMBERS = 5
+"""Members of an ensemble, or models fitted in turn."""
 
 N_STEPS = 100
 """Training steps, or parts of one, in a turn."""
@@ -156,6 +159,8 @@ def make_cases(sizes: Sizes, threads: int, processes: RivalProcesses) -> list[Ca
             "history-default", "the same, last points, batch size left to the model", sizes, None, same_batch=False
         ),
         _refit_case(sizes, three),
+        _refit_case(sizes, times_faster(6), n_jobs=2),
+        *_ensemble_cases(sizes, threads),
         *make_predict_cases(_predict_work(sizes, threads)),
         _import_case(threads),
         _memory_case(sizes, threads),
@@ -208,8 +213,8 @@ def _layer_turn(layer: torch.nn.Module, work: FitWork, n_runs: int) -> Turn:
 # Training
 
 
-def _make_model(side: str, work: FitWork) -> Any:
-    shared = _shared_arguments(work)
+def _make_model(side: str, work: FitWork, **own: Any) -> Any:
+    shared = _shared_arguments(work) | own
     if side == "darts":
         return BlockRNNModel(n_rnn_layers=work.n_layers, **shared)
     if work.every_step:
@@ -284,6 +289,51 @@ def _turn_elsewhere(process: RivalProcess, work: FitWork) -> Turn:
     return lambda: float(process.ask("run")["seconds"])
 
 
+# Ensembles
+
+
+def _ensemble_cases(sizes: Sizes, threads: int) -> list[Case]:
+    """Return the cases of five networks trained as one, beside one of them and beside five of Darts' in turn."""
+    fit = replace(sizes.fit, n_epochs=sizes.n_epochs_of_large)
+    horizon = min(14, fit.input_length)
+    works = {
+        "rnn": ("one SimpleRNN layer", fit),
+        "gru": ("one GRU layer", replace(fit, cell="GRU", horizon=horizon)),
+        "seq2seq": ("sequence to sequence, GRU", replace(fit, cell="GRU", horizon=horizon, every_step=True)),
+    }
+    goal_of_one, goal_of_darts = (
+        (at_most_times(2.4), times_faster(10))
+        if threads == 1
+        else (
+            at_most_times(1.5),
+            times_faster(15),
+        )
+    )
+    return [
+        Case(
+            f"ensemble-{name}",
+            f"fit of {N_MEMBERS} members as one, {text}",
+            partial(_ensemble_turn, work),
+            [
+                Rival("one of ours", partial(_fit_turn, "ours", work), goal_of_one),
+                Rival(f"darts, {N_MEMBERS} in turn", partial(_turn_of_models, "darts", work), goal_of_darts),
+            ],
+            asdict(work) | {"ensemble_size": N_MEMBERS},
+        )
+        for name, (text, work) in works.items()
+    ]
+
+
+def _ensemble_turn(work: FitWork) -> Turn:
+    series = _to_series(work.training_values())
+    return lambda: timed(lambda: _make_model("ours", work, ensemble_size=N_MEMBERS).fit(series))()
+
+
+def _turn_of_models(side: str, work: FitWork) -> Turn:
+    turn = _fit_turn(side, work)
+    return lambda: sum(turn() for _ in range(N_MEMBERS))
+
+
 # Historical forecasts
 
 
@@ -311,7 +361,7 @@ def _history_case(
     return _case_beside_darts(name, text, prepare, goal, settings)
 
 
-def _refit_case(sizes: Sizes, goal: Goal) -> Case:
+def _refit_case(sizes: Sizes, goal: Goal, n_jobs: int = 1) -> Case:
     work, n_refits = sizes.refits, sizes.n_refits
     train_length = work.training_values().shape[1]
 
@@ -326,10 +376,14 @@ def _refit_case(sizes: Sizes, goal: Goal) -> Case:
             forecast_horizon=work.horizon,
             retrain=True,
             last_points_only=False,
+            **({"n_jobs": n_jobs} if side == "ours" and n_jobs > 1 else {}),
         )
 
-    settings = asdict(work) | {"n_refits": n_refits}
-    return _case_beside_darts("history-refit", "historical forecasts with refits", prepare, goal, settings)
+    settings = asdict(work) | {"n_refits": n_refits, "n_jobs": n_jobs}
+    if n_jobs == 1:
+        return _case_beside_darts("history-refit", "historical forecasts with refits", prepare, goal, settings)
+    text = f"the same, ours on {n_jobs} processes that have started"
+    return _case_beside_darts("history-refit-jobs", text, prepare, goal, settings)
 
 
 def _predict_work(sizes: Sizes, threads: int) -> PredictWork:

@@ -3,9 +3,12 @@
 from typing import Literal, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-# B: batch, L: time steps, L': time steps after down-sampling, I: features of a step
+from seq_plugins.layers.members import by_member
+
+# B: batch, L: time steps, L': time steps after down-sampling, I: features of a step, K: members of an ensemble
 
 
 class Conv1D(nn.Conv1d):
@@ -25,6 +28,8 @@ class Conv1D(nn.Conv1d):
         Number of time steps from one window to the next.
     """
 
+    takes_members = True
+
     def __init__(self, input_dim: int, num_filters: int, kernel_size: int, stride: int = 1) -> None:
         super().__init__(input_dim, num_filters, kernel_size, stride=stride)
 
@@ -36,7 +41,14 @@ class Conv1D(nn.Conv1d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the filters' outputs `(B, L', num_filters)` for `input` `(B, L, I)`."""
-        return super().forward(input.transpose(1, 2)).transpose(1, 2)
+        channels_first = input.transpose(1, 2)
+        if self.weight.ndim == 3:
+            return super().forward(channels_first).transpose(1, 2)
+        n_members = len(self.weight)  # side by side, as groups of channels
+        grouped = by_member(channels_first, n_members).transpose(0, 1).flatten(1, 2)  # -> (B, K * I, L)
+        bias = None if self.bias is None else self.bias.flatten()
+        filtered = F.conv1d(grouped, self.weight.flatten(0, 1), bias, self.stride, groups=n_members)
+        return filtered.unflatten(1, (n_members, -1)).transpose(0, 1).flatten(0, 1).transpose(1, 2)
 
 
 class MaxPooling1D(nn.MaxPool1d):

@@ -1,5 +1,7 @@
 """Variational dropout: one mask for all time steps of a sequence."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from darts.utils.torch import MonteCarloDropout
@@ -21,6 +23,9 @@ class VariationalDropout(MonteCarloDropout):
            2016, https://arxiv.org/abs/1512.05287
     """
 
+    generators: Sequence[torch.Generator] | None = None
+    """In training, what each member of an ensemble draws from; by default all draw from PyTorch's generator."""
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Drop features of `input`, of shape `(B, L, I)`, the same ones at every step of a sequence."""
         mask = self.sample_mask(input[:, 0])
@@ -30,4 +35,11 @@ class VariationalDropout(MonteCarloDropout):
         """Draw one mask of the shape, type and device of `features`, `(B, I)`; ``None`` where dropout is off."""
         if not self.mc_dropout_enabled or self.p == 0.0:
             return None
-        return F.dropout(torch.ones_like(features), self.p, training=True)
+        if not self.training or self.generators is None:
+            return F.dropout(torch.ones_like(features), self.p, training=True)
+        shape = len(features) // len(self.generators), *features.shape[1:]
+        masks = [
+            torch.empty(shape, dtype=features.dtype).bernoulli_(1 - self.p, generator=generator)
+            for generator in self.generators
+        ]
+        return torch.cat(masks).div_(1 - self.p).to(features.device)

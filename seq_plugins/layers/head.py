@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from seq_plugins.layers.members import for_each_sample, linear
+
 # B: batch, L': time steps, D: features of a state, H: steps forecast, F: features known in advance,
 # C: target components, N: likelihood parameters, S: steps of a segment
 
@@ -12,11 +14,17 @@ from torch import nn
 class Dense(nn.Linear):
     """Keras' ``Dense``: a linear layer whose kernel starts Glorot uniform and whose bias starts at zero."""
 
+    takes_members = True
+
     def reset_parameters(self) -> None:
         """Draw new initial weights."""
         nn.init.xavier_uniform_(self.weight)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the outputs of `input`, whose features are the last dimension."""
+        return linear(input, self.weight, self.bias)
 
 
 class HorizonHead(nn.Module):
@@ -81,6 +89,8 @@ class SegmentHead(nn.Module):
         As of :class:`HorizonHead`. Hidden layers are needed: without, all segments would follow the state alike.
     """
 
+    takes_members = True
+
     n_features = 16
     """Number of features that tell the segment."""
 
@@ -104,9 +114,12 @@ class SegmentHead(nn.Module):
 
     def forward(self, states: torch.Tensor, future: torch.Tensor | None = None) -> torch.Tensor:
         """Return the forecasts `(B, L', H, C, N)` of `states` `(B, L', D)` with `future` `(B, L', H, F)`."""
-        n_segments = len(self.segments)
+        n_segments = self.segments.shape[-2]
         by_segment = states.unsqueeze(2).expand(-1, -1, n_segments, -1)  # -> (B, L', H / S, D)
-        names = self.segments.expand(*states.shape[:2], -1, -1)
+        segments: torch.Tensor = self.segments
+        if segments.ndim == 3:
+            segments = for_each_sample(segments, states.shape[0]).unsqueeze(1)
+        names = segments.expand(*states.shape[:2], -1, -1)
         known = torch.cat([by_segment, names], dim=-1).flatten(1, 2)  # -> (B, L' * H / S, D + n_features)
         if future is not None:
             future = future.unflatten(2, (n_segments, self.segment_length)).flatten(1, 2)

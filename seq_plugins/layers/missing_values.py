@@ -1,9 +1,8 @@
-"""Missing values (NaN): flagged on the way into a network, left out of its loss, metrics and instance normalisation."""
+"""Missing values (NaN): flagged on the way into a network, and left out of its loss and metrics."""
 
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
-from darts.models.components.layer_norm_variants import RINorm
 from darts.utils.data.torch_datasets.utils import PLModuleInput, PLModuleOutput
 from darts.utils.likelihood_models.torch import DirichletLikelihood, TorchLikelihood
 
@@ -43,27 +42,6 @@ def fill_from_earlier_seasons(target: torch.Tensor, season_length: int) -> torch
     known = ~target.isnan()
     mean = target.masked_fill(~known, 0.0).cumsum(dim=1) / known.cumsum(dim=1).clamp(min=1)
     return torch.where(filled.isnan(), mean.to(target.dtype), filled)
-
-
-class RINormOfKnownValues(RINorm):
-    """Darts' reversible instance normalisation with the statistics of the values that are there.
-
-    Missing values stay missing. A window without any value has mean 0 and standard deviation 1, so that the network's
-    forecast of it is on the scale of the series.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, L, C)
-        missing = x.isnan()
-        n_known = (~missing).sum(dim=1, keepdim=True).to(x.dtype)  # -> (B, 1, C)
-        at_least_one = n_known.clamp(min=1.0)
-        values = x.masked_fill(missing, 0.0)
-        mean = values.sum(dim=1, keepdim=True) / at_least_one
-        variance = (values - mean).masked_fill(missing, 0.0).square().sum(dim=1, keepdim=True) / at_least_one
-        self.mean = mean.detach()
-        self.stdev = (variance + self.eps).sqrt().masked_fill(n_known == 0, 1.0).detach()
-        # values, not `x`: the gradient of a weight that multiplies NaN is NaN, whatever is done to the product
-        normalised: torch.Tensor = self.transform(values)
-        return normalised.masked_fill(missing, torch.nan)
 
 
 class LossInputs(NamedTuple):

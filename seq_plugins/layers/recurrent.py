@@ -47,6 +47,8 @@ class RecurrentLayer(nn.Module):
         same hour the day before. The first `dilation` states follow zero.
     """
 
+    takes_members = True
+
     cell: ClassVar[Cell]
     # position of PyTorch's gates among Keras' gates
     keras_gates: ClassVar[Sequence[int]]

@@ -8,9 +8,13 @@ to machine code (:mod:`seq_plugins.layers.recurrent_loops`). Where it does not a
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import StrEnum
 from functools import cache, partial
+from itertools import pairwise
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -20,9 +24,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd import forward_ad
 
+from seq_plugins.layers.members import by_member
 from seq_plugins.layers.scratch_memory import ScratchMemory, carve, n_bytes_of
 
-# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates
+# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates, K: members of an ensemble
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +42,14 @@ TorchLayer = Callable[[torch.Tensor, torch.Tensor, list[torch.Tensor], bool], to
 
 MAX_PRODUCT = 2**18
 """Multiplications in a matrix product that OpenBLAS, SciPy's, does without threads of its own."""
+
+
+MOST_WIDTH_OF_ANY = 96
+"""Width `D + I` of what a step sees up to which the compiled kernel is the fastest for every kind of layer."""
+
+
+FEWEST_PRODUCTS_OF_A_THREAD = 2**22
+"""Multiplications in a member's loop from which a thread of its own was measured to pay."""
 
 
 class Kernel(StrEnum):
@@ -58,12 +71,30 @@ class Cell(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The weights of a layer, its gates along the first dimension."""
+    """The weights of a layer, its gates along the first dimension; those of members, `(K, ...)`, in one tensor."""
 
     weight_ih: torch.Tensor  # (G * D, I)
     weight_hh: torch.Tensor  # (G * D, D)
     bias_ih: torch.Tensor  # (G * D,)
     bias_hh: torch.Tensor | None = None  # (G * D,)
+
+    @property
+    def n_members(self) -> int:
+        """Number of members, each of which has an equal share of the sequences, one after another."""
+        return len(self.weight_hh) if self.weight_hh.ndim == 3 else 1
+
+    @property
+    def n_units(self) -> int:
+        """Hidden dimension, `D`."""
+        return int(self.weight_hh.shape[-1])
+
+    def of_each(self) -> list["Weights"]:
+        """Return the weights of each member."""
+        if self.weight_hh.ndim == 2:
+            return [self]
+        bias_hh = [None] * self.n_members if self.bias_hh is None else self.bias_hh.unbind()
+        parts = zip(*(weight.unbind() for weight in self[:3]), bias_hh, strict=True)
+        return [Weights(*part) for part in parts]
 
 
 class Loops(NamedTuple):
@@ -101,7 +132,7 @@ def choose_kernel(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, w
     else:
         kernel = fallback
     if logger.isEnabledFor(logging.DEBUG):
-        _log_choice(cell.name, weights.weight_hh.shape[1], inputs.dtype, inputs.device.type, kernel, objection)
+        _log_choice(cell.name, weights.n_units, inputs.dtype, inputs.device.type, kernel, objection)
     return kernel
 
 
@@ -132,7 +163,7 @@ def _find_objection(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None,
         return "autocast is on"
     if mask is not None and mask.requires_grad:
         return "it has no gradient for the mask"
-    if inputs.ndim != 3 or inputs.numel() == 0 or inputs.shape[2] != weights.weight_ih.shape[1]:
+    if inputs.ndim != 3 or inputs.numel() == 0 or inputs.shape[2] != weights.weight_ih.shape[-1]:
         return "the inputs have an unexpected shape"
     if not _wins(cell, inputs, mask, weights):
         return "it is no faster there"
@@ -175,14 +206,14 @@ def _wins(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: 
     One and two threads, batches of 1, 32 and 512, 56 steps. PyTorch runs LSTMs in float32 through oneDNN, which is
     faster than its other kernels, most of all where no gradient is wanted; step by step it is slower than any kernel.
     """
-    width = weights.weight_hh.shape[1] + inputs.shape[2]
+    width = weights.n_units + inputs.shape[2]
     if mask is not None:
         return width <= 192
     if cell.name == "lstm" and inputs.dtype is torch.float32:
         wants_gradient = torch.is_grad_enabled() and any(
             tensor is not None and tensor.requires_grad for tensor in (inputs, *weights)
         )
-        return wants_gradient and width <= 96
+        return wants_gradient and width <= MOST_WIDTH_OF_ANY
     return width <= 160
 
 
@@ -235,6 +266,9 @@ def _log_choice(
 
 def run_in_torch(cell: Cell, inputs: torch.Tensor, weights: Weights, is_training: bool) -> torch.Tensor:
     """Return the states `(B, L, D)` of `inputs` `(B, L, I)` through PyTorch's kernel."""
+    if weights.n_members > 1:
+        parts = zip(by_member(inputs, weights.n_members), weights.of_each(), strict=True)
+        return torch.cat([run_in_torch(cell, part, each, is_training) for part, each in parts])
     first_state = inputs.new_zeros(1, inputs.shape[0], weights.weight_hh.shape[1])
     bias_hh = torch.zeros_like(weights.bias_ih) if weights.bias_hh is None else weights.bias_hh
     return cell.torch_layer(inputs, first_state, [*weights[:3], bias_hh], is_training)
@@ -247,6 +281,11 @@ def run_in_steps(
     cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights, last_only: bool = False
 ) -> torch.Tensor:
     """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, or the last one, through PyTorch's operations."""
+    if weights.n_members > 1:
+        n_members = weights.n_members
+        masks = [None] * n_members if mask is None else by_member(mask, n_members)
+        parts = zip(by_member(inputs, n_members), masks, weights.of_each(), strict=True)
+        return torch.cat([run_in_steps(cell, *part, last_only) for part in parts])
     projected = F.linear(inputs, weights.weight_ih, weights.bias_ih)  # -> (B, L, G * D)
     state = memory = inputs.new_zeros(inputs.shape[0], weights.weight_hh.shape[1])
     states = []
@@ -288,13 +327,13 @@ def load_loops(cell: Cell, dtype: torch.dtype) -> Loops | None:
 def _first_calls(cell: Cell, loops: Loops, type_name: str) -> list[Callable[[], None]]:
     """Return the loops' first calls, with one unit, one feature, one sequence and two steps."""
     zeros = partial(np.zeros, dtype=type_name)
-    weights, biases, no_mask = zeros((cell.n_gates, 1)), zeros(cell.n_gates), zeros((0, 0))
+    weights, biases, no_mask = zeros((1, cell.n_gates, 1)), zeros((1, cell.n_gates)), zeros((0, 0))
     steps, values, states = zeros((2, 1, 2)), zeros((cell.n_values, 2, 1, 1)), zeros((2, 1, 1))
-    of_weights = zeros((cell.n_gates, 1)), zeros((cell.n_gates, 1)), zeros(cell.n_gates), zeros(cell.n_gates)
-    trace = values, states
+    of_weights = (zeros(each.shape) for each in (weights, weights, biases, biases))
+    trace, rest = (values, states), (0, 1, 1)
     return [
-        partial(loops.forward, steps, weights, weights, biases, biases, no_mask, *trace, 1),
-        partial(loops.backward, states, steps, weights, weights, no_mask, *trace, zeros((2, 1, 1)), *of_weights, 1),
+        partial(loops.forward, steps, weights, weights, biases, biases, no_mask, *trace, *rest),
+        partial(loops.backward, states, steps, weights, weights, no_mask, *trace, zeros((2, 1, 1)), *of_weights, *rest),
     ]
 
 
@@ -362,7 +401,7 @@ class CompiledRecurrence(torch.autograd.Function):
         # else second derivatives, such as PyTorch's `hessian`, are silently zero, with `once_differentiable` too
         if torch.is_grad_enabled() or _stands_for_several(gradient):
             return None, None, *_differentiable_gradients(*arguments, ctx.last_only)
-        shapes = _shapes(ctx.cell, inputs, weights[1].shape[1], ctx.last_only, leads_back=True)
+        shapes = _shapes(ctx.cell, inputs, weights[1].shape[-1], ctx.last_only, leads_back=True)
         return None, None, *_run_backward(*arguments, Trace(*carve(block.numpy(), shapes, _numpy_type(inputs))))
 
 
@@ -393,24 +432,26 @@ def _run_forward(
     leads_back: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the states, or the last one, and the memory that holds the trace."""
-    n_steps, n_units = inputs.shape[1], weights.weight_hh.shape[1]
+    n_steps, n_members = inputs.shape[1], weights.n_members
     dtype = _numpy_type(inputs)
-    shapes = _shapes(cell, inputs, n_units, last_only, leads_back)
+    shapes = _shapes(cell, inputs, weights.n_units, last_only, leads_back)
     block = SCRATCH_MEMORY.take(n_bytes_of(shapes, dtype))
     trace = Trace(*carve(block, shapes, dtype))
     trace.steps[..., :-1] = inputs.detach().numpy().transpose(1, 0, 2)
     trace.steps[..., -1] = 1
-    weight_ih, weight_hh, bias_ih = (_to_array(weight) for weight in weights[:3])
-    _load(cell, inputs.dtype).forward(
+    weight_ih, weight_hh, bias_ih = (_by_member(weight, n_members) for weight in weights[:3])
+    _run_members(
+        _load(cell, inputs.dtype).forward,
+        trace,
+        n_members,
         trace.steps,
         weight_ih,
         weight_hh,
         bias_ih,
-        bias_ih if weights.bias_hh is None else _to_array(weights.bias_hh),
+        bias_ih if weights.bias_hh is None else _by_member(weights.bias_hh, n_members),
         NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
         trace.values,
         trace.states,
-        _n_rows(trace),
     )
     if last_only:
         last_place = (n_steps - 1) % len(trace.states)
@@ -431,26 +472,77 @@ def _run_backward(
 ) -> list[torch.Tensor | None]:
     """Return the gradients of inputs, mask and weights."""
     n_sequences, n_steps, n_inputs = inputs.shape
+    n_members = weights.n_members
     of_inputs = inputs.new_empty(n_steps, n_sequences, n_inputs) if needed[0] else inputs.new_empty(0, 0, n_inputs)
     weight_ih, weight_hh, bias_ih = (weight.new_empty(weight.shape) for weight in weights[:3])
     bias_hh = bias_ih if weights.bias_hh is None else bias_ih.new_empty(bias_ih.shape)
-    _load(cell, inputs.dtype).backward(
+    _run_members(
+        _load(cell, inputs.dtype).backward,
+        trace,
+        n_members,
         _to_array(gradient.transpose(0, 1)),
         trace.steps,
-        _to_array(weights.weight_ih),
-        _to_array(weights.weight_hh),
+        _by_member(weights.weight_ih, n_members),
+        _by_member(weights.weight_hh, n_members),
         NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
         trace.values,
         trace.states,
         of_inputs.numpy(),
-        weight_ih.numpy(),
-        weight_hh.numpy(),
-        bias_ih.numpy(),
-        bias_hh.numpy(),
-        _n_rows(trace),
+        *(_by_member(weight, n_members) for weight in (weight_ih, weight_hh, bias_ih, bias_hh)),
     )
     of_arguments = of_inputs.transpose(0, 1), None, weight_ih, weight_hh, bias_ih, bias_hh
     return [of_argument if is_needed else None for of_argument, is_needed in zip(of_arguments, needed, strict=True)]
+
+
+def _run_members(loop: Callable[..., None], trace: Trace, n_members: int, *arrays: Any) -> None:
+    """Run a loop for all members, on several threads if they are given; what comes out is the same with any number."""
+    n_rows = _n_rows(trace, n_members)
+    n_steps, n_sequences, n_seen = trace.steps.shape
+    n_units = trace.states.shape[2]
+    n_products = (len(trace.values) or 1) * n_steps * n_sequences * n_units * (n_seen + n_units) // n_members
+    n_threads = min(_n_threads.get(), n_members) if n_products >= FEWEST_PRODUCTS_OF_A_THREAD else 1
+    if n_threads == 1:
+        loop(*arrays, 0, n_members, n_rows)
+        return
+    edges = [round(n_members * thread / n_threads) for thread in range(n_threads + 1)]
+    own, *others = pairwise(edges)
+    work = [_threads(os.getpid(), n_threads - 1).submit(loop, *arrays, *part, n_rows) for part in others]
+    loop(*arrays, *own, n_rows)
+    for part in work:
+        part.result()
+
+
+@contextmanager
+def threads_of_members(widths: Sequence[int], n_members: int) -> Iterator[None]:
+    """Give PyTorch's threads to the compiled loops, each of which then runs a share of the members.
+
+    PyTorch's own threads wait for work in a busy loop, and so keep a core from others. Where the products are small
+    enough for compiled loops, its operations gain nothing by them.
+
+    Parameters
+    ----------
+    widths
+        Width `D + I` of what a step sees, of each layer that is trained.
+    n_members
+        Number of members.
+    """
+    n_threads = torch.get_num_threads()
+    if min(n_threads, n_members) == 1 or not widths or max(widths) > MOST_WIDTH_OF_ANY:
+        yield
+        return
+    token = _n_threads.set(n_threads)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+        _n_threads.reset(token)
+
+
+@cache
+def _threads(process: int, n_threads: int) -> ThreadPoolExecutor:
+    """Return threads of a process, which does not have those of the one that it was forked from."""
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="seq_plugins-members")
 
 
 def _load(cell: Cell, dtype: torch.dtype) -> Loops:
@@ -460,6 +552,8 @@ def _load(cell: Cell, dtype: torch.dtype) -> Loops:
     return loops
 
 
+_n_threads: ContextVar[int] = ContextVar("n_threads", default=1)
+
 NO_MASK = {torch.float32: np.zeros((0, 0), np.float32), torch.float64: np.zeros((0, 0), np.float64)}
 
 
@@ -467,9 +561,14 @@ def _to_array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _n_rows(trace: Trace) -> int:
+def _by_member(weight: torch.Tensor, n_members: int) -> np.ndarray:
+    """Return the weights of each member, `(K, ...)`, also of one that stands alone; `weight` shares their memory."""
+    return _to_array(weight if n_members > 1 else weight.unsqueeze(0))
+
+
+def _n_rows(trace: Trace, n_members: int) -> int:
     """Return how many sequences to take at once: in as few parts of one size as the products allow."""
-    n_sequences, n_units = trace.steps.shape[1], trace.states.shape[2]
+    n_sequences, n_units = trace.steps.shape[1] // n_members, trace.states.shape[2]
     most = max(1, MAX_PRODUCT // (n_units * (n_units + trace.steps.shape[2])))
     n_parts = ceil(n_sequences / most)
     return ceil(n_sequences / n_parts)

@@ -25,13 +25,13 @@ import numpy as np
 
 from seq_plugins._compilation import cached_jit, jit
 
-# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates, V: values to remember
+# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates, V: values to remember, K: members
 #
-# steps          (L, B, I + 1), inputs and a one
-# weight_ih      (G * D, I)
-# weight_hh      (G * D, D)
-# bias_ih        (G * D,)
-# bias_hh        (G * D,), of a GRU only
+# steps          (L, B, I + 1), inputs and a one; each member has an equal share of the batch, one after another
+# weight_ih      (K, G * D, I)
+# weight_hh      (K, G * D, D)
+# bias_ih        (K, G * D)
+# bias_hh        (K, G * D), of a GRU only
 # mask           (B, D), what states are multiplied with before they are seen, or empty
 # values         (V, L, B, D), or (V, 2, B, D) where nobody goes back
 # states         (L, B, D), or (2, B, D) where nobody goes back and only the last one counts
@@ -232,20 +232,24 @@ def simple_rnn_forward(
     mask: Array,
     values: Array,
     states: Array,
+    first_member: int,
+    last_member: int,
     n_rows: int,
 ) -> None:
     """Fill `states`."""
-    n_steps, n_sequences, n_units = len(steps), steps.shape[1], weight_hh.shape[1]
-    weights = _stack(weight_ih, weight_hh, bias_ih)
-    for first in range(0, n_sequences, n_rows):
-        last = min(first + n_rows, n_sequences)
-        seen = np.empty((last - first, weights.shape[1]), weights.dtype)
-        state = np.zeros((last - first, n_units), weights.dtype)
-        for t in range(n_steps):
-            _see(state, mask[first:last], steps[t, first:last], seen)
-            state = states[t % len(states), first:last]
-            np.dot(seen, weights[0], state)
-            _apply_tanh(_run(state))
+    n_steps, n_units = len(steps), weight_hh.shape[2]
+    n_each = steps.shape[1] // len(weight_hh)
+    for member in range(first_member, last_member):
+        weights = _stack(weight_ih[member], weight_hh[member], bias_ih[member])
+        for first in range(member * n_each, (member + 1) * n_each, n_rows):
+            last = min(first + n_rows, (member + 1) * n_each)
+            seen = np.empty((last - first, weights.shape[1]), weights.dtype)
+            state = np.zeros((last - first, n_units), weights.dtype)
+            for t in range(n_steps):
+                _see(state, mask[first:last], steps[t, first:last], seen)
+                state = states[t % len(states), first:last]
+                np.dot(seen, weights[0], state)
+                _apply_tanh(_run(state))
 
 
 @cached_jit
@@ -262,32 +266,36 @@ def simple_rnn_backward(
     of_weight_hh: Array,
     of_bias_ih: Array,
     of_bias_hh: Array,
+    first_member: int,
+    last_member: int,
     n_rows: int,
 ) -> None:
     """Fill the gradients of inputs and weights, given that of the newest states."""
-    n_steps, n_sequences, n_units = states.shape
-    n_seen = n_units + steps.shape[2]
-    of_weights = np.zeros((1, n_seen, n_units), states.dtype)
-    part_of_weights = np.empty((n_seen, n_units), states.dtype)
-    for first in range(0, n_sequences, n_rows):
-        last = min(first + n_rows, n_sequences)
-        seen = np.empty((last - first, n_seen), states.dtype)
-        first_state = np.zeros((last - first, n_units), states.dtype)
-        later = np.zeros((1, last - first, n_units), states.dtype)
-        to_gates = np.empty_like(later)
-        part_of_inputs = np.empty((last - first, weight_ih.shape[1]), states.dtype)
-        for t in range(n_steps - 1, -1, -1):
-            if t >= n_steps - len(gradient):
-                _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
-            _simple_rnn_step_back(_run(states[t, first:last]), _run(later), _run(to_gates[0]))
-            earlier = states[t - 1, first:last] if t > 0 else first_state
-            _see(earlier, mask[first:last], steps[t, first:last], seen)
-            _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
-            if of_inputs.size > 0:
-                _hand_to_inputs(to_gates, weight_ih, part_of_inputs, of_inputs[t, first:last])
-            if t > 0:
-                _hand_back(to_gates, weight_hh, mask[first:last], later)
-    _unstack(of_weights, of_weight_ih, of_weight_hh, of_bias_ih)
+    n_steps, n_units = len(states), states.shape[2]
+    n_each = steps.shape[1] // len(weight_hh)
+    for member in range(first_member, last_member):
+        n_seen = n_units + steps.shape[2]
+        of_weights = np.zeros((1, n_seen, n_units), states.dtype)
+        part_of_weights = np.empty((n_seen, n_units), states.dtype)
+        for first in range(member * n_each, (member + 1) * n_each, n_rows):
+            last = min(first + n_rows, (member + 1) * n_each)
+            seen = np.empty((last - first, n_seen), states.dtype)
+            first_state = np.zeros((last - first, n_units), states.dtype)
+            later = np.zeros((1, last - first, n_units), states.dtype)
+            to_gates = np.empty_like(later)
+            part_of_inputs = np.empty((last - first, weight_ih.shape[2]), states.dtype)
+            for t in range(n_steps - 1, -1, -1):
+                if t >= n_steps - len(gradient):
+                    _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
+                _simple_rnn_step_back(_run(states[t, first:last]), _run(later), _run(to_gates[0]))
+                earlier = states[t - 1, first:last] if t > 0 else first_state
+                _see(earlier, mask[first:last], steps[t, first:last], seen)
+                _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
+                if of_inputs.size > 0:
+                    _hand_to_inputs(to_gates, weight_ih[member], part_of_inputs, of_inputs[t, first:last])
+                if t > 0:
+                    _hand_back(to_gates, weight_hh[member], mask[first:last], later)
+        _unstack(of_weights, of_weight_ih[member], of_weight_hh[member], of_bias_ih[member])
 
 
 @jit
@@ -310,26 +318,30 @@ def lstm_forward(
     mask: Array,
     values: Array,
     states: Array,
+    first_member: int,
+    last_member: int,
     n_rows: int,
 ) -> None:
     """Fill `values` and `states`."""
-    n_steps, n_sequences, n_units = len(steps), steps.shape[1], weight_hh.shape[1]
-    weights = _stack(weight_ih, weight_hh, bias_ih)
-    for first in range(0, n_sequences, n_rows):
-        last = min(first + n_rows, n_sequences)
-        seen = np.empty((last - first, weights.shape[1]), weights.dtype)
-        state = np.zeros((last - first, n_units), weights.dtype)
-        cell = np.zeros_like(state)
-        for t in range(n_steps):
-            _see(state, mask[first:last], steps[t, first:last], seen)
-            place = t % values.shape[1]
-            for gate in range(4):
-                np.dot(seen, weights[gate], values[gate, place, first:last])
-            input_gate, forget_gate = _run(values[0, place, first:last]), _run(values[1, place, first:last])
-            candidate, output_gate = _run(values[2, place, first:last]), _run(values[3, place, first:last])
-            new_cell, state = values[4, place, first:last], states[t % len(states), first:last]
-            _lstm_step(input_gate, forget_gate, candidate, output_gate, _run(cell), _run(new_cell), _run(state))
-            cell = new_cell
+    n_steps, n_units = len(steps), weight_hh.shape[2]
+    n_each = steps.shape[1] // len(weight_hh)
+    for member in range(first_member, last_member):
+        weights = _stack(weight_ih[member], weight_hh[member], bias_ih[member])
+        for first in range(member * n_each, (member + 1) * n_each, n_rows):
+            last = min(first + n_rows, (member + 1) * n_each)
+            seen = np.empty((last - first, weights.shape[1]), weights.dtype)
+            state = np.zeros((last - first, n_units), weights.dtype)
+            cell = np.zeros_like(state)
+            for t in range(n_steps):
+                _see(state, mask[first:last], steps[t, first:last], seen)
+                place = t % values.shape[1]
+                for gate in range(4):
+                    np.dot(seen, weights[gate], values[gate, place, first:last])
+                input_gate, forget_gate = _run(values[0, place, first:last]), _run(values[1, place, first:last])
+                candidate, output_gate = _run(values[2, place, first:last]), _run(values[3, place, first:last])
+                new_cell, state = values[4, place, first:last], states[t % len(states), first:last]
+                _lstm_step(input_gate, forget_gate, candidate, output_gate, _run(cell), _run(new_cell), _run(state))
+                cell = new_cell
 
 
 @jit
@@ -364,47 +376,51 @@ def lstm_backward(
     of_weight_hh: Array,
     of_bias_ih: Array,
     of_bias_hh: Array,
+    first_member: int,
+    last_member: int,
     n_rows: int,
 ) -> None:
     """Fill the gradients of inputs and weights, given that of the newest states."""
-    n_steps, n_sequences, n_units = states.shape
-    n_seen = n_units + steps.shape[2]
-    of_weights = np.zeros((4, n_seen, n_units), states.dtype)
-    part_of_weights = np.empty((n_seen, n_units), states.dtype)
-    for first in range(0, n_sequences, n_rows):
-        last = min(first + n_rows, n_sequences)
-        seen = np.empty((last - first, n_seen), states.dtype)
-        zeros = np.zeros((last - first, n_units), states.dtype)
-        later = np.zeros((4, last - first, n_units), states.dtype)
-        to_gates = np.empty_like(later)
-        later_cell = np.zeros_like(zeros)
-        part_of_inputs = np.empty((last - first, weight_ih.shape[1]), states.dtype)
-        for t in range(n_steps - 1, -1, -1):
-            if t >= n_steps - len(gradient):
-                _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
-            earlier = states[t - 1, first:last] if t > 0 else zeros
-            earlier_cell = values[4, t - 1, first:last] if t > 0 else zeros
-            _lstm_step_back(
-                _run(values[0, t, first:last]),
-                _run(values[1, t, first:last]),
-                _run(values[2, t, first:last]),
-                _run(values[3, t, first:last]),
-                _run(earlier_cell),
-                _run(values[4, t, first:last]),
-                _run(later),
-                _run(later_cell),
-                _run(to_gates[0]),
-                _run(to_gates[1]),
-                _run(to_gates[2]),
-                _run(to_gates[3]),
-            )
-            _see(earlier, mask[first:last], steps[t, first:last], seen)
-            _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
-            if of_inputs.size > 0:
-                _hand_to_inputs(to_gates, weight_ih, part_of_inputs, of_inputs[t, first:last])
-            if t > 0:
-                _hand_back(to_gates, weight_hh, mask[first:last], later)
-    _unstack(of_weights, of_weight_ih, of_weight_hh, of_bias_ih)
+    n_steps, n_units = len(states), states.shape[2]
+    n_each = steps.shape[1] // len(weight_hh)
+    for member in range(first_member, last_member):
+        n_seen = n_units + steps.shape[2]
+        of_weights = np.zeros((4, n_seen, n_units), states.dtype)
+        part_of_weights = np.empty((n_seen, n_units), states.dtype)
+        for first in range(member * n_each, (member + 1) * n_each, n_rows):
+            last = min(first + n_rows, (member + 1) * n_each)
+            seen = np.empty((last - first, n_seen), states.dtype)
+            zeros = np.zeros((last - first, n_units), states.dtype)
+            later = np.zeros((4, last - first, n_units), states.dtype)
+            to_gates = np.empty_like(later)
+            later_cell = np.zeros_like(zeros)
+            part_of_inputs = np.empty((last - first, weight_ih.shape[2]), states.dtype)
+            for t in range(n_steps - 1, -1, -1):
+                if t >= n_steps - len(gradient):
+                    _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
+                earlier = states[t - 1, first:last] if t > 0 else zeros
+                earlier_cell = values[4, t - 1, first:last] if t > 0 else zeros
+                _lstm_step_back(
+                    _run(values[0, t, first:last]),
+                    _run(values[1, t, first:last]),
+                    _run(values[2, t, first:last]),
+                    _run(values[3, t, first:last]),
+                    _run(earlier_cell),
+                    _run(values[4, t, first:last]),
+                    _run(later),
+                    _run(later_cell),
+                    _run(to_gates[0]),
+                    _run(to_gates[1]),
+                    _run(to_gates[2]),
+                    _run(to_gates[3]),
+                )
+                _see(earlier, mask[first:last], steps[t, first:last], seen)
+                _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
+                if of_inputs.size > 0:
+                    _hand_to_inputs(to_gates, weight_ih[member], part_of_inputs, of_inputs[t, first:last])
+                if t > 0:
+                    _hand_back(to_gates, weight_hh[member], mask[first:last], later)
+        _unstack(of_weights, of_weight_ih[member], of_weight_hh[member], of_bias_ih[member])
 
 
 @jit
@@ -448,26 +464,30 @@ def gru_forward(
     mask: Array,
     values: Array,
     states: Array,
+    first_member: int,
+    last_member: int,
     n_rows: int,
 ) -> None:
     """Fill `values` and `states`."""
-    n_steps, n_sequences, n_units = len(steps), steps.shape[1], weight_hh.shape[1]
-    weights, weights_of_input = _stack_gru(weight_ih, weight_hh, bias_ih, bias_hh)
-    for first in range(0, n_sequences, n_rows):
-        last = min(first + n_rows, n_sequences)
-        seen = np.empty((last - first, weights.shape[1]), weights.dtype)
-        state = np.zeros((last - first, n_units), weights.dtype)
-        for t in range(n_steps):
-            _see(state, mask[first:last], steps[t, first:last], seen)
-            place = t % values.shape[1]
-            for gate in range(3):
-                np.dot(seen, weights[gate], values[gate, place, first:last])
-            np.dot(steps[t, first:last], weights_of_input, values[3, place, first:last])
-            reset, update = _run(values[0, place, first:last]), _run(values[1, place, first:last])
-            recurrent, candidate = _run(values[2, place, first:last]), _run(values[3, place, first:last])
-            new_state = states[t % len(states), first:last]
-            _gru_step(reset, update, recurrent, candidate, _run(state), _run(new_state))
-            state = new_state
+    n_steps, n_units = len(steps), weight_hh.shape[2]
+    n_each = steps.shape[1] // len(weight_hh)
+    for member in range(first_member, last_member):
+        weights, weights_of_input = _stack_gru(weight_ih[member], weight_hh[member], bias_ih[member], bias_hh[member])
+        for first in range(member * n_each, (member + 1) * n_each, n_rows):
+            last = min(first + n_rows, (member + 1) * n_each)
+            seen = np.empty((last - first, weights.shape[1]), weights.dtype)
+            state = np.zeros((last - first, n_units), weights.dtype)
+            for t in range(n_steps):
+                _see(state, mask[first:last], steps[t, first:last], seen)
+                place = t % values.shape[1]
+                for gate in range(3):
+                    np.dot(seen, weights[gate], values[gate, place, first:last])
+                np.dot(steps[t, first:last], weights_of_input, values[3, place, first:last])
+                reset, update = _run(values[0, place, first:last]), _run(values[1, place, first:last])
+                recurrent, candidate = _run(values[2, place, first:last]), _run(values[3, place, first:last])
+                new_state = states[t % len(states), first:last]
+                _gru_step(reset, update, recurrent, candidate, _run(state), _run(new_state))
+                state = new_state
 
 
 @jit
@@ -505,53 +525,57 @@ def gru_backward(
     of_weight_hh: Array,
     of_bias_ih: Array,
     of_bias_hh: Array,
+    first_member: int,
+    last_member: int,
     n_rows: int,
 ) -> None:
     """Fill the gradients of inputs and weights, given that of the newest states."""
-    n_steps, n_sequences, n_units = states.shape
-    n_seen = n_units + steps.shape[2]
-    of_weights = np.zeros((3, n_seen, n_units), states.dtype)
-    of_input_weights = np.zeros((steps.shape[2], n_units), states.dtype)
-    part_of_weights, part_of_input_weights = np.empty_like(of_weights[0]), np.empty_like(of_input_weights)
-    for first in range(0, n_sequences, n_rows):
-        last = min(first + n_rows, n_sequences)
-        seen = np.empty((last - first, n_seen), states.dtype)
-        zeros = np.zeros((last - first, n_units), states.dtype)
-        later = np.zeros((3, last - first, n_units), states.dtype)
-        to_gates = np.empty_like(later)
-        kept, to_candidate = np.zeros_like(zeros), np.empty_like(zeros)
-        part_of_inputs = np.empty((last - first, weight_ih.shape[1]), states.dtype)
-        for t in range(n_steps - 1, -1, -1):
-            if t >= n_steps - len(gradient):
-                _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
-            earlier = states[t - 1, first:last] if t > 0 else zeros
-            _gru_step_back(
-                _run(values[0, t, first:last]),
-                _run(values[1, t, first:last]),
-                _run(values[2, t, first:last]),
-                _run(values[3, t, first:last]),
-                _run(earlier),
-                _run(later),
-                _run(kept),
-                _run(to_gates[0]),
-                _run(to_gates[1]),
-                _run(to_gates[2]),
-                _run(to_candidate),
-            )
-            _see(earlier, mask[first:last], steps[t, first:last], seen)
-            _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
-            np.dot(steps[t, first:last].T, to_candidate, part_of_input_weights)
-            _add(_run(part_of_input_weights), _run(of_input_weights))
-            if of_inputs.size > 0:
-                _hand_to_inputs(to_gates[:2], weight_ih, part_of_inputs, of_inputs[t, first:last])
-                np.dot(to_candidate, weight_ih[2 * n_units :], part_of_inputs)
-                _add(_run(part_of_inputs), _run(of_inputs[t, first:last]))
-            if t > 0:
-                _hand_back(to_gates, weight_hh, mask[first:last], later)
-    for gate in range(3):
-        of_bias_hh[gate * n_units : (gate + 1) * n_units] = of_weights[gate, -1]
-    of_weights[2, n_units:] = of_input_weights
-    _unstack(of_weights, of_weight_ih, of_weight_hh, of_bias_ih)
+    n_steps, n_units = len(states), states.shape[2]
+    n_each = steps.shape[1] // len(weight_hh)
+    for member in range(first_member, last_member):
+        n_seen = n_units + steps.shape[2]
+        of_weights = np.zeros((3, n_seen, n_units), states.dtype)
+        of_input_weights = np.zeros((steps.shape[2], n_units), states.dtype)
+        part_of_weights, part_of_input_weights = np.empty_like(of_weights[0]), np.empty_like(of_input_weights)
+        for first in range(member * n_each, (member + 1) * n_each, n_rows):
+            last = min(first + n_rows, (member + 1) * n_each)
+            seen = np.empty((last - first, n_seen), states.dtype)
+            zeros = np.zeros((last - first, n_units), states.dtype)
+            later = np.zeros((3, last - first, n_units), states.dtype)
+            to_gates = np.empty_like(later)
+            kept, to_candidate = np.zeros_like(zeros), np.empty_like(zeros)
+            part_of_inputs = np.empty((last - first, weight_ih.shape[2]), states.dtype)
+            for t in range(n_steps - 1, -1, -1):
+                if t >= n_steps - len(gradient):
+                    _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
+                earlier = states[t - 1, first:last] if t > 0 else zeros
+                _gru_step_back(
+                    _run(values[0, t, first:last]),
+                    _run(values[1, t, first:last]),
+                    _run(values[2, t, first:last]),
+                    _run(values[3, t, first:last]),
+                    _run(earlier),
+                    _run(later),
+                    _run(kept),
+                    _run(to_gates[0]),
+                    _run(to_gates[1]),
+                    _run(to_gates[2]),
+                    _run(to_candidate),
+                )
+                _see(earlier, mask[first:last], steps[t, first:last], seen)
+                _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
+                np.dot(steps[t, first:last].T, to_candidate, part_of_input_weights)
+                _add(_run(part_of_input_weights), _run(of_input_weights))
+                if of_inputs.size > 0:
+                    _hand_to_inputs(to_gates[:2], weight_ih[member], part_of_inputs, of_inputs[t, first:last])
+                    np.dot(to_candidate, weight_ih[member, 2 * n_units :], part_of_inputs)
+                    _add(_run(part_of_inputs), _run(of_inputs[t, first:last]))
+                if t > 0:
+                    _hand_back(to_gates, weight_hh[member], mask[first:last], later)
+        for gate in range(3):
+            of_bias_hh[member, gate * n_units : (gate + 1) * n_units] = of_weights[gate, -1]
+        of_weights[2, n_units:] = of_input_weights
+        _unstack(of_weights, of_weight_ih[member], of_weight_hh[member], of_bias_ih[member])
 
 
 @jit

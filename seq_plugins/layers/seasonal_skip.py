@@ -15,6 +15,8 @@ from darts.utils.likelihood_models.torch import (
 from torch import nn
 from torch.nn import functional
 
+from seq_plugins.layers.members import for_each_sample, linear
+
 # B: batch, L: input chunk length, T: states, D: features of a state, H: output chunk length, C: target components,
 # N: likelihood parameters, J: seasons
 
@@ -40,6 +42,8 @@ class SeasonalSkip(nn.Module):
     likelihood
         Likelihood of the forecast: it says which of its parameters a value of the target can be added to.
     """
+
+    takes_members = True
 
     ahead: torch.Tensor
     share: torch.Tensor
@@ -116,10 +120,16 @@ class SeasonalSkip(nn.Module):
         if len(self.season_lengths) == 1:
             mean = seasons
         else:
-            scores = self.bias if states is None else self.bias + states @ self.weight.T
-            weights = scores.softmax(dim=-1)[..., None, None, :]  # -> (B, T, 1, 1, J) or (1, 1, J)
+            weights = self._scores(seasons, states).softmax(dim=-1)[..., None, None, :]  # -> (B or 1, T, 1, 1, J)
             mean = (seasons * weights).sum(dim=-1, keepdim=True)
         return forecasts + mean * self.share.to(mean)  # (B, T, H, C, 1) * (N,)
+
+    def _scores(self, seasons: torch.Tensor, states: Any) -> torch.Tensor:
+        """Return the score of each season, `(B, T, J)`, or `(B or 1, 1, J)` where there are no states."""
+        if states is not None:
+            return linear(states, self.weight, self.bias)
+        bias = self.bias.unsqueeze(0) if self.bias.ndim == 1 else for_each_sample(self.bias, seasons.shape[0])
+        return bias.unsqueeze(1)
 
 
 def trailing_mean(values: torch.Tensor, length: int, counts: torch.Tensor | None = None) -> torch.Tensor:

@@ -141,7 +141,7 @@ def can_predict_plainly(trainer: Any, module: PLForecastingModule) -> bool:
         or trainer.fast_dev_run
         or trainer.limit_predict_batches not in (None, 1.0)
         or any(is_overridden(module, pl.LightningModule, hook) for hook in _MODULE_HOOKS)
-        or is_overridden(module, PLForecastingModule, "predict_step")
+        or module.predict_step != module.shared_predict_step
         or type(trainer.predict_loop) is not OrdinaryPredictionLoop
         or any(map(_sees_predictions, trainer.callbacks))
     )
@@ -162,6 +162,7 @@ def prediction_batch_size(module: PLForecastingModule) -> int:
     is_random = module.pred_mc_dropout or (module.likelihood is not None and not module.predict_likelihood_parameters)
     if is_random or module.pred_num_samples != 1:
         return 1
-    widest = max(int(weight.shape[0]) for weight in module.parameters())
-    fitting = _MOST_ACTIVATIONS // (widest * int(module.input_chunk_length))
+    n_members = int(module.ensemble_size)
+    widest = max(int(weight.shape[n_members > 1]) for weight in module.parameters())
+    fitting = _MOST_ACTIVATIONS // (n_members * widest * int(module.input_chunk_length))
     return max(min(_MOST_WINDOWS, fitting), 1)

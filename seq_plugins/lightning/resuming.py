@@ -67,6 +67,8 @@ def _random_state(trainer: Any) -> dict[str, Any]:
     device = trainer.strategy.root_device
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
+    if trainer.lightning_module.generators is not None:
+        state["members"] = [generator.get_state() for generator in trainer.lightning_module.generators]
     if _draws_from_numpy(trainer):
         _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002 - Darts draws from it
         state["numpy"] = [torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss]
@@ -78,6 +80,8 @@ def _restore_random_state(trainer: Any, state: dict[str, Any]) -> None:
     device = trainer.strategy.root_device
     if "cuda" in state and device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+    for generator, saved in zip(trainer.lightning_module.generators or [], state.get("members", []), strict=True):
+        generator.set_state(saved.cpu())
     if "numpy" in state:
         keys, *rest = state["numpy"]
         np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002

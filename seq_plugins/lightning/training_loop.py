@@ -23,6 +23,8 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from seq_plugins._private_names import AutomaticOptimization, TrainingEpochLoop
+from seq_plugins.layers import RecurrentLayer
+from seq_plugins.layers.recurrent_kernels import threads_of_members
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +95,11 @@ class FastTrainingEpochLoop(TrainingEpochLoop):
         next_bar_update = time.monotonic() + _SECONDS_BETWEEN_BAR_UPDATES
         next_batch = _source_of_batches(data_fetcher)
         is_last = False
-        batches.module._current_fx_name = "training_step"  # to which belongs what the network logs by itself
-        with trainer.precision_plugin.train_step_context():
+        module = batches.module
+        layers = [layer for layer in module.modules() if isinstance(layer, RecurrentLayer)]
+        widths = [layer.input_dim + layer.hidden_dim for layer in layers]
+        module._current_fx_name = "training_step"  # to which belongs what the network logs by itself
+        with trainer.precision_plugin.train_step_context(), threads_of_members(widths, module.ensemble_size):
             for batch_index in range(int(trainer.num_training_batches)):
                 if batch_index > 0:
                     self._batches_that_stepped += 1  # Lightning counts the last one
@@ -111,11 +116,11 @@ class FastTrainingEpochLoop(TrainingEpochLoop):
                     self._end_batch()
                 progress.increment_completed()
                 if bar is not None and (is_last or time.monotonic() > next_bar_update):
-                    bar.on_train_batch_end(trainer, batches.module, {}, batch, batch_index)
+                    bar.on_train_batch_end(trainer, module, {}, batch, batch_index)
                     next_bar_update = time.monotonic() + _SECONDS_BETWEEN_BAR_UPDATES
                 if is_last:
                     break
-        batches.module._current_fx_name = None
+        module._current_fx_name = None
         connector.update_train_step_metrics()
 
     def _is_to_stop(self) -> bool:
@@ -150,8 +155,9 @@ class _PlainBatches:
         self._optimizer = trainer.optimizers[0]
         self._weights = [weight for group in self._optimizer.param_groups for weight in group["params"]]
         self._has_own_zero_grad = is_overridden(self._optimizer, torch.optim.Optimizer, "zero_grad")
-        self._clips = trainer.gradient_clip_val is not None or is_overridden(
-            self.module, pl.LightningModule, "configure_gradient_clipping"
+        self._clips = (
+            trainer.gradient_clip_val is not None
+            or self.module.configure_gradient_clipping != self.module.shared_gradient_clipping
         )
 
     def train(self, batch: Any) -> None:

@@ -204,6 +204,7 @@ ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "local_normalization": one_of([None, *get_args(LocalNormalizationName)]),
     "missing": one_of(get_args(Missing)),
     "sort_quantiles": boolean,
+    "ensemble_size": integer_from(1),
     # Darts' own
     "n_epochs": integer_from(1),
     "nr_epochs_val_period": integer_from(1),

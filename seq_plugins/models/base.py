@@ -48,7 +48,7 @@ from seq_plugins.models._constructors import (
     without_numpy_integers,
 )
 from seq_plugins.models._docstrings import fill_in_shared_parameters
-from seq_plugins.models._refits import RefittingModel
+from seq_plugins.models._members import ModelOfMembers, check_optimizer_of_members
 from seq_plugins.models.arguments import ArgumentCheck, check_arguments, integer_from
 from seq_plugins.models.module import SequenceModule, has_loss_on_every_step
 from seq_plugins.windows import (
@@ -69,11 +69,14 @@ _setting_up_prediction = threading.RLock()
 # not in the models, whose copies and files would hold them
 _trainers_of_predictions: WeakKeyDictionary["SequenceModel", KeptTrainer] = WeakKeyDictionary()
 
+# arguments that models of older versions lack, with the values that they have there
+_LEFT_OUT = {"missing": "error", "ensemble_size": 1}
+
 # prefixes of the arguments of the data sets that a fit has yet to make
 _prefixes_of_fit: ContextVar[Iterator[str] | None] = ContextVar("prefixes_of_fit", default=None)
 
 
-class SequenceModel(RefittingModel, ABC):
+class SequenceModel(ModelOfMembers, ABC):
     """Base of the public models. A subclass names its network and its constructor's arguments, and no more.
 
     The arguments that the network's constructor names reach it under the same names.
@@ -106,6 +109,7 @@ class SequenceModel(RefittingModel, ABC):
         local_normalization: LocalNormalizationName | None = None,
         missing: Missing = "error",
         sort_quantiles: bool = True,
+        ensemble_size: int = 1,
     ) -> None:
         arguments = noted_arguments(self)
         self._check_arguments(arguments)
@@ -113,13 +117,15 @@ class SequenceModel(RefittingModel, ABC):
         arguments = without_numpy_integers(arguments)
         super().__init__(**self._extract_torch_model_params(**arguments))
         self._model_params: dict[str, Any] = without_numpy_integers(self.model_params)
-        if self._model_params.get("missing") == "error":  # as when left out
-            del self._model_params["missing"]
+        for name, default in _LEFT_OUT.items():
+            if self._model_params.get(name) == default:
+                del self._model_params[name]
         names = _argument_names(self._module_class)
         self._module_params = copy.deepcopy({name: value for name, value in arguments.items() if name in names})
         self.pl_module_params = self._extract_pl_module_params(**arguments)
         self._considers_static_covariates = arguments["use_static_covariates"]
         self._warnings_given: list[str] = []
+        self._draw_for_members()
 
     @classmethod
     def _validate_model_params(cls, **kwargs: Any) -> None:
@@ -142,6 +148,7 @@ class SequenceModel(RefittingModel, ABC):
             arguments.get("use_reversible_instance_norm"),
             arguments.get("likelihood"),
         )
+        check_optimizer_of_members(arguments.get("ensemble_size", 1), arguments.get("optimizer_cls"))
 
     @property
     def supports_static_covariates(self) -> bool:
@@ -175,7 +182,8 @@ class SequenceModel(RefittingModel, ABC):
         )
 
     def _create_model(self, train_sample: TorchTrainingSample) -> SequenceModule:
-        module = self._module_class(**(self._module_params | self.pl_module_params))
+        arguments = self._module_params | self.pl_module_params
+        module = self._module_class(**arguments) if self.ensemble_size == 1 else self._create_members(arguments)
         module.warnings_given = self._warnings_given
         return module
 
@@ -315,7 +323,7 @@ class SequenceModel(RefittingModel, ABC):
         return batch_size
 
     # decorators would hide from mypy that these are methods
-    functools.update_wrapper(scale_batch_size, RefittingModel.scale_batch_size)
+    functools.update_wrapper(scale_batch_size, ModelOfMembers.scale_batch_size)
 
     def historical_forecasts(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -328,7 +336,7 @@ class SequenceModel(RefittingModel, ABC):
                 ) from error
             raise
 
-    functools.update_wrapper(historical_forecasts, RefittingModel.historical_forecasts)
+    functools.update_wrapper(historical_forecasts, ModelOfMembers.historical_forecasts)
 
     def _predict(self, trainer: Any, *args: Any, values_only: bool = False, **kwargs: Any) -> Any:
         if values_only or not isinstance(trainer, PredictionLoop):
@@ -430,5 +438,9 @@ def _single_device(trainer: Any) -> torch.device | None:
 def _argument_names(module_class: type[SequenceModule]) -> set[str]:
     """Return the names of the arguments that a network takes beside those of Darts' networks."""
     own_classes = module_class.__mro__[: module_class.__mro__.index(PLForecastingModule)]
-    names = {name for own_class in own_classes for name in inspect.signature(own_class).parameters}
+    # the class itself has the signature of its metaclass
+    constructors: list[Any] = [
+        vars(own_class)["__init__"] for own_class in own_classes if "__init__" in vars(own_class)
+    ]
+    names = {name for constructor in constructors for name in inspect.signature(constructor).parameters}
     return names - {"self", "args", "kwargs"}

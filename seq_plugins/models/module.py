@@ -2,38 +2,43 @@
 
 import copy
 import inspect
-from abc import ABC
-from collections.abc import Sequence
+from abc import ABC, ABCMeta
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from functools import partial
+from math import ceil
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 import torchmetrics
-from darts.models.components.layer_norm_variants import RINorm
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule, io_processor
 from darts.utils.data.torch_datasets.utils import (
     ModuleStage,
     PLModuleInput,
     PLModuleOutput,
+    TorchInferenceBatch,
     TorchTrainingBatch,
 )
 from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.onnx.export import OnnxExportBundle
 from torch import nn
 
-from seq_plugins.layers import HorizonHead, SegmentHead
+from seq_plugins.layers import HorizonHead, SegmentHead, VariationalDropout
+from seq_plugins.layers.instance_norm import InstanceNorm, InstanceNormOfKnownValues
 from seq_plugins.layers.local_normalization import LocalNormalization, LocalNormalizationName
+from seq_plugins.layers.members import SeparateMembers, by_member, stack_members
 from seq_plugins.layers.missing_values import (
     LossInputs,
     Missing,
-    RINormOfKnownValues,
     fill_from_earlier_seasons,
     flag_missing_values,
     leave_out_incomplete_steps,
     leave_out_missing_targets,
 )
+from seq_plugins.layers.mixture import quantiles_of_mixture
 from seq_plugins.layers.seasonal_skip import SeasonalSkip, season_lengths_of
+from seq_plugins.lightning.clipping import clip_norms_of_members
 from seq_plugins.lightning.divergence import LossWatch, raise_if_diverged, should_watch
 from seq_plugins.lightning.resuming import restore_training_state, training_state
 from seq_plugins.lightning.training_loop import (
@@ -47,7 +52,8 @@ from seq_plugins.lightning.training_loop import (
 # B: batch, L: input chunk length, s: output chunk shift, H: output chunk length, C: target components,
 # P: past covariates, F: future covariates, S: static covariates (flattened), I = C + P + F + S: features of a step
 # (with flags of missing values, 2C + 2P + 2F + S, and F stands for 2F in the head),
-# L': steps after down-sampling, D: features of a state, T: steps with a loss, N: likelihood parameters
+# L': steps after down-sampling, D: features of a state, T: steps with a loss, N: likelihood parameters,
+# K: members of an ensemble, whose samples follow one another, so that B stands for K * B
 
 
 class StepForecasts(NamedTuple):
@@ -57,7 +63,33 @@ class StepForecasts(NamedTuple):
     target: torch.Tensor  # (B, T, H, C)
 
 
-class SequenceModule(PLForecastingModule, ABC):
+# whether a batch to predict from holds the samples of one member after another, or is that of all of them
+_has_samples_of_members: ContextVar[bool] = ContextVar("has_samples_of_members", default=False)
+
+_INPUTS = (
+    "past_target",
+    "past_covariates",
+    "historic_future_covariates",
+    "future_covariates",
+    "static_covariates",
+    "future_target",
+)
+_WITHOUT_MEMBERS = ("criterion", "train_criterion", "val_criterion", "train_metrics", "val_metrics")
+_MEANS_OVER_ERRORS = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+
+
+class _OfMembers(ABCMeta):
+    """Gives the weights of a network their dimension of members, when the last of its constructors is done."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        # not `super()`, by which Lightning would take this for a constructor
+        module: Any = ABCMeta.__call__(cls, *args, **kwargs)
+        if module.ensemble_size > 1:
+            module.stack_members()
+        return module
+
+
+class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
     """Base of the networks: from Darts' input to the forecast of the last step and, in training, of every step.
 
     A subclass either calls :meth:`set_encoder` with its encoder at the end of its constructor, or overrides
@@ -82,13 +114,19 @@ class SequenceModule(PLForecastingModule, ABC):
         holds a flag beside each value, and `input_dim` and `future_dim` count them.
     sort_quantiles
         Whether quantiles are put in order in prediction.
+    ensemble_size
+        Number of members, `K`. Networks with more than one have weights `(K, ...)`. In training they are given a batch
+        `(K * B, ...)`, otherwise one that is that of every member.
     **kwargs
         Parameters of :class:`darts.models.forecasting.pl_forecasting_module.PLForecastingModule`.
     """
 
     optimizer_kwargs: dict[str, Any]
     _current_fx_name: str | None
-    rin: RINorm | None
+    rin: Any
+
+    generators: Sequence[torch.Generator] | None = None
+    """Random numbers of each member: the order of its batches and its dropout masks."""
 
     sequence_to_sequence: bool = False
     """Whether the loss is on every step of the input, or on the last one only."""
@@ -106,6 +144,7 @@ class SequenceModule(PLForecastingModule, ABC):
         local_normalization: LocalNormalizationName | None = None,
         missing: Missing = "error",
         sort_quantiles: bool = True,
+        ensemble_size: int = 1,
         **kwargs: Any,
     ) -> None:
         # Darts' default is one object for all networks, which has the mode of the one that used it last
@@ -113,9 +152,11 @@ class SequenceModule(PLForecastingModule, ABC):
         if sequence_to_sequence is not None:
             self.sequence_to_sequence = sequence_to_sequence
         self.sort_quantiles = sort_quantiles
+        self.ensemble_size = ensemble_size
         self._masks_missing_values = missing == "mask"
-        if self._masks_missing_values and self.rin is not None:
-            self.rin = RINormOfKnownValues(self.rin.input_dim, self.rin.eps, self.rin.affine)
+        if self.rin is not None:
+            norm = InstanceNormOfKnownValues if self._masks_missing_values else InstanceNorm
+            self.rin = norm(self.rin.input_dim, self.rin.eps, self.rin.affine)
         self.logs_every_batch = True
         self._last_train_loss: tuple[torch.Tensor, int] | None = None
         self._validation_losses: list[tuple[torch.Tensor, int | torch.Tensor]] = []
@@ -175,6 +216,8 @@ class SequenceModule(PLForecastingModule, ABC):
             "_loss_ends", torch.tensor([self.step_ends[step] for step in loss_steps]), persistent=False
         )
         self.register_buffer("_target_positions", torch.tensor(targets), persistent=False)
+        self._slice_with_loss = _as_slice(loss_steps)
+        self._slice_of_windows = _as_slice([times[0] for times in targets])
         self.seasons = self._seasonal_skip(encoder.output_dim)
 
     def _steps_with_targets(self, step_ends: Sequence[int]) -> tuple[list[int], list[list[int]]]:
@@ -202,9 +245,68 @@ class SequenceModule(PLForecastingModule, ABC):
                 targets.append([time - shift for time in times])
         return loss_steps, targets
 
-    @io_processor
+    def stack_members(self) -> None:
+        """Give all weights a dimension of members, all alike; without an effect where they have it."""
+        if next(self.parameters(recurse=False), None) is not None:
+            raise NotImplementedError(
+                f"Expected {type(self).__name__} to have its weights in layers with ensemble_size="
+                f"{self.ensemble_size}, got some of its own. Put them into a module."
+            )
+        for name, child in list(self.named_children()):
+            if name not in _WITHOUT_MEMBERS:
+                setattr(self, name, stack_members(child, self.ensemble_size))
+
+    def load_members(self, networks: Sequence["SequenceModule"]) -> None:
+        """Take over the weights of networks that stand alone, one for each member."""
+        states = [network.state_dict() for network in networks]
+        shared = self._names_without_members()
+        self.load_state_dict(
+            {
+                name: states[0][name] if name in shared else torch.stack([state[_name_alone(name)] for state in states])
+                for name in self.state_dict()
+            }
+        )
+
+    def state_of_member(self, state: Mapping[str, Any], member: int) -> dict[str, Any]:
+        """Return the weights of a network that stands alone and is one of the members, out of those of all."""
+        shared = self._names_without_members()
+        return {_name_alone(name): values if name in shared else values[member] for name, values in state.items()}
+
+    def _names_without_members(self) -> set[str]:
+        return {name for name in self.state_dict() if name.partition(".")[0] in _WITHOUT_MEMBERS}
+
     def forward(self, x_in: PLModuleInput) -> PLModuleOutput:
-        """Return the last step's forecast `(B, H, C, N)` and, where the loss is of something else, what it is of."""
+        """Return the last step's forecast `(B, H, C, N)` and, where the loss is of something else, what it is of.
+
+        Of members, it is what all of them forecast together; in training and validation, the forecasts of one member
+        after another, `(K * B, H, C, N)`.
+        """
+        if self.ensemble_size == 1:
+            return self._forward(x_in)
+        if x_in.stage is not ModuleStage.TRAIN and not _has_samples_of_members.get():
+            x_in = self._for_every_member(x_in)
+        output = self._forward(x_in)
+        if x_in.stage in (ModuleStage.TRAIN, ModuleStage.VALIDATE) or _has_samples_of_members.get():
+            return output
+        return output.replace(prediction=self._put_together(output.prediction), state=None)
+
+    def _for_every_member(self, x_in: PLModuleInput) -> PLModuleInput:
+        given = {name: getattr(x_in, name) for name in _INPUTS}
+        return x_in.replace(**{name: self._repeat(values) for name, values in given.items() if values is not None})
+
+    def _repeat(self, values: torch.Tensor) -> torch.Tensor:
+        return values.repeat(self.ensemble_size, *[1] * (values.ndim - 1))
+
+    def _put_together(self, predictions: torch.Tensor) -> torch.Tensor:
+        """Return what members forecast together, `(B, H, C, N)`: the quantiles of their mixture, or their mean."""
+        predictions = by_member(predictions, self.ensemble_size)
+        if isinstance(self.likelihood, QuantileRegression):
+            return quantiles_of_mixture(predictions, self.likelihood.quantiles)
+        return predictions.mean(dim=0)
+
+    @io_processor
+    def _forward(self, x_in: PLModuleInput) -> PLModuleOutput:
+        """Return the forecasts of a network or, if the batch holds samples of members, of each with its own samples."""
         is_of_every_step = self._has_loss_on_every_step and x_in.stage is ModuleStage.TRAIN
         ends = self._loss_ends if is_of_every_step else self._last_end
         given = past_target = x_in.past_target
@@ -234,7 +336,7 @@ class SequenceModule(PLForecastingModule, ABC):
         if is_of_every_step or (local is not None and x_in.future_target is not None):
             target = x_in.future_target.unsqueeze(1)  # -> (B, 1, H, C)
             if is_of_every_step:
-                target = _join(given, x_in.future_target)[:, self._target_positions]  # -> (B, T, H, C)
+                target = self._windows_ahead(_join(given, x_in.future_target))  # -> (B, T, H, C)
             if local is not None:
                 target = local.normalise(target)
                 if has_begun is not None:  # what a step knows nothing of is no error of its forecast
@@ -269,7 +371,7 @@ class SequenceModule(PLForecastingModule, ABC):
                     f"Expected {type(self.encoder).__name__} to return {len(self.step_ends)} states, one for each of "
                     f"`step_ends`, got {states.shape[1]}. Give `set_encoder` the newest input of every state."
                 )
-            states = states[:, self._loss_steps]
+            states = states[:, self._loss_steps if self._slice_with_loss is None else self._slice_with_loss]
         return self.head(states, self._known_ahead(x_in, seasons, is_of_every_step)), states
 
     def _known_ahead(
@@ -285,7 +387,7 @@ class SequenceModule(PLForecastingModule, ABC):
         past, future = x_in.historic_future_covariates, x_in.future_covariates
         known = []
         if future is not None:
-            ahead = _join(past, future)[:, self._target_positions] if is_of_every_step else future.unsqueeze(1)
+            ahead = self._windows_ahead(_join(past, future)) if is_of_every_step else future.unsqueeze(1)
             known.append(ahead)  # (B, T, H, F)
         if self.local_normalization is not None and self.seasons is not None and seasons is not None:
             if future is not None:
@@ -293,6 +395,14 @@ class SequenceModule(PLForecastingModule, ABC):
                 known += [ahead - past[:, positions] for positions in self.seasons.positions(ends)]
             known.append(seasons.flatten(start_dim=3))
         return torch.cat(known, dim=-1) if known else None
+
+    def _windows_ahead(self, values: torch.Tensor) -> torch.Tensor:
+        """Return of values of all time steps what each state with a loss forecasts, `(B, T, H, ...)`."""
+        starts = self._slice_of_windows
+        if starts is None:
+            return values[:, self._target_positions]
+        # a view, which takes no time
+        return values[:, starts.start :].unfold(1, self.output_chunk_length, starts.step).transpose(-1, -2)
 
     def _step_features(self, x_in: PLModuleInput) -> torch.Tensor:
         """Return the features `(B, L, I)` of every step: what is known at it and, without a shift, of the next one."""
@@ -316,13 +426,42 @@ class SequenceModule(PLForecastingModule, ABC):
         criterion: nn.Module,
         sample_weight: torch.Tensor | None,
     ) -> torch.Tensor:
+        """Return the loss or, of members, the sum of their losses: each learns from its own as if it stood alone."""
+        n_members = self.ensemble_size
+        if n_members == 1:
+            return self._loss_of_one(output, target, criterion, sample_weight)
+        is_mean_over_errors = (
+            self.likelihood is None
+            and type(criterion) in _MEANS_OVER_ERRORS
+            and criterion.reduction == "mean"
+            and not self._masks_missing_values
+        )
+        if is_mean_over_errors:
+            return n_members * self._loss_of_one(output, target, criterion, sample_weight)
+        losses = []
+        for member in range(n_members):
+            forecasts = output.replace(prediction=by_member(output.prediction, n_members)[member])
+            if output.state is not None:
+                steps = StepForecasts(*(by_member(values, n_members)[member] for values in output.state))
+                forecasts = forecasts.replace(state=steps)
+            weight = None if sample_weight is None else by_member(sample_weight, n_members)[member]
+            losses.append(self._loss_of_one(forecasts, by_member(target, n_members)[member], criterion, weight))
+        return torch.stack(losses).sum()
+
+    def _loss_of_one(
+        self,
+        output: PLModuleOutput,
+        target: torch.Tensor,
+        criterion: nn.Module,
+        sample_weight: torch.Tensor | None,
+    ) -> torch.Tensor:
         steps: StepForecasts | None = output.state
         if sample_weight is not None:
             if sample_weight.shape[1] == self.output_chunk_length:
                 if steps is not None:  # weights as Darts' own data set gives them: those of the output chunk only
                     steps = StepForecasts(steps.prediction[:, -1:], steps.target[:, -1:])
             elif steps is not None and steps.target.shape[1] > 1:
-                sample_weight = sample_weight[:, self._target_positions].flatten(end_dim=1)  # -> (B * T, H, C)
+                sample_weight = self._windows_ahead(sample_weight).flatten(end_dim=1)  # -> (B * T, H, C)
             else:
                 sample_weight = sample_weight[:, -self.output_chunk_length :]
         if steps is not None:
@@ -370,6 +509,7 @@ class SequenceModule(PLForecastingModule, ABC):
         trainer = self.trainer
         self.loss_watch = LossWatch(self, trainer) if should_watch(trainer) else None
         self.forget_losses()
+        self._let_members_draw(self.generators)
         state, self._state_to_resume = self._state_to_resume, None
         if state is not None and trainer.ckpt_path is not None:
             restore_training_state(trainer, state)
@@ -412,14 +552,21 @@ class SequenceModule(PLForecastingModule, ABC):
     ) -> torch.Tensor:
         """Forecast a batch and return its loss; in training, it is looked at before the weights are updated with it."""
         output = self(batch.to_module_input(stage=stage))
-        loss = self._compute_loss(output, batch.future_target, criterion, batch.sample_weight)
+        target, sample_weight, n_members = batch.future_target, batch.sample_weight, self.ensemble_size
+        if n_members > 1 and stage is ModuleStage.VALIDATE:
+            target = self._repeat(target)
+            sample_weight = None if sample_weight is None else self._repeat(sample_weight)
+        loss = self._compute_loss(output, target, criterion, sample_weight)
+        mean = loss.detach() if n_members == 1 else loss.detach() / n_members
         if stage is ModuleStage.TRAIN:
             if self.loss_watch is not None:
-                self.loss_watch.see(loss)
-            self._last_train_loss = loss.detach(), batch.past_target.shape[0]
+                self.loss_watch.see(mean)
+            self._last_train_loss = mean, batch.past_target.shape[0]
         if len(metrics):
-            self._update_metrics(output, batch.future_target, metrics)
-        return loss
+            if n_members > 1 and stage is ModuleStage.VALIDATE:
+                output, target = output.replace(prediction=self._put_together(output.prediction)), batch.future_target
+            self._update_metrics(output, target, metrics)
+        return loss if stage is ModuleStage.TRAIN else mean
 
     @property
     def has_trained_a_batch(self) -> bool:
@@ -470,6 +617,28 @@ class SequenceModule(PLForecastingModule, ABC):
     def on_train_end(self) -> None:
         """Let go of the losses."""
         self.loss_watch = self._last_train_loss = None
+        self._let_members_draw(None)
+
+    def _let_members_draw(self, generators: Sequence[torch.Generator] | None) -> None:
+        """Let dropout masks come from each member's random numbers; with ``None``, from PyTorch's."""
+        for module in self.modules():
+            if isinstance(module, VariationalDropout):
+                module.generators = generators
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as Lightning does, the gradients of each member by their own norm."""
+        if self.ensemble_size > 1 and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
+            clip_norms_of_members(self.parameters(), gradient_clip_val)
+        else:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    shared_gradient_clipping = configure_gradient_clipping
+    """What the fast path need not call where nothing is to be clipped."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what Darts and a resumed training need."""
@@ -510,6 +679,38 @@ class SequenceModule(PLForecastingModule, ABC):
             and self.trainer.precision in ("32-true", "64-true")
             and self.device.type in ("cpu", "cuda")
         )
+
+    @property
+    def supports_probabilistic_prediction(self) -> bool:
+        """Whether a forecast can have several samples: those of an ensemble come from its members in turn."""
+        return self.ensemble_size > 1 or bool(super().supports_probabilistic_prediction)
+
+    def predict_step(self, batch: TorchInferenceBatch, batch_idx: int, dataloader_idx: int | None = None) -> Any:
+        """Predict as Darts does; of an ensemble, sample `j` is one of member `j` modulo `K`."""
+        n_samples, n_members = self.pred_num_samples or 1, self.ensemble_size
+        if n_members == 1 or n_samples == 1:
+            return super().predict_step(batch, batch_idx, dataloader_idx)
+        n_series = batch.past_target.shape[0]
+        n_rounds = ceil(n_samples / n_members)  # in each, every member gives a sample
+        draws = self.pred_mc_dropout or (self.likelihood is not None and not self.predict_likelihood_parameters)
+        n_drawn = n_rounds if draws else 1
+        n_at_once = min(max((self.pred_batch_size or 1) // (n_series * n_members), 1), n_drawn)
+        drawn: list[torch.Tensor] = []
+        token = _has_samples_of_members.set(True)
+        try:
+            for first in range(0, n_drawn, n_at_once):
+                tiled = batch.tile_tensors(n_members * min(n_at_once, n_drawn - first))
+                samples = self._get_batch_prediction(self.pred_n, tiled, self.pred_roll_size)
+                drawn.append(samples.reshape(n_members, -1, n_series, *samples.shape[1:]).transpose(0, 1))
+        finally:
+            _has_samples_of_members.reset(token)
+        rounds = torch.cat(drawn)  # -> (rounds, K, series, n, C)
+        if not draws:
+            rounds = rounds.expand(n_rounds, *rounds.shape[1:])
+        return rounds.flatten(0, 1)[:n_samples], batch.series_schema, batch.pred_time
+
+    shared_predict_step = predict_step
+    """What the prediction without a trainer stands for; a network with another step is predicted with by a trainer."""
 
     @property
     def gives_quantiles_in_order(self) -> bool:
@@ -567,6 +768,19 @@ class Encoder(Protocol):
 def has_loss_on_every_step(sequence_to_sequence: bool, use_reversible_instance_norm: bool | dict[str, Any]) -> bool:
     """Return whether the loss is on every step: the normalisation's statistics come from the whole window, and peek."""
     return sequence_to_sequence and not use_reversible_instance_norm
+
+
+def _name_alone(name: str) -> str:
+    """Return the name that a weight has in a network without members."""
+    parts = name.split(".")
+    is_separate = len(parts) > 1 and parts[1] == SeparateMembers.attribute
+    return ".".join([parts[0], *parts[2:]]) if is_separate else name
+
+
+def _as_slice(positions: Sequence[int]) -> slice | None:
+    """Return ascending positions as a slice, if they are evenly spaced."""
+    spacings = set(np.diff(positions).tolist()) or {1}
+    return slice(positions[0], positions[-1] + 1, spacings.pop()) if len(spacings) == 1 else None
 
 
 def _n_features(shape: tuple[int, ...] | None) -> int:

@@ -4,11 +4,13 @@ from seq_plugins.windows.checks import ChunkLengths, SeriesChecks, check_one_typ
 from seq_plugins.windows.gathering import is_stochastic, value_types_of
 from seq_plugins.windows.inference import WindowsInferenceDataset, collate_inference
 from seq_plugins.windows.loading import configure_dataloaders
+from seq_plugins.windows.member_batches import MembersDataModule
 from seq_plugins.windows.sequences import check_number_of_series, check_series_input
 from seq_plugins.windows.training import WindowsTrainingDataset, collate_training
 
 __all__ = [
     "ChunkLengths",
+    "MembersDataModule",
     "SeriesChecks",
     "WindowsInferenceDataset",
     "WindowsTrainingDataset",

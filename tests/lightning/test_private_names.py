@@ -62,6 +62,7 @@ ATTRIBUTES = {
         "_predict_wrapper",
         "_model_params",
     },
+    "darts.models.forecasting.pl_forecasting_module": {"_get_batch_prediction"},
     "darts.models.forecasting.torch_forecasting_model": {
         "_extract_pl_module_params",
         "_extract_torch_model_params",

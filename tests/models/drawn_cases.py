@@ -140,6 +140,7 @@ def cases(
         "use_reversible_instance_norm": draw(st.sampled_from(normalisations)),
         "use_static_covariates": draw(st.sampled_from([True, True, False])),
         "batch_size": draw(st.integers(1, 8)),
+        "ensemble_size": draw(st.sampled_from([1, 1, 2, 3])),
         **draw(_own_arguments(name, input_length)),
     }
     if arguments.get("hidden_fc_sizes") and takes(name, "segment_length"):

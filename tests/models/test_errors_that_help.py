@@ -353,6 +353,7 @@ WRONG: dict[str, list[Any]] = {
     "model_name": [3],
     "work_dir": [3],
     "sort_quantiles": [1, None, "no"],
+    "ensemble_size": [0, 2.5, None, True],
 }
 
 

@@ -32,7 +32,8 @@ from darts.utils.likelihood_models.torch import (
 from darts.utils.losses import MAELoss
 from pytorch_lightning.callbacks import Callback
 
-from seq_plugins.layers.missing_values import LossInputs, RINormOfKnownValues, leave_out_missing_targets
+from seq_plugins.layers.instance_norm import InstanceNormOfKnownValues
+from seq_plugins.layers.missing_values import LossInputs, leave_out_missing_targets
 from seq_plugins.models import SequenceModel
 from tests.conftest import INPUT, MODEL_NAMES, OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
@@ -402,7 +403,7 @@ def test_validation_loss_and_metrics_are_of_the_targets_that_are_there(model_nam
 def test_normalisation_takes_its_statistics_from_what_is_there() -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(6, INPUT, 2, generator=generator, dtype=torch.float64) * 3 + 20
-    ours, theirs = RINormOfKnownValues(2), RINorm(2)
+    ours, theirs = InstanceNormOfKnownValues(2), RINorm(2)
     torch.testing.assert_close(ours(values), theirs(values))
     holed = values.masked_fill(torch.rand(values.shape, generator=generator) < 0.3, NAN)
     holed[0] = NAN  # no value

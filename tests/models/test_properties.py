@@ -285,6 +285,7 @@ FAULTS: dict[str, Fault] = {
         "num_samples",
         lambda case: (
             case.likelihood is None
+            and case.arguments["ensemble_size"] == 1
             and not case.arguments.get("dropout")
             and not case.arguments.get("recurrent_dropout")
         ),

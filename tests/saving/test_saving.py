@@ -19,6 +19,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 
 import seq_plugins
 from seq_plugins.models import SequenceModel
+from seq_plugins.models._members import RandomStates
 from tests.conftest import MODEL_NAMES, OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
 
@@ -43,6 +44,7 @@ def _own_arguments(model_name: str) -> dict[str, Any]:
     return arguments | {
         "likelihood": QuantileRegression([0.1, 0.5, 0.9]),
         "use_reversible_instance_norm": {"affine": True},
+        "ensemble_size": 2,
     }
 
 
@@ -109,12 +111,12 @@ print("same forecasts")
     assert done.stdout.endswith("same forecasts\n"), done.stderr
 
 
-def test_only_our_models_are_registered_with_darts_for_loading() -> None:
+def test_only_our_models_and_their_random_numbers_are_registered_with_darts_for_loading() -> None:
     from darts.utils.serialization import get_safe_globals
 
     entries = [entry for entry in get_safe_globals() if isinstance(entry, tuple)]  # others may have added classes
     ours = {path for _, path in entries if path.startswith("seq_plugins")}
-    classes = [getattr(seq_plugins, name) for name in MODEL_NAMES]
+    classes = [*(getattr(seq_plugins, name) for name in MODEL_NAMES), RandomStates]
     assert ours == {f"{model_class.__module__}.{model_class.__qualname__}" for model_class in classes}
 
 

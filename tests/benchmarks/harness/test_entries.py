@@ -51,6 +51,26 @@ def test_settings_of_a_command_come_before_those_of_a_task_and_reach_no_other_mo
     assert entries[1].settings_in(changed) == entries[1].settings_in(task)
 
 
+def test_an_ensemble_has_the_settings_of_its_members_and_seeds_that_no_other_has() -> None:
+    task = replace(read_task("chicago"), models={"Seq2SeqRNNModel-GRU": {"dropout": 0.3}})
+    (ensemble,) = find_entries(["Seq2SeqRNNModel-GRU-x5"], task)
+    (member,) = find_entries(["Seq2SeqRNNModel-GRU"], task)
+    settings, of_member = ensemble.settings_in(task), member.settings_in(task)
+    assert settings.constructor == of_member.constructor | {"ensemble_size": 5}
+    assert settings.training == of_member.training
+    plan = Plan(task)
+    seeds = [
+        [make_model(plan, entry, entry.settings_in(task), seed, []) for seed in (1, 2)] for entry in (member, ensemble)
+    ]
+    assert [[model.model_params["random_state"] for model in models] for models in seeds] == [[1, 2], [1, 6]]
+
+
+@pytest.mark.parametrize("name", ["TiDEModel-x5", "LinearModel-x1", "LinearModel-x", "Seq2SeqRNNModel-x5"])
+def test_there_are_ensembles_of_single_entries_of_ours_only(name: str) -> None:
+    with pytest.raises(UserError, match="ensembles of ours"):
+        find_entries([name], read_task("chicago"))
+
+
 def test_models_are_found_by_entry_by_class_all_or_as_the_task_says() -> None:
     task = read_task("chicago")
     names = [entry.name for entry in find_entries(["BlockRNNModel", "TFTModel", "BlockRNNModel-GRU"], task)]
