@@ -90,7 +90,7 @@ def make_entries(
     processes
         The rivals' processes; without them Keras is left out.
     """
-    lecture: dict[str, Any] = {"n_epochs": n_epochs}
+    lecture: dict[str, Any] = {"n_epochs": n_epochs, "tokenizer": "treebank"}
     networks: dict[str, dict[str, Any]] = {
         "SentimentClassifier": lecture,
         "SentimentClassifier, trained vectors": lecture | {"train_embeddings": True, "oov": "random"},
@@ -198,7 +198,7 @@ def _keras_run(vectors: Callable[[Sequence[str]], Any], settings: dict[str, Any]
         keras = processes["keras"]
         found = vectors(texts)
         start = time.perf_counter()
-        vectorizer = Word2VecVectorizer(found, MAXLEN)
+        vectorizer = Word2VecVectorizer(found, MAXLEN, tokenizer="treebank")
         train = vectorizer.fit_transform(texts)
         seconds_of_ids = time.perf_counter() - start
         classes, codes = np.unique(labels, return_inverse=True)

@@ -23,6 +23,7 @@ from seq_plugins.text.network import SentimentNetwork
 from seq_plugins.text.saving import load_classifier, save_classifier
 from seq_plugins.text.tokenizing import Tokenizer
 from seq_plugins.text.training import LabelledDocuments, Settings, Trainer, compute_logits
+from seq_plugins.text.typed_text import TokenizerChoice, check_tokenizer
 from seq_plugins.text.vectorizer import Word2VecVectorizer
 from seq_plugins.text.word_vectors import train_word_vectors
 
@@ -66,7 +67,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     lowercase
         Whether words are looked up in lower case; ``"auto"``: if next to no word of the vectors has a capital letter.
     tokenizer
-        Function from a text to a list of its tokens; NLTK's ``TreebankWordTokenizer`` if ``None``.
+        Function from a text to a list of its tokens, ``"treebank"``, or ``None`` for those of texts as they are typed;
+        see :class:`Word2VecVectorizer`.
     learning_rate
         Learning rate of Adam.
     batch_size
@@ -139,7 +141,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         train_embeddings: bool = False,
         oov: str = "skip",
         lowercase: bool | str = "auto",
-        tokenizer: Tokenizer | None = None,
+        tokenizer: TokenizerChoice = None,
         learning_rate: float = 1e-3,
         batch_size: int = 32,
         n_epochs: int = 2,
@@ -418,6 +420,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
                 raise ValueError(
                     f"Expected maxlen to be at least kernel_size, got maxlen={self.maxlen} and kernel_size={size}."
                 )
+        check_tokenizer(self.tokenizer)
         check_number("dropout", self.dropout, float, at_least=0, below=1)
         check_number("learning_rate", self.learning_rate, float, above=0)
         check_number("validation_fraction", self.validation_fraction, float, above=0, below=1)

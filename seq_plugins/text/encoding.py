@@ -15,10 +15,10 @@ from seq_plugins.text.tokenizing import (
     MAX_STRETCHES,
     CachedTreebankTokenizer,
     Token,
-    Tokenizer,
     check_tokens,
     locate_tokens,
 )
+from seq_plugins.text.typed_text import TokenizerChoice, TypedTextTokenizer, known_tokenizer
 
 _TEXTS_AT_ONCE = 200  # of a process, where there are several
 
@@ -49,11 +49,14 @@ class Encoded(NamedTuple):
         Number of tokens of the texts, before anything was left out.
     n_unknown
         Number of those without a vector among the word vectors.
+    n_mostly_unknown
+        Number of texts of which more than half of the tokens, but not all, are unknown.
     """
 
     documents: Documents
     n_tokens: int
     n_unknown: int
+    n_mostly_unknown: int
 
 
 class TextEncoder:
@@ -66,7 +69,7 @@ class TextEncoder:
     lowercase
         Whether tokens are looked up in lower case.
     tokenizer
-        Function from a text to its tokens; NLTK's ``TreebankWordTokenizer`` if ``None``.
+        Function from a text to its tokens, ``"treebank"``, or ``None`` for those of texts as they are typed.
     further_ids
         Ids of words that are not among the word vectors; they come after those.
     """
@@ -75,14 +78,14 @@ class TextEncoder:
         self,
         rows: Mapping[str, int],
         lowercase: bool,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: TokenizerChoice = None,
         further_ids: Mapping[str, int] | None = None,
     ) -> None:
         self.rows = rows
         self.lowercase = lowercase
         self.tokenizer = tokenizer
         self.further_ids = further_ids or {}
-        self._stretches = CachedTreebankTokenizer() if tokenizer is None else None
+        self._stretches = known_tokenizer(tokenizer)
         self._remembered: _StretchIds | None = None
         self._endings: dict[str, tuple[int, ...]] = {}
 
@@ -97,9 +100,10 @@ class TextEncoder:
 
     def tokens(self, text: str) -> Sequence[str]:
         """Return the tokens of a text."""
-        if self.tokenizer is None:
-            return (self._stretches or CachedTreebankTokenizer())(text)
-        return check_tokens(self.tokenizer(text), self.tokenizer)
+        if self._stretches is not None:
+            return self._stretches(text)
+        own: Any = self.tokenizer
+        return check_tokens(own(text), own)
 
     def encode(
         self, texts: Sequence[str], skips: bool, maxlen: int, n_jobs: int | None = None, is_quiet: bool = False
@@ -129,20 +133,23 @@ class TextEncoder:
             )
         first_further = FIRST_WORD + len(self.rows)
         documents = []
-        n_tokens = n_unknown = 0
+        n_tokens = n_unknown = n_mostly_unknown = 0
         for ids in found:
             is_unknown = ids == UNKNOWN
             n_tokens += len(ids)
-            n_unknown += int(is_unknown.sum())
+            n_missing = int(is_unknown.sum())
+            n_mostly_unknown += len(ids) // 2 < n_missing < len(ids)
+            n_unknown += n_missing
             if self.further_ids:
                 n_unknown += int((ids >= first_further).sum())
             documents.append((ids[~is_unknown] if skips else ids)[:maxlen].copy())
-        return Encoded(Documents.from_lists(documents), n_tokens, n_unknown)
+        return Encoded(Documents.from_lists(documents), n_tokens, n_unknown, n_mostly_unknown)
 
     def located_ids(self, text: str) -> Iterator[tuple[int, Token]]:
         """Yield the id and the place of each token of a text."""
-        tokens = self.tokens(text)
-        yield from zip(self.ids_of(tokens), locate_tokens(text, tokens), strict=True)
+        typed = self._stretches if isinstance(self._stretches, TypedTextTokenizer) else None
+        located = list(typed.locate(text) if typed else locate_tokens(text, self.tokens(text)))
+        yield from zip(self.ids_of([token.text for token in located]), located, strict=True)
 
     def _prepare(self) -> None:
         if self._remembered is None and self._stretches is not None:
@@ -155,14 +162,14 @@ class TextEncoder:
         ids = list(self.ids_of(self._stretches.at_start(start, bool(end))))
         ids += chain.from_iterable(map(self._remembered.__getitem__, inside))
         if end:
-            ids += self._ids_at_end(end)
+            ids += self._ids_at_end(end, self._stretches)
         return np.array(ids, np.int32)
 
-    def _ids_at_end(self, stretch: str) -> tuple[int, ...]:
+    def _ids_at_end(self, stretch: str, stretches: CachedTreebankTokenizer) -> tuple[int, ...]:
         """Return the ids of what a text ends with, which is mostly a full stop."""
         found = self._endings.get(stretch)
         if found is None:
-            found = self.ids_of((self._stretches or CachedTreebankTokenizer()).at_end(stretch))
+            found = self.ids_of(stretches.at_end(stretch))
             if len(stretch) <= MAX_REMEMBERED and len(self._endings) < MAX_STRETCHES:
                 self._endings[stretch] = found
         return found
@@ -180,7 +187,7 @@ class TextEncoder:
                 bar.update(len(numbered))
 
 
-def _number_tokens(tokenizer: Tokenizer | None, texts: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:
+def _number_tokens(tokenizer: TokenizerChoice, texts: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:
     """Return the distinct tokens of the texts, and each text as numbers of these."""
     numbers: dict[str, int] = {}
     encoder = _token_finder(tokenizer)
@@ -192,5 +199,5 @@ def _number_tokens(tokenizer: Tokenizer | None, texts: Sequence[str]) -> tuple[l
 
 
 @lru_cache(maxsize=1)  # so that it remembers what it has seen in texts before
-def _token_finder(tokenizer: Tokenizer | None) -> TextEncoder:
+def _token_finder(tokenizer: TokenizerChoice) -> TextEncoder:
     return TextEncoder({}, lowercase=False, tokenizer=tokenizer)

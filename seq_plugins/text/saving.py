@@ -26,14 +26,16 @@ from safetensors.numpy import load_file, save_file
 from seq_plugins._files import raise_naming_file
 from seq_plugins.text.network import SentimentNetwork
 from seq_plugins.text.tokenizing import Tokenizer
+from seq_plugins.text.typed_text import TREEBANK, TokenizerChoice
 from seq_plugins.text.vectorizer import Word2VecVectorizer
 from seq_plugins.text.word_vectors import make_keyed_vectors
 
-FORMAT = 1
+FORMAT = 2
 KIND = "seq_plugins sentiment classifier"
 MANIFEST = "manifest.json"
 FILES = ("model.json", "vocabulary.json", "vectors.safetensors", "network.safetensors")
 _NOT_SAVED = ("vectors", "tokenizer")
+_OWN, _TYPED = "own", "typed"
 
 Classifier = TypeVar("Classifier")
 
@@ -88,13 +90,7 @@ def load_classifier(kind: Callable[..., Classifier], folder: Path, tokenizer: To
         vocabulary = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
         vectors = load_file(folder / "vectors.safetensors")["vectors"]
         arrays = load_file(folder / "network.safetensors")
-        if model["has_tokenizer"] != (tokenizer is not None):
-            raise _TokenizerError(
-                "Expected tokenizer, the function that the model was trained with: load(path, tokenizer=...)."
-                if model["has_tokenizer"]
-                else "Expected no tokenizer: the model was trained with the default one."
-            )
-        return _assemble(kind, model, vocabulary, vectors, arrays, tokenizer)
+        return _assemble(kind, model, vocabulary, vectors, arrays, _find_tokenizer(model, tokenizer))
     except _TokenizerError:
         raise
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
@@ -107,6 +103,24 @@ class _TokenizerError(ValueError):
     """A tokenizer that is missing or superfluous."""
 
 
+def _find_tokenizer(model: dict[str, Any], given: Tokenizer | None) -> TokenizerChoice:
+    """Return the tokenizer of a saved model; models of format 1 had their own or NLTK's as it is."""
+    name = model.get("tokenizer", _OWN if model.get("has_tokenizer") else TREEBANK)
+    if (name == _OWN) != (given is not None):
+        raise _TokenizerError(
+            "Expected tokenizer, the function that the model was trained with: load(path, tokenizer=...)."
+            if name == _OWN
+            else "Expected no tokenizer: the model was trained with one of the package's."
+        )
+    if name not in (_OWN, TREEBANK, _TYPED):
+        raise ValueError(f"there is no tokenizer {name!r}")
+    return given if name == _OWN else TREEBANK if name == TREEBANK else None
+
+
+def _name_of_tokenizer(choice: TokenizerChoice) -> str:
+    return _TYPED if choice is None else TREEBANK if choice == TREEBANK else _OWN
+
+
 def _describe(classifier: Any) -> dict[str, Any]:
     arguments = {
         name: _plain(value) for name, value in classifier.get_params(deep=False).items() if name not in _NOT_SAVED
@@ -117,7 +131,7 @@ def _describe(classifier: Any) -> dict[str, Any]:
         arguments["random_state"] = None
     return {
         "arguments": arguments,
-        "has_tokenizer": classifier.tokenizer is not None,
+        "tokenizer": _name_of_tokenizer(classifier.tokenizer),
         "classes": [_plain(label) for label in classifier.classes_.tolist()],
         "classes_dtype": classifier.classes_.dtype.str,
         "class_totals": classifier._class_totals.tolist(),
@@ -168,7 +182,7 @@ def _assemble(
     vocabulary: dict[str, list[str]],
     vectors: np.ndarray,
     arrays: dict[str, np.ndarray],
-    tokenizer: Tokenizer | None,
+    tokenizer: TokenizerChoice,
 ) -> Any:
     arguments = dict(model["arguments"])
     if isinstance(arguments["class_weight"], list):

@@ -1,5 +1,6 @@
 """The vectorizer: texts to ids of word vectors, as a scikit-learn transformer."""
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
@@ -14,10 +15,16 @@ from seq_plugins.text._estimator import TextEstimator
 from seq_plugins.text.checks import check_texts
 from seq_plugins.text.documents import FIRST_WORD, PADDING, UNKNOWN, Documents, WordTable
 from seq_plugins.text.encoding import TextEncoder
-from seq_plugins.text.tokenizing import Tokenizer
+from seq_plugins.text.typed_text import TokenizerChoice, check_tokenizer
 from seq_plugins.text.word_vectors import resolve_word_vectors
 
 # N: documents, L: maxlen, D: dimensions of a word
+
+FEWEST_WORDS = 100
+"""Number of words from which texts are a corpus, whose share of unknown words tells something."""
+
+MOST_UNKNOWN = 0.3
+"""Share of unknown words in a corpus from which there is a warning; reviews and GloVe have 0.01."""
 
 
 class UnknownWords(NamedTuple):
@@ -62,7 +69,10 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
     lowercase
         Whether words are looked up in lower case; ``"auto"``: if next to no word of the vectors has a capital letter.
     tokenizer
-        Function from a text to a list of its tokens; NLTK's ``TreebankWordTokenizer`` if ``None``.
+        Function from a text to a list of its tokens. ``None``: those of NLTK's ``TreebankWordTokenizer``, after
+        quotation marks, dashes, spaces and HTML have been put into their plain form, and with the full stop of every
+        sentence apart. ``"treebank"``: NLTK's of the text as it is, as in the lecture; only the last full stop is
+        apart then.
     n_jobs
         Number of processes that find the tokens, -1 for all processors. Worth it for tens of thousands of texts.
     verbose
@@ -100,7 +110,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         maxlen: int = 400,
         oov: str = "skip",
         lowercase: bool | str = "auto",
-        tokenizer: Tokenizer | None = None,
+        tokenizer: TokenizerChoice = None,
         n_jobs: int | None = None,
         verbose: bool = True,
         random_state: Any = None,
@@ -216,8 +226,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         check_number("maxlen", self.maxlen, int, at_least=1)
         check_choice("oov", self.oov, ("skip", "zero", "random"))
         check_choice("lowercase", self.lowercase, (True, False, "auto"))
-        if self.tokenizer is not None and not callable(self.tokenizer):
-            raise TypeError(f"Expected tokenizer to be a function or None, got {self.tokenizer!r}.")
+        check_tokenizer(self.tokenizer)
         check_choice("verbose", self.verbose, (True, False))
         if self.n_jobs is not None:
             check_number("n_jobs", self.n_jobs, int)
@@ -229,11 +238,25 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         self._make_table()
         encoded = self.encoder_.encode(texts, self.oov == "skip", self.maxlen, self.n_jobs, not self.verbose)
         self.unknown_share_ = encoded.n_unknown / max(encoded.n_tokens, 1)
+        is_telling = encoded.n_tokens >= FEWEST_WORDS and self.oov == "skip"
+        if is_telling and self.unknown_share_ > MOST_UNKNOWN:
+            warnings.warn(
+                f"{self.unknown_share_:.0%} of the words of the texts have no vector and are left out. Look at the "
+                "language of the vectors, at lowercase and at tokenizer; `unknown` of the vectorizer lists such words.",
+                stacklevel=3,
+            )
         return encoded.documents
 
     def encode(self, texts: Sequence[str]) -> Documents:
         """Return documents without padding, cut, for `texts` that have been checked."""
-        return self.encoder_.encode(texts, self.oov == "skip", self.maxlen, self.n_jobs, not self.verbose).documents
+        encoded = self.encoder_.encode(texts, self.oov == "skip", self.maxlen, self.n_jobs, not self.verbose)
+        if encoded.n_mostly_unknown:
+            warnings.warn(
+                f"{encoded.n_mostly_unknown} of {len(texts)} texts have no vector for more than half of their words: "
+                "what is made of them rests on the others. `unknown` of the vectorizer lists such words.",
+                stacklevel=3,
+            )
+        return encoded.documents
 
     def keeps(self, number: int) -> bool:
         """Tell whether a word with this id stays in a document."""

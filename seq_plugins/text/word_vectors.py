@@ -25,7 +25,7 @@ from tqdm import tqdm
 from seq_plugins._arguments import check_number
 from seq_plugins._progress import progress_bar
 from seq_plugins.text.checks import check_texts
-from seq_plugins.text.tokenizing import CachedTreebankTokenizer, Tokenizer, check_tokens
+from seq_plugins.text.typed_text import TokenizerChoice, check_tokenizer, make_tokenizer
 
 CACHE_FOLDER = "~/.seq_plugins/word_vectors"
 LARGE_FILE = 20_000_000  # bytes from which on a memory-mapped copy is written
@@ -108,7 +108,7 @@ def train_word_vectors(
     n_epochs: int = 5,
     skip_gram: bool = False,
     lowercase: bool = True,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: TokenizerChoice = None,
     random_state: int = 1,
     workers: int = 1,
     verbose: bool = True,
@@ -169,11 +169,12 @@ def train_word_vectors(
     }.items():
         check_number(name, value, int, at_least=1)
     check_number("random_state", random_state, int, at_least=0)
-    tokenize: Tokenizer = tokenizer or CachedTreebankTokenizer()
+    check_tokenizer(tokenizer)
+    tokenize = make_tokenizer(tokenizer)
     checked = check_texts(texts)
     sentences = []
     for text in progress_bar(checked, desc="tokens", unit="text", delay=1, leave=False, disable=not verbose):
-        tokens = check_tokens(tokenize(text), tokenizer)
+        tokens = tokenize(text)
         sentences.append([token.lower() for token in tokens] if lowercase else list(tokens))
     model = Word2Vec(
         vector_size=dimensions,

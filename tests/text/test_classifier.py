@@ -111,6 +111,7 @@ def test_the_kernels_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(compiled.predict_proba(NEW_TEXTS), plain.predict_proba(NEW_TEXTS), atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.* no vector for more than half")  # as it is meant to be
 def test_unknown_words_are_skipped_before_the_text_is_cut() -> None:
     classifier = make_classifier(maxlen=3).fit(TEXTS, LABELS)
     long = "unheard-of words that nobody knows, then: fine fine fine"

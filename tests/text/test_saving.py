@@ -1,5 +1,6 @@
 """Saved models: the same numbers again, no code, nothing half."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def folder(tmp_path: Path) -> Path:
         {"kernel_size": [2, 3], "class_weight": {"good": 2, "bad": 1}},
         {"train_embeddings": True, "oov": "random"},
         {"vectors": None, "class_weight": "balanced"},
+        {"tokenizer": "treebank"},
         {"random_state": np.random.RandomState(3), "maxlen": np.int64(16)},
     ],
 )
@@ -51,6 +53,16 @@ def test_a_loaded_model_gives_the_same_numbers(arguments: Any, tmp_path: Path) -
     loaded.save(tmp_path / "again")
     again = SentimentClassifier.load(tmp_path / "again")
     np.testing.assert_array_equal(again.predict_proba(unseen), classifier.predict_proba(unseen))
+
+
+def test_a_model_of_the_first_format_goes_on_with_nltks_tokens_as_they_are(folder: Path) -> None:
+    model = json.loads((folder / "model.json").read_text())
+    del model["tokenizer"]
+    (folder / "model.json").write_text(json.dumps(model | {"has_tokenizer": False}))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["sha256"]["model.json"] = hashlib.sha256((folder / "model.json").read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
+    assert SentimentClassifier.load(folder).tokenizer == "treebank"
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [False, True], ["a", "ö"], [-1.0, 1.0], np.array(["x", "y"], object)])
@@ -92,7 +104,7 @@ def test_a_tokenizer_of_ones_own_is_given_again(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_that_is_not_needed_is_told(folder: Path) -> None:
-    with pytest.raises(ValueError, match="Expected no tokenizer: the model was trained with the default one"):
+    with pytest.raises(ValueError, match="Expected no tokenizer: the model was trained with one of the package"):
         SentimentClassifier.load(folder, tokenizer=split_at_commas)
 
 
@@ -205,7 +217,7 @@ def test_a_missing_or_damaged_manifest_is_told(folder: Path) -> None:
 
 def test_a_model_of_a_newer_version_is_told(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 2, "version": "9.1"}))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": module.FORMAT + 1, "version": "9.1"}))
     with pytest.raises(
         ValueError, match=r"saved by a newer version, seq_plugins 9\.1 .*Install seq_plugins 9\.1 or newer"
     ):
