@@ -19,6 +19,7 @@ from sklearn.svm import LinearSVC
 from benchmarks.core.rivals import RivalProcesses
 from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
 from seq_plugins.text.documents import PADDING
+from seq_plugins.text.tokenizing import CachedTreebankTokenizer
 
 MAXLEN, BATCH_SIZE, PREDICT_BATCH_SIZE = 400, 32, 128
 
@@ -96,6 +97,19 @@ def make_entries(
         "SentimentClassifier, trained vectors": lecture | {"train_embeddings": True, "oov": "random"},
         "SentimentClassifier, 3 kernels, trained vectors": lecture
         | {"train_embeddings": True, "oov": "random", "kernel_size": [3, 4, 5], "num_filters": 100, "dropout": 0.5},
+        "SentimentClassifier, n-grams": {
+            "ngrams": 2,
+            "maxlen": 1000,
+            "kernel_size": [1, 2, 3],
+            "num_filters": 100,
+            "hidden_dim": 100,
+            "dropout": 0.5,
+            "train_embeddings": True,
+            "learning_rate": 2e-3,
+            "n_epochs": 15,
+            "early_stopping": True,
+            "patience": 2,
+        },
     }
 
     def make_network(settings: dict[str, Any], texts: Sequence[str]) -> SentimentClassifier:
@@ -112,7 +126,12 @@ def make_entries(
         ClassifierEntry(
             "naive-Bayes features + linear SVM",
             partial(_fit, _make_naive_bayes_svm),
-            {"ngrams": [1, 2], "min_df": 2, "C": 1.0},
+            {"ngrams": [1, 2], "min_df": 1, "C": 1.0},
+        ),
+        ClassifierEntry(
+            "naive-Bayes features + logistic regression",
+            partial(_fit, _make_naive_bayes_regression),
+            {"ngrams": [1, 2], "min_df": 1, "C": 1.0},
         ),
     ]
     if processes is not None:
@@ -169,10 +188,19 @@ class NaiveBayesFeatures(TransformerMixin, BaseEstimator):
         return sparse.hstack([X.multiply(ratio) for ratio in self.ratios_]).tocsr()
 
 
-def _make_naive_bayes_svm(texts: Sequence[str]) -> Any:
-    return make_pipeline(
-        CountVectorizer(ngram_range=(1, 2), min_df=2, binary=True), NaiveBayesFeatures(), LinearSVC(C=1.0)
+def _count_ngrams() -> CountVectorizer:
+    """Return what finds words and word pairs, all of them and with Treebank's tokens, as the features' authors do."""
+    return CountVectorizer(
+        ngram_range=(1, 2), binary=True, tokenizer=CachedTreebankTokenizer(), token_pattern=None, lowercase=True
     )
+
+
+def _make_naive_bayes_svm(texts: Sequence[str]) -> Any:
+    return make_pipeline(_count_ngrams(), NaiveBayesFeatures(), LinearSVC(C=1.0))
+
+
+def _make_naive_bayes_regression(texts: Sequence[str]) -> Any:
+    return make_pipeline(_count_ngrams(), NaiveBayesFeatures(), LogisticRegression(C=1.0, max_iter=1000))
 
 
 # --- Keras

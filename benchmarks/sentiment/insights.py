@@ -11,6 +11,9 @@ from sklearn.metrics import accuracy_score
 from benchmarks.sentiment.corpora import Corpus
 from benchmarks.sentiment.entries import ClassifierEntry
 
+FEWEST_OF_A_CLASS = 5
+"""Texts of each class below which nothing is trained for a learning curve: some models set a part of them aside."""
+
 CURVE_DIVISORS = (16, 8, 4, 2, 1)
 """By what the number of training texts is divided in a learning curve."""
 
@@ -37,7 +40,8 @@ def learning_curve(
     for entry in entries:
         for n_texts in (max(len(order) // divisor, 1) for divisor in CURVE_DIVISORS):
             chosen = np.sort(order[:n_texts])
-            if len(np.unique(corpus.labels[chosen])) == len(classes):
+            found, counts = np.unique(corpus.labels[chosen], return_counts=True)
+            if len(found) == len(classes) and counts.min() >= FEWEST_OF_A_CLASS:
                 fitted = entry.run([corpus.texts[place] for place in chosen], corpus.labels[chosen], test)
                 predicted = classes[fitted.scores.argmax(axis=1)]
                 accuracy = float(accuracy_score(corpus.labels[is_test], predicted))

@@ -18,8 +18,9 @@ from seq_plugins._progress import progress_bar
 from seq_plugins.text._estimator import TextEstimator
 from seq_plugins.text.checks import check_labels, check_sample_weight, check_texts
 from seq_plugins.text.documents import Documents
-from seq_plugins.text.explanation import Explanation, explain_document
+from seq_plugins.text.explanation import Explanation, explain_document, with_ngrams
 from seq_plugins.text.network import SentimentNetwork
+from seq_plugins.text.ngrams import Mixture, NgramClassifier, fit_mixture
 from seq_plugins.text.saving import load_classifier, save_classifier
 from seq_plugins.text.tokenizing import Tokenizer
 from seq_plugins.text.training import LabelledDocuments, Settings, Trainer, compute_logits
@@ -66,6 +67,11 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         :class:`Word2VecVectorizer`.
     lowercase
         Whether words are looked up in lower case; ``"auto"``: if next to no word of the vectors has a capital letter.
+    ngrams
+        Number of words of the longest n-grams of a linear classifier beside the network, such as 2; ``None`` for none.
+        It is a logistic regression over naive-Bayes-weighted words and word pairs in lower case, and the logits of both
+        are added with weights that are learnt on documents set aside: the network's is 0 where it does not help. Words
+        without a vector count there, too.
     tokenizer
         Function from a text to a list of its tokens, ``"treebank"``, or ``None`` for those of texts as they are typed;
         see :class:`Word2VecVectorizer`.
@@ -81,7 +87,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         Whether ``fit`` sets documents aside, stops when their loss has not become smaller for `patience` epochs, and
         keeps the weights of the best epoch.
     validation_fraction
-        Share of the documents that are set aside.
+        Share of the documents that are set aside, with `early_stopping` or `ngrams`.
     patience
         Number of epochs to wait for a smaller loss.
     device
@@ -107,6 +113,10 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         For each epoch its number, the mean loss, and the validation loss if there is one.
     n_epochs_
         Number of epochs trained.
+    ngrams_
+        The fitted linear classifier, or ``None``.
+    mixture_
+        With `ngrams`: the weights of the linear classifier and the network, and what is added to their sum.
 
     References
     ----------
@@ -127,6 +137,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     network_: SentimentNetwork
     history_: list[dict[str, float]]
     n_epochs_: int
+    ngrams_: NgramClassifier | None
+    mixture_: Mixture | None
     _class_totals: np.ndarray
     _trainer: Trainer | None
 
@@ -141,6 +153,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         train_embeddings: bool = False,
         oov: str = "skip",
         lowercase: bool | str = "auto",
+        ngrams: int | None = None,
         tokenizer: TokenizerChoice = None,
         learning_rate: float = 1e-3,
         batch_size: int = 32,
@@ -163,6 +176,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         self.train_embeddings = train_embeddings
         self.oov = oov
         self.lowercase = lowercase
+        self.ngrams = ngrams
         self.tokenizer = tokenizer
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -205,12 +219,50 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             raise ValueError(f"Expected at least two classes in y, got one class only, {classes.tolist()[0]!r}.")
         trainer, documents = self._begin(texts, classes)
-        learned = self._label(documents, labels, weights)
-        self._set_prior(learned, np.zeros(len(classes)))
-        learned, validated = self._split(self._with_words(learned))
-        self.history_ = trainer.train(learned, self.n_epochs, validated, self.patience, is_quiet=not self.verbose)
+        labelled = self._label(documents, labels, weights)
+        self._set_prior(labelled, np.zeros(len(classes)))
+        learned = self._with_words(labelled)
+        train, held_out = self._split(learned)
+        validated = learned.take(held_out) if self.early_stopping else None
+        self.history_ = trainer.train(
+            learned.take(train), self.n_epochs, validated, self.patience, is_quiet=not self.verbose
+        )
         self.n_epochs_ = len(self.history_)
+        if self.ngrams is not None:
+            chosen = [text for text, weight in zip(texts, weights, strict=True) if weight > 0]
+            words = [self.vectorizer_.encoder_.tokens(text) for text in chosen]
+            self._fit_ngrams(self._weigh_classes(labelled), words, train, held_out)
         return self
+
+    def _fit_ngrams(
+        self, labelled: LabelledDocuments, words: list[Sequence[str]], train: np.ndarray, held_out: np.ndarray
+    ) -> None:
+        """Fit the linear classifier, and learn the weights of both on what is held out.
+
+        Parameters
+        ----------
+        labelled
+            All documents.
+        words
+            The words of each.
+        train, held_out
+            Which of those with a known word the network has learnt from, and which not.
+        """
+        numbers = np.flatnonzero(labelled.documents.lengths > 0)
+        n_classes, longest = len(self.classes_), int(self.ngrams or 1)
+
+        def fitted(chosen: np.ndarray) -> NgramClassifier:
+            documents = [words[number] for number in chosen]
+            return NgramClassifier.fit(documents, labelled.codes[chosen], labelled.weights[chosen], n_classes, longest)
+
+        held = numbers[held_out]
+        linear = fitted(np.setdiff1d(np.arange(len(words)), held)).logits([words[number] for number in held])
+        settings = self._settings(self._find_device())
+        network = compute_logits(self.network_, self.vectorizer_.table_, labelled.documents.take(held), settings)
+        self.mixture_ = fit_mixture(
+            linear, network.astype(np.float64), labelled.codes[held], labelled.weights[held].astype(np.float64)
+        )
+        self.ngrams_ = fitted(np.arange(len(words)))
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on some texts.
@@ -238,6 +290,12 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         """
         self._check_arguments()
         if not hasattr(self, "classes_"):
+            if self.ngrams is not None:
+                raise ValueError(
+                    f"Expected ngrams to be None in the first call of partial_fit, got {self.ngrams}: the linear "
+                    "classifier needs all texts at once. Call fit first, after which partial_fit trains the network "
+                    "and leaves the linear classifier as it is, or leave ngrams out."
+                )
             if classes is None:
                 raise ValueError("Expected classes in the first call of partial_fit: all labels that will ever come.")
             found = np.unique(np.asarray(classes))
@@ -278,7 +336,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             If a text is not what is expected.
         """
         check_is_fitted(self)
-        documents = self.vectorizer_.encode(check_texts(X, "X"))
+        texts = check_texts(X, "X")
+        documents = self.vectorizer_.encode(texts, is_quiet=self.ngrams_ is not None)
         with progress_bar(
             total=len(documents.lengths), desc="predict", unit="text", delay=1, leave=False, disable=not self.verbose
         ) as bar:
@@ -287,8 +346,12 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         logits = logits.astype(np.float64)
         is_empty = documents.lengths == 0
         if is_empty.any():
-            self._warn_of_empty(int(is_empty.sum()), len(is_empty))
+            if self.ngrams_ is None:
+                self._warn_of_empty(int(is_empty.sum()), len(is_empty))
             logits[is_empty] = self._prior_logits()
+        if self.ngrams_ is not None and self.mixture_ is not None and len(texts):
+            words = [self.vectorizer_.encoder_.tokens(text) for text in texts]
+            logits = self.mixture_.logits(self.ngrams_.logits(words), logits)
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -343,15 +406,15 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         (checked,) = check_texts([text], "text")
         if label is not None and label not in self.classes_.tolist():
             raise ValueError(f"Expected label to be one of {self.classes_.tolist()}, got {label!r}.")
-        located = [
-            (number, token)
-            for number, token in self.vectorizer_.encoder_.located_ids(checked)
-            if self.vectorizer_.keeps(number)
-        ][: self.vectorizer_.maxlen]
-        if not located:
+        all_located = list(self.vectorizer_.encoder_.located_ids(checked))
+        known = [(number, token) for number, token in all_located if self.vectorizer_.keeps(number)]
+        located = known[: self.vectorizer_.maxlen]
+        if not located and self.ngrams_ is None:
             self._warn_of_empty(1, 1)
+        if label is None and self.ngrams_ is not None:
+            label = self.predict([checked])[0]
         code = None if label is None else self.classes_.tolist().index(label)
-        return explain_document(
+        explanation = explain_document(
             self.network_,
             self.vectorizer_.table_,
             checked,
@@ -361,6 +424,10 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             code,
             self._prior_logits(),
         )
+        if self.ngrams_ is None or self.mixture_ is None or code is None:
+            return explanation
+        tokens = [token for _, token in all_located]
+        return with_ngrams(explanation, self.ngrams_, self.mixture_, checked, tokens, code)
 
     def save(self, path: str | Path) -> None:
         """Write the model into a folder: network, vocabulary and vectors, without pickle.
@@ -414,6 +481,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     def _check_arguments(self) -> None:
         for name in ("maxlen", "num_filters", "hidden_dim", "batch_size", "n_epochs", "patience"):
             check_number(name, getattr(self, name), int, at_least=1)
+        if self.ngrams is not None:
+            check_number("ngrams", self.ngrams, int, at_least=1)
         for size in self._kernel_sizes():
             check_number("kernel_size", size, int, at_least=1)
             if size > self.maxlen:
@@ -479,6 +548,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         self._trainer = trainer = Trainer(network, vectorizer.table_, self._settings(device), seed)
         self._class_totals = np.zeros(len(classes))
         self.history_, self.n_epochs_ = [], 0
+        self.ngrams_ = self.mixture_ = None
         return trainer, documents
 
     def _resume(self) -> Trainer:
@@ -518,16 +588,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
 
     def _with_words(self, learned: LabelledDocuments) -> LabelledDocuments:
         """Weigh the classes, and leave out documents without a word."""
-        labels = self.classes_[learned.codes]
-        present = np.unique(labels)
-        by_class = np.ones(len(self.classes_))
-        if self.class_weight is not None:
-            weight = self.class_weight
-            if isinstance(weight, dict):
-                weight = {label: weight[label] for label in weight if label in present}
-            found = compute_class_weight(weight, classes=present, y=labels, sample_weight=learned.weights)
-            by_class[np.searchsorted(self.classes_, present)] = found
-        weighted = learned._replace(weights=(learned.weights * by_class[learned.codes]).astype(np.float32))
+        weighted = self._weigh_classes(learned)
         kept = np.flatnonzero(learned.documents.lengths > 0)
         if not len(kept):
             raise ValueError("Expected at least one text in X with a word that has a vector, found none.")
@@ -540,9 +601,22 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         )
         return weighted.take(kept)
 
-    def _split(self, learned: LabelledDocuments) -> tuple[LabelledDocuments, LabelledDocuments | None]:
-        if not self.early_stopping:
-            return learned, None
+    def _weigh_classes(self, learned: LabelledDocuments) -> LabelledDocuments:
+        labels = self.classes_[learned.codes]
+        present = np.unique(labels)
+        by_class = np.ones(len(self.classes_))
+        if self.class_weight is not None:
+            weight = self.class_weight
+            if isinstance(weight, dict):
+                weight = {label: weight[label] for label in weight if label in present}
+            found = compute_class_weight(weight, classes=present, y=labels, sample_weight=learned.weights)
+            by_class[np.searchsorted(self.classes_, present)] = found
+        return learned._replace(weights=(learned.weights * by_class[learned.codes]).astype(np.float32))
+
+    def _split(self, learned: LabelledDocuments) -> tuple[np.ndarray, np.ndarray]:
+        """Return which documents to learn from, and which are set aside."""
+        if not self.early_stopping and self.ngrams is None:
+            return np.arange(len(learned.codes)), np.zeros(0, np.int64)
         try:
             train, validation = train_test_split(
                 np.arange(len(learned.codes)),
@@ -553,9 +627,9 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         except ValueError as error:
             raise ValueError(
                 f"Expected enough texts to set validation_fraction={self.validation_fraction} of each class aside: "
-                f"{error} Give more texts, another fraction, or early_stopping=False."
+                f"{error} Give more texts, another fraction, or early_stopping=False and ngrams=None."
             ) from error
-        return learned.take(np.sort(train)), learned.take(np.sort(validation))
+        return np.sort(train), np.sort(validation)
 
     # --- documents without a word
 

@@ -8,6 +8,7 @@ import torch
 
 from seq_plugins.text.documents import Documents, WordTable
 from seq_plugins.text.network import SentimentNetwork
+from seq_plugins.text.ngrams import JOINT, Mixture, NgramClassifier
 from seq_plugins.text.pooled_convolution import NO_WORD, Batch, convolve_and_pool
 from seq_plugins.text.tokenizing import Token
 
@@ -128,6 +129,50 @@ def explain_document(
         sign * float(baselines[row]),
         sorted(told, key=lambda phrase: -abs(phrase.contribution)),
     )
+
+
+def with_ngrams(
+    explanation: Explanation,
+    ngrams: NgramClassifier,
+    mixture: Mixture,
+    text: str,
+    tokens: Sequence[Token],
+    code: int,
+) -> Explanation:
+    """Return the explanation of a network's logit as that of the sum of it and a linear classifier's.
+
+    Parameters
+    ----------
+    explanation
+        That of the network.
+    ngrams
+        The linear classifier; an n-gram that a text has several times counts once, where it is first.
+    mixture
+        How both are added.
+    text
+        The text.
+    tokens
+        Its tokens, with their places.
+    code
+        Number of the class whose logit is explained.
+    """
+    has_one_output = len(ngrams.intercepts) == 1
+    row, sign = (0, 1 if code == 1 else -1) if has_one_output else (code, 1)
+    phrases = [phrase._replace(contribution=mixture.network * phrase.contribution) for phrase in explanation.phrases]
+    words = [token.text.lower() for token in tokens]
+    for name, weights in ngrams.contributions(words).items():
+        length = name.count(JOINT) + 1
+        first = next(
+            place for place in range(len(words) - length + 1) if JOINT.join(words[place : place + length]) == name
+        )
+        found = [(0, token) for token in tokens[first : first + length]]
+        phrases.append(_tell(text, found, sign * mixture.linear * float(weights[row])))
+    baseline = mixture.network * explanation.baseline + sign * (
+        mixture.linear * float(ngrams.intercepts[row]) + float(mixture.offsets[row])
+    )
+    told = [phrase for phrase in phrases if phrase.contribution]
+    logit = baseline + sum(phrase.contribution for phrase in told)
+    return Explanation(explanation.label, logit, baseline, sorted(told, key=lambda phrase: -abs(phrase.contribution)))
 
 
 def _choose_output(logits: torch.Tensor, code: int | None) -> tuple[int, int, int]:

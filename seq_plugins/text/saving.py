@@ -25,6 +25,7 @@ from safetensors.numpy import load_file, save_file
 
 from seq_plugins._files import raise_naming_file
 from seq_plugins.text.network import SentimentNetwork
+from seq_plugins.text.ngrams import Mixture, NgramClassifier
 from seq_plugins.text.tokenizing import Tokenizer
 from seq_plugins.text.typed_text import TREEBANK, TokenizerChoice
 from seq_plugins.text.vectorizer import Word2VecVectorizer
@@ -54,7 +55,10 @@ def save_classifier(classifier: Any, folder: Path) -> None:
         temporary.mkdir()
         vectorizer = classifier.vectorizer_
         (temporary / "model.json").write_text(model, encoding="utf-8")
+        ngrams, mixture = classifier.ngrams_, classifier.mixture_
         vocabulary = {"words": vectorizer.vectors_.index_to_key, "unknown_words": vectorizer.unknown_words_}
+        if ngrams is not None:
+            vocabulary["ngrams"] = ngrams.names
         (temporary / "vocabulary.json").write_text(json.dumps(vocabulary), encoding="utf-8")
         table = vectorizer.table_
         save_file({"vectors": np.ascontiguousarray(table.vectors)}, temporary / "vectors.safetensors")
@@ -65,6 +69,12 @@ def save_classifier(classifier: Any, folder: Path) -> None:
             "words.changed_ids": table.changed_ids,
             "words.changed_rows": table.changed_rows,
         }
+        if ngrams is not None:
+            arrays |= {
+                "ngrams.weights": ngrams.weights,
+                "ngrams.intercepts": ngrams.intercepts,
+                "mixture": np.array([mixture.linear, mixture.network, *mixture.offsets]),
+            }
         save_file(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary / "network.safetensors"
         )
@@ -220,6 +230,14 @@ def _assemble(
     classifier.class_prior_ = classifier._class_totals / classifier._class_totals.sum()
     classifier.history_, classifier.n_epochs_ = model["history"], model["n_epochs"]
     classifier._trainer = None
+    classifier.ngrams_ = classifier.mixture_ = None
+    if "ngrams" in vocabulary:
+        names, weights = vocabulary["ngrams"], arrays["ngrams.weights"]
+        if weights.shape != (model["shape"]["n_outputs"], len(names)):
+            raise ValueError(f"{len(names)} n-grams, but weights of shape {weights.shape}")
+        classifier.ngrams_ = NgramClassifier(arguments["ngrams"], names, weights, arrays["ngrams.intercepts"])
+        linear, of_network, *offsets = arrays["mixture"].tolist()
+        classifier.mixture_ = Mixture(linear, of_network, np.array(offsets))
     if len(classifier.classes_) != len(classifier._class_totals):
         raise ValueError("labels and class prior differ in number")
     return classifier

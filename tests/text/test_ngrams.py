@@ -1,0 +1,144 @@
+"""The linear classifier beside the network, and how both are added."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from seq_plugins.text import SentimentClassifier
+from seq_plugins.text.ngrams import JOINT, NgramClassifier, fit_mixture, ngrams_of
+from tests.text.samples import make_classifier, make_texts, make_vectors
+
+TEXTS, LABELS = make_texts(160)
+NEW_TEXTS, NEW_LABELS = make_texts(40, seed=1)
+
+
+def test_ngrams_are_words_and_their_neighbours_in_lower_case() -> None:
+    assert ngrams_of(["A", "fine", "Film"], 2) == ["a", "fine", "film", f"a{JOINT}fine", f"fine{JOINT}film"]
+    assert ngrams_of(["a"], 3) == ["a"]
+    assert ngrams_of([], 2) == []
+
+
+@pytest.mark.parametrize("longest", [1, 2, 3])
+def test_logits_are_those_of_scikit_learn_step_by_step(longest: int) -> None:
+    codes = np.array([label == "good" for label in LABELS]).astype(int)
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(codes))
+    counter = CountVectorizer(ngram_range=(1, longest), binary=True, token_pattern=r"\S+")  # noqa: S106
+    contained = counter.fit_transform(TEXTS).toarray()
+    positive, negative = (1 + contained.T @ (weights * (codes == code)) for code in (1, 0))
+    ratios = np.log(positive / positive.sum()) - np.log(negative / negative.sum())
+    regression = LogisticRegression(max_iter=1000).fit(contained * ratios, codes, sample_weight=weights)
+    expected = regression.decision_function(counter.transform(NEW_TEXTS).toarray() * ratios)
+    words = [text.split() for text in TEXTS]
+    found = NgramClassifier.fit(words, codes, weights, 2, longest).logits([text.split() for text in NEW_TEXTS])
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_contributions_and_the_intercept_add_up_to_the_logits_of_each_class() -> None:
+    texts, labels = make_texts(120, n_classes=3)
+    classes, codes = np.unique(labels, return_inverse=True)
+    linear = NgramClassifier.fit([text.split() for text in texts], codes, np.ones(120), len(classes), 2)
+    words = [*texts[0].split(), "never", "seen"]
+    added = linear.intercepts + sum(linear.contributions(words).values())
+    np.testing.assert_allclose(added, linear.logits([words])[0], rtol=1e-6)
+    assert linear.logits([text.split() for text in texts]).argmax(axis=1).tolist() == codes.tolist()
+    assert linear.logits([]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_network_that_knows_nothing_more_has_no_weight(n_classes: int) -> None:
+    generator = np.random.default_rng(0)
+    codes = generator.integers(n_classes, size=400)
+    signal = np.eye(n_classes)[codes][:, 1:] if n_classes == 2 else np.eye(n_classes)[codes]
+    linear = 3 * signal - 1.5 + generator.normal(size=signal.shape)
+    against = -signal + generator.normal(size=signal.shape)
+    mixture = fit_mixture(linear, against, codes, np.ones(400))
+    assert mixture.network == 0
+    assert mixture.linear > 0.5
+    helpful = 3 * signal - 1.5 + generator.normal(size=signal.shape)
+    assert fit_mixture(linear, helpful, codes, np.ones(400)).network > 0.3
+
+
+def test_with_hardly_any_texts_the_linear_classifier_is_trusted() -> None:
+    mixture = fit_mixture(np.array([[1.0]]), np.array([[-1.0]]), np.array([1]), np.ones(1))
+    assert mixture.linear == pytest.approx(1, abs=0.3)
+    assert mixture.network == 0
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("arguments", [{}, {"early_stopping": True}, {"class_weight": "balanced", "ngrams": 1}])
+def test_a_classifier_with_ngrams_learns_is_saved_and_explained(
+    n_classes: int, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    texts, labels = make_texts(180, n_classes=n_classes)
+    classifier = make_classifier(n_epochs=6, **{"ngrams": 2} | arguments).fit(texts, labels)
+    new_texts, new_labels = make_texts(60, seed=1, n_classes=n_classes)
+    assert np.mean(classifier.predict(new_texts) == new_labels) > 0.9
+    probabilities = classifier.predict_proba(new_texts)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    classifier.save(tmp_path / "model")
+    loaded = SentimentClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(new_texts), probabilities)
+    assert loaded.explain(new_texts[0]) == classifier.explain(new_texts[0])
+    for label in classifier.classes_.tolist():
+        explanation = classifier.explain(new_texts[0], label)
+        logits = np.atleast_1d(classifier.decision_function(new_texts[:1])[0])
+        code = classifier.classes_.tolist().index(label)
+        expected = logits[0] * (1 if code == 1 else -1) if n_classes == 2 else logits[code]
+        assert explanation.logit == pytest.approx(expected, abs=1e-4)
+        assert explanation.label == label
+        added = explanation.baseline + sum(phrase.contribution for phrase in explanation.phrases)
+        assert explanation.logit == pytest.approx(added, abs=1e-6)
+    assert classifier.explain(new_texts[0]).label == classifier.predict(new_texts[:1])[0]
+
+
+def test_words_without_a_vector_count_in_ngrams() -> None:
+    texts = [f"the film with a zombie {number % 7}" for number in range(60)] + ["the film with a wizard"] * 60
+    labels = ["bad"] * 60 + ["good"] * 60
+    classifier = make_classifier(vectors=make_vectors(["the", "film", "with", "a"]), n_epochs=2, ngrams=2)
+    classifier.fit(texts, labels)
+    assert classifier.predict(["zombie", "a Wizard"]).tolist() == ["bad", "good"]
+    explanation = classifier.explain("Look: a zombie!")
+    assert explanation.phrases[0].text in ("zombie", "a zombie")
+    assert next(phrase for phrase in explanation.phrases if phrase.text == "zombie").start == 8
+
+
+def test_texts_of_weight_zero_count_for_nothing_in_ngrams() -> None:
+    weights = np.ones(len(TEXTS))
+    weights[::5] = 0
+    kept = np.flatnonzero(weights)
+    whole = make_classifier(n_epochs=2, ngrams=2).fit(TEXTS, LABELS, weights)
+    part = make_classifier(n_epochs=2, ngrams=2).fit([TEXTS[place] for place in kept], np.array(LABELS)[kept])
+    np.testing.assert_allclose(whole.predict_proba(NEW_TEXTS), part.predict_proba(NEW_TEXTS))
+
+
+def test_the_same_seed_gives_the_same_numbers_and_a_clone_is_fitted_alike() -> None:
+    classifier = make_classifier(n_epochs=2, ngrams=2)
+    expected = classifier.fit(TEXTS, LABELS).predict_proba(NEW_TEXTS)
+    np.testing.assert_array_equal(clone(classifier).fit(TEXTS, LABELS).predict_proba(NEW_TEXTS), expected)
+
+
+def test_partial_fit_trains_the_network_and_leaves_the_linear_classifier() -> None:
+    with pytest.raises(ValueError, match=r"needs all texts at once\. Call fit first"):
+        make_classifier(ngrams=2).partial_fit(TEXTS, LABELS, classes=["good", "bad"])
+    classifier = make_classifier(n_epochs=2, ngrams=2).fit(TEXTS, LABELS)
+    before = classifier.ngrams_
+    scores = classifier.decision_function(NEW_TEXTS)
+    classifier.partial_fit(TEXTS, LABELS)
+    assert classifier.ngrams_ is before
+    assert np.abs(classifier.decision_function(NEW_TEXTS) - scores).max() > 0
+
+
+@pytest.mark.parametrize(("ngrams", "error"), [(0, ValueError), (1.5, TypeError), ("2", TypeError)])
+def test_a_wrong_number_of_words_is_told(ngrams: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="ngrams"):
+        make_classifier(ngrams=ngrams).fit(TEXTS, LABELS)
+
+
+def test_too_few_texts_to_set_some_aside_are_told() -> None:
+    with pytest.raises(ValueError, match="ngrams=None"):
+        make_classifier(ngrams=2).fit(["fine film", "dull film"], ["good", "bad"])
