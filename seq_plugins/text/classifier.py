@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any, Self
 
@@ -620,7 +621,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         try:
             train, validation = train_test_split(
                 np.arange(len(learned.codes)),
-                test_size=self.validation_fraction,
+                # as many as there are classes, at the least
+                test_size=max(ceil(self.validation_fraction * len(learned.codes)), len(np.unique(learned.codes))),
                 stratify=learned.codes,
                 random_state=int(check_random_state(self.random_state).randint(MAX_SEED)),
             )

@@ -405,7 +405,7 @@ def test_a_megabyte_of_one_token_is_a_text_like_others() -> None:
         ({"class_weight": "even"}, ValueError, "Expected class_weight to be one of None, 'balanced', got 'even'"),
         ({"vectors": [1, 2]}, TypeError, "Expected vectors to be gensim's KeyedVectors"),
         ({"oov": "guess"}, ValueError, "Expected oov to be one of"),
-        ({"early_stopping": True, "validation_fraction": 0.001}, ValueError, "Give more texts, another fraction"),
+        ({"early_stopping": True, "validation_fraction": 0.999}, ValueError, "Give more texts, another fraction"),
     ],
 )
 def test_wrong_arguments_are_told(arguments: Any, error: type[Exception], message: str) -> None:

@@ -60,7 +60,7 @@ def test_all_models_are_tested_on_the_same_folds_and_told_on_one_page(
     assert _run(table, "--no-rivals", "--output", "results", "--json", "rows.json") == 0
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     models = list(dict.fromkeys(row["model"] for row in rows))
-    assert len(models) == 5
+    assert len(models) == 7
     assert len(rows) == 15
     for row in rows:
         assert row["error"] is None, row
