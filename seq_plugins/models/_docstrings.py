@@ -104,13 +104,13 @@ SHARED_PARAMETERS = {
             Number of networks, the members, that are trained as one and forecast together; by default 1. Member `k` is
             the network that ``random_state + k`` gives alone (up to rounding, if nothing but initial weights, order of
             batches and dropout is drawn at random): it has these of its own, and its gradients are clipped by their
-            own norm, but five of them take about two to three times as long as one. The forecast is the members' mean,
-            which is nearly always better than a single one; with ``QuantileRegression`` the quantiles are those of
-            their mixture, with another `likelihood` its parameters are means. Samples come from the members in turn:
-            ``predict(n, num_samples=ensemble_size)`` gives each member's forecast, also without a `likelihood`. The
-            property `members` holds each as a model of its own. `val_loss`, and with it early stopping and the best
-            checkpoint, is the mean of the members' losses. Takes optimizers that update each weight by itself, such as
-            Adam and SGD, and one device.
+            own norm, but five of them take about two to three and a half times as long as one. The forecast is the
+            members' mean, which is nearly always better than a single one; with ``QuantileRegression`` the quantiles
+            are those of their mixture, with another `likelihood` its parameters are means. Samples come from the
+            members in turn: ``predict(n, num_samples=ensemble_size)`` gives each member's forecast, also without a
+            `likelihood`. The property `members` holds each as a model of its own. `val_loss`, and with it early
+            stopping and the best checkpoint, is the mean of the members' losses. Takes optimizers that update each
+            weight by itself, such as Adam and SGD, and one device.
         **kwargs
             Everything else that Darts' torch models take: `loss_fn`, `likelihood`, `torch_metrics`,
             `optimizer_cls`, `optimizer_kwargs`, `lr_scheduler_cls`, `lr_scheduler_kwargs`,

@@ -61,7 +61,7 @@ def test_all_models_are_tested_on_the_same_folds_and_told_on_one_page(
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     models = list(dict.fromkeys(row["model"] for row in rows))
     assert len(models) == 7
-    assert len(rows) == 15
+    assert len(rows) == 21
     for row in rows:
         assert row["error"] is None, row
         assert (row["n_train"], row["n_test"]) == (40, 20)
