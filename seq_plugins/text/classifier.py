@@ -1,7 +1,8 @@
 """The sentiment classifier: a convolutional network over word vectors, as a scikit-learn classifier of texts."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from typing import Any, Self
@@ -212,13 +213,18 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         ------
         TypeError, ValueError
             If an argument, a text, a label or a weight is not what is expected, there is only one class, or no text has
-            a word with a vector. It says which.
+            a word with a vector. It says which. The classifier is what it was before then, as after an interruption.
         """
         self._check_arguments()
         texts, labels, weights = self._check_samples(X, y, sample_weight)
         classes = np.unique(labels[weights > 0])
         if len(classes) < 2:
             raise ValueError(f"Expected at least two classes in y, got one class only, {classes.tolist()[0]!r}.")
+        with self._restored_after_failure():
+            self._fit_anew(texts, labels, weights, classes)
+        return self
+
+    def _fit_anew(self, texts: list[str], labels: np.ndarray, weights: np.ndarray, classes: np.ndarray) -> None:
         trainer, documents = self._begin(texts, classes)
         labelled = self._label(documents, labels, weights)
         self._set_prior(labelled, np.zeros(len(classes)))
@@ -233,7 +239,21 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             chosen = [text for text, weight in zip(texts, weights, strict=True) if weight > 0]
             words = [self.vectorizer_.encoder_.tokens(text) for text in chosen]
             self._fit_ngrams(self._weigh_classes(labelled), words, train, held_out)
-        return self
+
+    @contextmanager
+    def _restored_after_failure(self) -> Iterator[None]:
+        """Make the classifier what it was before, if what is done ends with an error or is interrupted."""
+        before, network = dict(vars(self)), getattr(self, "network_", None)
+        weights = {} if network is None else {name: each.clone() for name, each in network.state_dict().items()}
+        try:
+            yield
+        except BaseException:
+            was_trained_further = network is not None and self.network_ is network
+            self.__dict__ = before
+            if network is not None and was_trained_further:
+                network.load_state_dict(weights)
+                self._trainer = None  # whose optimizer has gone on
+            raise
 
     def _fit_ngrams(
         self, labelled: LabelledDocuments, words: list[Sequence[str]], train: np.ndarray, held_out: np.ndarray
@@ -290,6 +310,11 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             As in :meth:`fit`, and if there is a label that `classes` did not name.
         """
         self._check_arguments()
+        with self._restored_after_failure():
+            self._fit_further(X, y, classes, sample_weight)
+        return self
+
+    def _fit_further(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         if not hasattr(self, "classes_"):
             if self.ngrams is not None:
                 raise ValueError(
@@ -319,7 +344,6 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         rows = trainer.train(self._with_words(learned), 1, is_quiet=not self.verbose)
         self.n_epochs_ += 1
         self.history_ = [*self.history_, *(row | {"epoch": float(self.n_epochs_)} for row in rows)]
-        return self
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the logits of texts, `(N, C)`; with two classes that of the second one, `(N,)`.

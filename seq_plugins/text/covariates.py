@@ -22,6 +22,8 @@ def sentiment_series(
     classifier: Any,
     label: Any = None,
     missing: str | float = "previous",
+    start: Any = None,
+    end: Any = None,
 ) -> TimeSeries:
     """Score dated texts and return a series of their mean score and number.
 
@@ -38,7 +40,8 @@ def sentiment_series(
     text
         Column of the texts.
     freq
-        Length of a step, as pandas writes it, such as ``"D"``, ``"h"`` or ``"W"``.
+        Length of a step, as pandas writes it, such as ``"D"``, ``"h"`` or ``"W"``. Of business days, ``"B"`` or a
+        calendar of one's own, each has the texts of the days off before it: they are not known on the day before.
     agg
         How the scores of a step become one: ``"mean"``, ``"median"``, ``"min"``, ``"max"`` or ``"sum"``.
     classifier
@@ -47,12 +50,15 @@ def sentiment_series(
         The class whose probability is the score; the last of ``classes_`` if ``None``.
     missing
         The score of a step without a text: ``"previous"``, that of the step before; ``"nan"``; or a number, such as
-        0.5. The number of texts is 0.
+        0.5. The number of texts is 0. Before the first text there is no previous score, but NaN.
+    start, end
+        Times whose steps are the first and the last of the series, such as the end of the target; texts outside are
+        left out. By default those of the first and the last text.
 
     Returns
     -------
     TimeSeries
-        Components ``sentiment`` and ``count``, float64, from the first text's step to the last one's.
+        Components ``sentiment`` and ``count``, float64, from the step of `start` to that of `end`.
 
     Raises
     ------
@@ -81,23 +87,68 @@ def sentiment_series(
     classes = classifier.classes_.tolist()
     if label is not None and label not in classes:
         raise ValueError(f"Expected label to be one of {classes}, got {label!r}.")
-    times = _read_times(frame[time], time)
+    offset = _read_offset(freq)
+    first, last = _read_moment("start", start), _read_moment("end", end)
+    if first is not None and last is not None and first > last:
+        raise ValueError(f"Expected start to be no later than end, got {start!r} and {end!r}.")
+    times = _rolled_forward(_read_times(frame[time], time), offset)
     probabilities = classifier.predict_proba(frame[text])
     scores = pd.Series(probabilities[:, len(classes) - 1 if label is None else classes.index(label)], index=times)
-    try:
-        steps = scores.sort_index().resample(freq)
-    except ValueError as error:
-        raise ValueError(
-            f"Expected freq to be a frequency of pandas, such as 'D' or 'h', got {freq!r}: {error}"
-        ) from error
-    counts = steps.count()
-    values = steps.agg(agg).where(counts > 0)
+    ends = [_rolled_forward(pd.DatetimeIndex([moment]), offset) for moment in (first, last) if moment is not None]
+    without_score = [pd.Series(np.nan, index=moment) for moment in ends]  # but with a step
+    steps = pd.concat([scores, *without_score]).sort_index().resample(offset)
+    span = slice(*(None if moment is None else _step_of(moment, offset) for moment in (first, last)))
+    counts = steps.count().loc[span]
+    values = steps.agg(agg).loc[span].where(counts > 0)
+    if not counts.any():
+        raise ValueError(f"Expected texts between start and end, {start!r} and {end!r}, found none.")
     if missing == "previous":
         values = values.ffill()
     elif missing != "nan":
         values = values.fillna(float(missing))
     table = pd.DataFrame({"sentiment": values, "count": counts}).astype(np.float64)
     return TimeSeries.from_dataframe(table, freq=pd.DatetimeIndex(values.index).freqstr)
+
+
+def _read_offset(freq: Any) -> pd.DateOffset:
+    try:
+        if freq is None:
+            raise ValueError("there is none")
+        offset: pd.DateOffset = pd.tseries.frequencies.to_offset(freq)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"Expected freq to be a frequency of pandas, such as 'D' or 'h', got {freq!r}: {error}"
+        ) from error
+    return offset
+
+
+def _read_moment(name: str, moment: Any) -> pd.Timestamp | None:
+    if moment is None:
+        return None
+    try:
+        found = pd.Timestamp(moment)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"Expected {name} to be a time, got {moment!r}: {error}") from error
+    if pd.isna(found):
+        raise ValueError(f"Expected {name} to be a time, got {moment!r}.")
+    return found.tz_localize(None)
+
+
+def _step_of(moment: pd.Timestamp, offset: pd.DateOffset) -> pd.Timestamp:
+    """Return the time that stands for the step of a moment."""
+    at = _rolled_forward(pd.DatetimeIndex([moment]), offset)
+    step: pd.Timestamp = pd.Series(0, index=at).resample(offset).count().index[0]
+    return step
+
+
+def _rolled_forward(times: pd.DatetimeIndex, offset: pd.DateOffset) -> pd.DatetimeIndex:
+    """Return the times, those on days off moved to the next business day; for pandas they belong to the one before."""
+    if not isinstance(offset, pd.offsets.BusinessDay | pd.offsets.CustomBusinessDay):
+        return times
+    days = times.normalize()
+    next_day = {day: offset.rollforward(day) for day in days.unique()}
+    moved = [time if next_day[day] == day else next_day[day] for time, day in zip(times, days, strict=True)]
+    return pd.DatetimeIndex(moved)
 
 
 def _read_times(column: pd.Series, name: str) -> pd.DatetimeIndex:

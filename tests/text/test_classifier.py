@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 from seq_plugins._progress import progress_bar
 from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
 from seq_plugins.text.pooled_convolution import SWITCH
+from seq_plugins.text.training import Trainer
 from tests.text.samples import BAD, GOOD, OTHER, make_classifier, make_texts, make_vectors
 
 TEXTS, LABELS = make_texts()
@@ -417,3 +418,50 @@ def test_asking_before_training_is_told() -> None:
     for method, argument in {"predict": TEXTS, "predict_proba": TEXTS, "explain": "fine", "save": "model"}.items():
         with pytest.raises(NotFittedError):
             getattr(make_classifier(), method)(argument)
+
+
+def _fail_in(
+    classifier: SentimentClassifier, method: str, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Let a fit end with an error in the middle of its training."""
+
+    def end(*args: Any, **kwargs: Any) -> None:
+        with torch.no_grad():
+            classifier.network_.output.add_(1)  # some of it has been trained
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_run_epoch", end)
+        with pytest.raises(type(error)):
+            getattr(classifier, method)(TEXTS, LABELS)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("error", [ValueError("diverged"), KeyboardInterrupt()])
+def test_a_fit_that_fails_leaves_the_model_of_before(
+    method: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = make_classifier(n_epochs=3).fit(TEXTS, LABELS)
+    before, prior, history = classifier.predict_proba(TEXTS), classifier.class_prior_, list(classifier.history_)
+    _fail_in(classifier, method, monkeypatch, error)
+    np.testing.assert_array_equal(classifier.predict_proba(TEXTS), before)
+    np.testing.assert_array_equal(classifier.class_prior_, prior)
+    assert classifier.history_ == history
+    classifier.partial_fit(TEXTS, LABELS)
+
+
+def test_a_first_fit_that_fails_leaves_a_classifier_that_is_not_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = make_classifier()
+    _fail_in(classifier, "fit", monkeypatch, ValueError("diverged"))
+    with pytest.raises(NotFittedError):
+        classifier.predict(TEXTS)
+    with pytest.raises(ValueError, match="training has diverged"):
+        make_classifier(learning_rate=1e30, n_epochs=3).fit(TEXTS, LABELS)
+
+
+def test_texts_without_a_known_word_do_not_move_the_prior() -> None:
+    classifier = make_classifier(n_epochs=2).fit(TEXTS, LABELS)
+    prior = classifier.class_prior_
+    with pytest.raises(ValueError, match="a word that has a vector"):
+        classifier.partial_fit(["zombie"] * 5, ["good"] * 5)
+    np.testing.assert_array_equal(classifier.class_prior_, prior)

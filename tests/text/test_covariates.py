@@ -155,3 +155,47 @@ def test_what_does_not_fit_is_told(
     arguments |= change
     with pytest.raises(error, match=message):
         sentiment_series(arguments.pop("frame"), **arguments)
+
+
+HOLIDAYS = pd.offsets.CustomBusinessDay(holidays=["2024-01-08"])
+START = {"start": "2024-01-02", "end": pd.Timestamp("2024-01-07")}
+
+
+@pytest.mark.parametrize(("freq", "next_day"), [("B", "2024-01-08"), (HOLIDAYS, "2024-01-09")])
+def test_texts_of_days_off_count_for_the_next_business_day(
+    freq: Any, next_day: str, classifier: SentimentClassifier
+) -> None:
+    frame = make_frame(
+        ["2024-01-05 09:00", "2024-01-06 12:00", "2024-01-07 23:00", f"{next_day} 08:00"]
+    )  # from Friday on
+    series = score(frame, classifier, freq=freq)
+    assert series.time_index.strftime("%Y-%m-%d").tolist() == ["2024-01-05", next_day]
+    assert series["count"].values().ravel().tolist() == [1, 3]
+
+
+def test_a_series_reaches_from_start_to_end(classifier: SentimentClassifier) -> None:
+    frame = make_frame(["2024-01-03 09:00", "2024-01-05 18:00"])
+    series = score(frame, classifier, **START, missing=0.5)
+    assert (series.start_time(), series.end_time()) == (pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-07"))
+    assert series["count"].values().ravel().tolist() == [0, 1, 0, 1, 0, 0]
+    assert series["sentiment"].values().ravel()[[0, 4, 5]].tolist() == [0.5, 0.5, 0.5]
+    later = score(frame, classifier, start="2024-01-04", end="2024-01-05")
+    assert later["count"].values().ravel().tolist() == [0, 1]  # the whole of the last day
+    assert np.isnan(later["sentiment"].values()[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"freq": None}, "Expected freq to be a frequency of pandas, such as 'D' or 'h', got None"),
+        ({"start": "soon"}, "Expected start to be a time, got 'soon'"),
+        ({"end": pd.NaT}, "Expected end to be a time"),
+        ({"start": "2024-02-01", "end": "2024-01-01"}, "Expected start to be no later than end"),
+        ({"start": "2024-02-01"}, "Expected texts between start and end"),
+    ],
+)
+def test_wrong_steps_and_ends_are_told(
+    arguments: dict[str, Any], message: str, classifier: SentimentClassifier
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        score(make_frame(["2024-01-03"]), classifier, **arguments)

@@ -306,3 +306,36 @@ def test_words_keep_their_case_if_asked() -> None:
     assert len(train_word_vectors(texts, min_count=1, lowercase=False).index_to_key) == 3
     split = train_word_vectors(["a-b c-d"], min_count=1, tokenizer=lambda text: text.split("-"))
     assert set(split.index_to_key) == {"a", "b c", "d"}
+
+
+@pytest.mark.parametrize("head", [b"", b"2 3\n"])
+def test_a_byte_order_mark_and_blank_lines_are_passed_over(head: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + head + b"fine 1 2 3\n\n  \nfilm 4 5 6\n\n")
+    vectors = load_word_vectors(path)
+    assert vectors.index_to_key == ["fine", "film"]
+    np.testing.assert_array_equal(vectors.vectors, [[1, 2, 3], [4, 5, 6]])
+
+
+def test_a_header_with_a_wrong_number_of_dimensions_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.txt"
+    path.write_text("2 1\nfine 1 2 3\nfilm 4 5 6\n")
+    with pytest.raises(ValueError, match="its header says 1 dimensions, and its first word has 3"):
+        load_word_vectors(path)
+    path.write_text("1 2\nNew York 1 2\n")
+    assert load_word_vectors(path).index_to_key == ["New York"]
+
+
+def test_vectors_that_were_saved_anew_under_the_same_name_are_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "vectors.txt").write_text("fine 1 2\n")
+    (tmp_path / "other" / "vectors.txt").write_text("dull 3 4\n")
+    monkeypatch.chdir(tmp_path)
+    first = resolve_word_vectors("vectors.txt")
+    assert resolve_word_vectors(tmp_path / "vectors.txt") is first
+    monkeypatch.chdir(tmp_path / "other")
+    assert resolve_word_vectors("vectors.txt").index_to_key == ["dull"]
+    (tmp_path / "vectors.txt").write_text("film 5 6\n")  # of the same size
+    assert resolve_word_vectors(tmp_path / "vectors.txt").index_to_key == ["film"]
