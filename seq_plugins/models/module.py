@@ -246,7 +246,7 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
         return loss_steps, targets
 
     def stack_members(self) -> None:
-        """Give all weights a dimension of members, all alike; without an effect where they have it."""
+        """Give all weights a dimension of members, all alike."""
         if next(self.parameters(recurse=False), None) is not None:
             raise NotImplementedError(
                 f"Expected {type(self).__name__} to have its weights in layers with ensemble_size="
@@ -262,7 +262,9 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
         shared = self._names_without_members()
         self.load_state_dict(
             {
-                name: states[0][name] if name in shared else torch.stack([state[_name_alone(name)] for state in states])
+                name: states[0][name]
+                if name in shared
+                else torch.stack([state[self._name_alone(name)] for state in states])
                 for name in self.state_dict()
             }
         )
@@ -270,7 +272,14 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
     def state_of_member(self, state: Mapping[str, Any], member: int) -> dict[str, Any]:
         """Return the weights of a network that stands alone and is one of the members, out of those of all."""
         shared = self._names_without_members()
-        return {_name_alone(name): values if name in shared else values[member] for name, values in state.items()}
+        return {self._name_alone(name): values if name in shared else values[member] for name, values in state.items()}
+
+    def _name_alone(self, name: str) -> str:
+        """Return the name that a weight has in a network without members."""
+        child, _, rest = name.partition(".")
+        if isinstance(getattr(self, child), SeparateMembers):
+            return f"{child}.{rest.removeprefix(f'{SeparateMembers.attribute}.')}"
+        return name
 
     def _names_without_members(self) -> set[str]:
         return {name for name in self.state_dict() if name.partition(".")[0] in _WITHOUT_MEMBERS}
@@ -768,13 +777,6 @@ class Encoder(Protocol):
 def has_loss_on_every_step(sequence_to_sequence: bool, use_reversible_instance_norm: bool | dict[str, Any]) -> bool:
     """Return whether the loss is on every step: the normalisation's statistics come from the whole window, and peek."""
     return sequence_to_sequence and not use_reversible_instance_norm
-
-
-def _name_alone(name: str) -> str:
-    """Return the name that a weight has in a network without members."""
-    parts = name.split(".")
-    is_separate = len(parts) > 1 and parts[1] == SeparateMembers.attribute
-    return ".".join([parts[0], *parts[2:]]) if is_separate else name
 
 
 def _as_slice(positions: Sequence[int]) -> slice | None:

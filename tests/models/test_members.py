@@ -19,7 +19,7 @@ from torch.utils.data import SequentialSampler
 
 import seq_plugins
 from seq_plugins import DivergenceError, Seq2SeqRNNModel, SimpleRNNModel
-from seq_plugins.layers import recurrent_kernels
+from seq_plugins.layers import Dense, recurrent_kernels
 from seq_plugins.layers.members import SeparateMembers
 from seq_plugins.layers.mixture import quantiles_of_mixture
 from seq_plugins.layers.recurrent import GRU, LSTM, SimpleRNN
@@ -462,6 +462,26 @@ class OwnLayersModel(OwnEncoderModel):
     _module_class = OwnLayersModule
 
 
+class NamedNetworkModule(SequenceModule):
+    """A network of the package's layers, in a part that has the name of what separate members stand in."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.part = nn.ModuleDict({"network": Dense(self.input_chunk_length * self.n_targets, self.n_outputs)})
+
+    @property
+    def n_outputs(self) -> int:
+        return int(np.prod(self.output_shape))
+
+    def forecast_last_step(self, x_in: Any) -> torch.Tensor:
+        last: torch.Tensor = self.part["network"](x_in.past_target.flatten(start_dim=1))
+        return last.unflatten(-1, self.output_shape)
+
+
+class NamedNetworkModel(OwnEncoderModel):
+    _module_class = NamedNetworkModule
+
+
 class OwnWeightModule(OwnLayersModule):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -479,10 +499,14 @@ OWN: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("model_class", [OwnEncoderModel, OwnLayersModel])
-def test_networks_whose_layers_know_nothing_of_members_have_them_too(model_class: type[Any]) -> None:
+@pytest.mark.parametrize(
+    ("model_class", "is_separate"), [(OwnEncoderModel, True), (OwnLayersModel, True), (NamedNetworkModel, False)]
+)
+def test_networks_of_ones_own_have_members_whatever_their_layers_know_of_them(
+    model_class: type[Any], is_separate: bool
+) -> None:
     ensemble = model_class(INPUT, OUTPUT, random_state=1, ensemble_size=2, **OWN).fit(_series())
-    assert any(isinstance(module, SeparateMembers) for module in ensemble.model.modules())
+    assert any(isinstance(module, SeparateMembers) for module in ensemble.model.modules()) == is_separate
     alone = [model_class(INPUT, OUTPUT, random_state=seed, **OWN).fit(_series()) for seed in (1, 2)]
     for member, expected in zip(ensemble.members, alone, strict=True):
         _assert_same_weights(member.model, expected.model)
