@@ -19,6 +19,7 @@ from sklearn.svm import LinearSVC
 from benchmarks.core.rivals import RivalProcesses
 from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
 from seq_plugins.text.documents import PADDING
+from seq_plugins.text.ngrams import log_count_ratios
 from seq_plugins.text.tokenizing import CachedTreebankTokenizer
 
 MAXLEN, BATCH_SIZE, PREDICT_BATCH_SIZE = 400, 32, 128
@@ -176,11 +177,8 @@ class NaiveBayesFeatures(TransformerMixin, BaseEstimator):
     def fit(self, X: sparse.csr_matrix, y: np.ndarray) -> Self:  # noqa: N803
         """Count."""
         classes = np.unique(y)
-        ratios = []
-        for label in classes[1:] if len(classes) == 2 else classes:
-            inside, outside = (1 + np.asarray(X[mask].sum(axis=0)).ravel() for mask in (y == label, y != label))
-            ratios.append(np.log((inside / inside.sum()) / (outside / outside.sum())))
-        self.ratios_ = np.array(ratios)
+        against_others = classes[1:] if len(classes) == 2 else classes
+        self.ratios_ = np.array([log_count_ratios(X, y == label, np.ones(len(y))) for label in against_others])
         return self
 
     def transform(self, X: sparse.csr_matrix) -> Any:  # noqa: N803

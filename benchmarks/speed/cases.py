@@ -301,14 +301,9 @@ def _ensemble_cases(sizes: Sizes, threads: int) -> list[Case]:
         "gru": ("one GRU layer", replace(fit, cell="GRU", horizon=horizon)),
         "seq2seq": ("sequence to sequence, GRU", replace(fit, cell="GRU", horizon=horizon, every_step=True)),
     }
-    goal_of_one, goal_of_darts = (
-        (at_most_times(2.4), times_faster(10))
-        if threads == 1
-        else (
-            at_most_times(1.5),
-            times_faster(15),
-        )
-    )
+    goal_of_one, goal_of_darts = at_most_times(2.4), times_faster(10)
+    if threads > 1:
+        goal_of_one, goal_of_darts = at_most_times(1.5), times_faster(15)
     return [
         Case(
             f"ensemble-{name}",
@@ -316,7 +311,7 @@ def _ensemble_cases(sizes: Sizes, threads: int) -> list[Case]:
             partial(_ensemble_turn, work),
             [
                 Rival("one of ours", partial(_fit_turn, "ours", work), goal_of_one),
-                Rival(f"darts, {N_MEMBERS} in turn", partial(_turn_of_models, "darts", work), goal_of_darts),
+                Rival(f"darts, {N_MEMBERS} in turn", partial(_turn_of_darts, work), goal_of_darts),
             ],
             asdict(work) | {"ensemble_size": N_MEMBERS},
         )
@@ -329,8 +324,8 @@ def _ensemble_turn(work: FitWork) -> Turn:
     return lambda: timed(lambda: _make_model("ours", work, ensemble_size=N_MEMBERS).fit(series))()
 
 
-def _turn_of_models(side: str, work: FitWork) -> Turn:
-    turn = _fit_turn(side, work)
+def _turn_of_darts(work: FitWork) -> Turn:
+    turn = _fit_turn("darts", work)
     return lambda: sum(turn() for _ in range(N_MEMBERS))
 
 

@@ -6,7 +6,6 @@ with weights say that they do with an attribute ``takes_members``; of any other,
 """
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -70,8 +69,9 @@ class SeparateMembers(nn.Module):
         super().__init__()
         self.network = network
         self.n_members = n_members
-        for owner, name, tensor in [*_own_parameters(network), *_own_buffers(network)]:
-            setattr(owner, name, _repeated(tensor, n_members))
+        for module in network.modules():
+            for name, tensor in _own_tensors(module):
+                setattr(module, name, _repeated(tensor, n_members))
 
     def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Return the outputs of all members, one after another."""
@@ -101,27 +101,20 @@ def stack_members(child: nn.Module, n_members: int) -> nn.Module:
     """
     if not all(_takes_members(module) for module in child.modules()):
         return SeparateMembers(child, n_members)
-    for owner, name, weight in list(_own_parameters(child)):
-        setattr(owner, name, _repeated(weight, n_members))
+    for module in child.modules():
+        for name, tensor in _own_tensors(module):
+            if isinstance(tensor, nn.Parameter):  # a layer that knows members shares its buffers among them
+                setattr(module, name, _repeated(tensor, n_members))
     return child
 
 
 def _takes_members(module: nn.Module) -> bool:
-    tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-    return not tensors or getattr(type(module), "takes_members", False)
+    return not _own_tensors(module) or getattr(type(module), "takes_members", False)
 
 
-def _own_parameters(network: nn.Module) -> Iterator[tuple[nn.Module, str, torch.Tensor]]:
-    """Give each weight, with the module that owns it and the name under which it has it."""
-    for module in network.modules():
-        for name, weight in module.named_parameters(recurse=False):
-            yield module, name, weight
-
-
-def _own_buffers(network: nn.Module) -> Iterator[tuple[nn.Module, str, torch.Tensor]]:
-    for module in network.modules():
-        for name, buffer in module.named_buffers(recurse=False):
-            yield module, name, buffer
+def _own_tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """Return the weights and buffers that a module itself has, by name."""
+    return [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
 
 
 def _repeated(tensor: torch.Tensor, n_members: int) -> torch.Tensor:

@@ -439,16 +439,17 @@ def _run_forward(
     trace = Trace(*carve(block, shapes, dtype))
     trace.steps[..., :-1] = inputs.detach().numpy().transpose(1, 0, 2)
     trace.steps[..., -1] = 1
-    weight_ih, weight_hh, bias_ih = (_by_member(weight, n_members) for weight in weights[:3])
+    weight_ih, weight_hh, bias_ih = (_weights_by_member(weight, n_members) for weight in weights[:3])
     _run_members(
         _load(cell, inputs.dtype).forward,
+        cell.n_gates,
         trace,
         n_members,
         trace.steps,
         weight_ih,
         weight_hh,
         bias_ih,
-        bias_ih if weights.bias_hh is None else _by_member(weights.bias_hh, n_members),
+        bias_ih if weights.bias_hh is None else _weights_by_member(weights.bias_hh, n_members),
         NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
         trace.values,
         trace.states,
@@ -478,28 +479,29 @@ def _run_backward(
     bias_hh = bias_ih if weights.bias_hh is None else bias_ih.new_empty(bias_ih.shape)
     _run_members(
         _load(cell, inputs.dtype).backward,
+        cell.n_gates,
         trace,
         n_members,
         _to_array(gradient.transpose(0, 1)),
         trace.steps,
-        _by_member(weights.weight_ih, n_members),
-        _by_member(weights.weight_hh, n_members),
+        _weights_by_member(weights.weight_ih, n_members),
+        _weights_by_member(weights.weight_hh, n_members),
         NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
         trace.values,
         trace.states,
         of_inputs.numpy(),
-        *(_by_member(weight, n_members) for weight in (weight_ih, weight_hh, bias_ih, bias_hh)),
+        *(_weights_by_member(weight, n_members) for weight in (weight_ih, weight_hh, bias_ih, bias_hh)),
     )
     of_arguments = of_inputs.transpose(0, 1), None, weight_ih, weight_hh, bias_ih, bias_hh
     return [of_argument if is_needed else None for of_argument, is_needed in zip(of_arguments, needed, strict=True)]
 
 
-def _run_members(loop: Callable[..., None], trace: Trace, n_members: int, *arrays: Any) -> None:
+def _run_members(loop: Callable[..., None], n_gates: int, trace: Trace, n_members: int, *arrays: Any) -> None:
     """Run a loop for all members, on several threads if they are given; what comes out is the same with any number."""
     n_rows = _n_rows(trace, n_members)
     n_steps, n_sequences, n_seen = trace.steps.shape
     n_units = trace.states.shape[2]
-    n_products = (len(trace.values) or 1) * n_steps * n_sequences * n_units * (n_seen + n_units) // n_members
+    n_products = n_gates * n_steps * n_sequences * n_units * (n_seen + n_units) // n_members
     n_threads = min(_n_threads.get(), n_members) if n_products >= FEWEST_PRODUCTS_OF_A_THREAD else 1
     if n_threads == 1:
         loop(*arrays, 0, n_members, n_rows)
@@ -561,7 +563,7 @@ def _to_array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _by_member(weight: torch.Tensor, n_members: int) -> np.ndarray:
+def _weights_by_member(weight: torch.Tensor, n_members: int) -> np.ndarray:
     """Return the weights of each member, `(K, ...)`, also of one that stands alone; `weight` shares their memory."""
     return _to_array(weight if n_members > 1 else weight.unsqueeze(0))
 

@@ -85,10 +85,13 @@ class ModelOfMembers(RefittingModel, ABC):
         """
         if self.model is None:
             raise ValueError(f"This {type(self).__name__} is not fitted and has no members yet. Call `fit` first.")
-        return [self] if self.ensemble_size == 1 else [self._member(index) for index in range(self.ensemble_size)]
-
-    def _member(self, index: int) -> Any:
+        if self.ensemble_size == 1:
+            return [self]
         state = self.__getstate__()
+        return [self._member(state, index) for index in range(self.ensemble_size)]
+
+    def _member(self, state: Mapping[str, Any], index: int) -> Any:
+        """Return a member, given the state of a copy of the ensemble."""
         arguments = {name: value for name, value in self._model_params.items() if name != "ensemble_size"}
         if isinstance(arguments.get("random_state"), int):
             arguments["random_state"] += index
@@ -101,7 +104,7 @@ class ModelOfMembers(RefittingModel, ABC):
             "_pickled_weights": (dtype, {name: np.asarray(weight) for name, weight in of_member.items()}),
         }
         member = object.__new__(type(self))
-        member.__setstate__(state | own)
+        member.__setstate__({**state, **own})
         return member
 
     def _draw_for_members(self) -> None:

@@ -248,9 +248,10 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         try:
             yield
         except BaseException:
-            was_trained_further = network is not None and self.network_ is network
             self.__dict__ = before
-            if network is not None and was_trained_further:
+            if network is not None and not all(
+                torch.equal(weights[name], each) for name, each in network.state_dict().items()
+            ):
                 network.load_state_dict(weights)
                 self._trainer = None  # whose optimizer has gone on
             raise
@@ -362,7 +363,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         texts = check_texts(X, "X")
-        documents = self.vectorizer_.encode(texts, is_quiet=self.ngrams_ is not None)
+        documents = self.vectorizer_.encode(texts, warns=self.ngrams_ is None)
         with progress_bar(
             total=len(documents.lengths), desc="predict", unit="text", delay=1, leave=False, disable=not self.verbose
         ) as bar:

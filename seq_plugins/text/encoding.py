@@ -15,10 +15,9 @@ from seq_plugins.text.tokenizing import (
     MAX_STRETCHES,
     CachedTreebankTokenizer,
     Token,
-    check_tokens,
     locate_tokens,
 )
-from seq_plugins.text.typed_text import TokenizerChoice, TypedTextTokenizer, known_tokenizer
+from seq_plugins.text.typed_text import TokenizerChoice, known_tokenizer, make_tokenizer
 
 _TEXTS_AT_ONCE = 200  # of a process, where there are several
 
@@ -86,6 +85,7 @@ class TextEncoder:
         self.tokenizer = tokenizer
         self.further_ids = further_ids or {}
         self._stretches = known_tokenizer(tokenizer)
+        self._tokenize = self._stretches or make_tokenizer(tokenizer)
         self._remembered: _StretchIds | None = None
         self._endings: dict[str, tuple[int, ...]] = {}
 
@@ -100,10 +100,7 @@ class TextEncoder:
 
     def tokens(self, text: str) -> Sequence[str]:
         """Return the tokens of a text."""
-        if self._stretches is not None:
-            return self._stretches(text)
-        own: Any = self.tokenizer
-        return check_tokens(own(text), own)
+        return self._tokenize(text)
 
     def encode(
         self, texts: Sequence[str], skips: bool, maxlen: int, n_jobs: int | None = None, is_quiet: bool = False
@@ -147,8 +144,8 @@ class TextEncoder:
 
     def located_ids(self, text: str) -> Iterator[tuple[int, Token]]:
         """Yield the id and the place of each token of a text."""
-        typed = self._stretches if isinstance(self._stretches, TypedTextTokenizer) else None
-        located = list(typed.locate(text) if typed else locate_tokens(text, self.tokens(text)))
+        known = self._stretches
+        located = list(locate_tokens(text, self.tokens(text)) if known is None else known.locate(text))
         yield from zip(self.ids_of([token.text for token in located]), located, strict=True)
 
     def _prepare(self) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from seq_plugins.text.documents import Documents, WordTable
 from seq_plugins.text.network import SentimentNetwork
-from seq_plugins.text.ngrams import JOINT, Mixture, NgramClassifier
+from seq_plugins.text.ngrams import Mixture, NgramClassifier, first_places_of
 from seq_plugins.text.pooled_convolution import NO_WORD, Batch, convolve_and_pool
 from seq_plugins.text.tokenizing import Token
 
@@ -122,7 +122,8 @@ def explain_document(
                 window = place, min(place + len(kernel), len(located))
                 phrases[window] = phrases.get(window, 0.0) + contribution
         first += kernel.shape[1]
-    told = [_tell(text, located[start:end], contribution) for (start, end), contribution in phrases.items()]
+    tokens = [token for _, token in located]
+    told = [_tell(text, tokens[start:end], contribution) for (start, end), contribution in phrases.items()]
     return Explanation(
         classes[code].item(),
         sign * float(logits[row]),
@@ -159,14 +160,10 @@ def with_ngrams(
     has_one_output = len(ngrams.intercepts) == 1
     row, sign = (0, 1 if code == 1 else -1) if has_one_output else (code, 1)
     phrases = [phrase._replace(contribution=mixture.network * phrase.contribution) for phrase in explanation.phrases]
-    words = [token.text.lower() for token in tokens]
+    words = [token.text for token in tokens]
+    places = first_places_of(words, ngrams.longest)
     for name, weights in ngrams.contributions(words).items():
-        length = name.count(JOINT) + 1
-        first = next(
-            place for place in range(len(words) - length + 1) if JOINT.join(words[place : place + length]) == name
-        )
-        found = [(0, token) for token in tokens[first : first + length]]
-        phrases.append(_tell(text, found, sign * mixture.linear * float(weights[row])))
+        phrases.append(_tell(text, tokens[places[name]], sign * mixture.linear * float(weights[row])))
     baseline = mixture.network * explanation.baseline + sign * (
         mixture.linear * float(ngrams.intercepts[row]) + float(mixture.offsets[row])
     )
@@ -191,8 +188,7 @@ def _slopes(sums: torch.Tensor, sums_without: torch.Tensor) -> torch.Tensor:
     return torch.where(before == 0, 0.0, after / before.where(before != 0, 1.0))
 
 
-def _tell(text: str, words: Sequence[tuple[int, Token]], contribution: float) -> Phrase:
-    tokens = [token for _, token in words]
+def _tell(text: str, tokens: Sequence[Token], contribution: float) -> Phrase:
     if any(token.start < 0 for token in tokens):
         return Phrase(" ".join(token.text for token in tokens), -1, -1, contribution)
     start, end = tokens[0].start, tokens[-1].end

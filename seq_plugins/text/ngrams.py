@@ -37,6 +37,15 @@ def ngrams_of(words: Sequence[str], longest: int) -> list[str]:
     return found
 
 
+def first_places_of(words: Sequence[str], longest: int) -> dict[str, slice]:
+    """Return where in a document each of its n-grams stands first."""
+    spans = [
+        slice(first, first + length) for length in range(1, longest + 1) for first in range(len(words) - length + 1)
+    ]
+    named = zip(reversed(ngrams_of(words, longest)), reversed(spans), strict=True)
+    return dict(named)  # of equal ones the last counts, which is the first of the document
+
+
 class NgramClassifier:
     """The linear classifier.
 
@@ -83,7 +92,7 @@ class NgramClassifier:
         found, intercepts = [], []
         for code in [1] if n_classes == 2 else range(n_classes):
             is_inside = codes == code
-            ratios = _log_count_ratios(contained, is_inside, weights)
+            ratios = log_count_ratios(contained, is_inside, weights)
             regression = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
             regression.fit(contained.multiply(ratios).tocsr(), is_inside, sample_weight=weights)
             found.append(regression.coef_[0] * ratios)
@@ -110,8 +119,18 @@ class NgramClassifier:
         return logits
 
 
-def _log_count_ratios(contained: Any, is_inside: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the logarithm of how much more often each n-gram is in documents of a class than in others, `(G,)`."""
+def log_count_ratios(contained: Any, is_inside: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the logarithm of how much more often each n-gram is in documents of a class than in others, `(G,)`.
+
+    Parameters
+    ----------
+    contained
+        Which n-grams each document has, `(N, G)`.
+    is_inside
+        Whether each is of the class, `(N,)`.
+    weights
+        Weight of each, `(N,)`.
+    """
     counts = [1 + contained.T @ (weights * mask) for mask in (is_inside, ~is_inside)]
     inside, outside = (np.log(each / each.sum()) for each in counts)
     ratios: np.ndarray = inside - outside

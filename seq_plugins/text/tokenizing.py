@@ -107,6 +107,10 @@ class CachedTreebankTokenizer:
             tokens += found
         return [*tokens, *self.at_end(end)] if end else tokens
 
+    def locate(self, text: str) -> Iterator[Token]:
+        """Yield the tokens of a text, each with its place."""
+        return locate_tokens(text, self(text))
+
 
 def check_tokens(tokens: Any, tokenizer: Any) -> Sequence[str]:
     """Return what a user's tokenizer returned, if these are strings.

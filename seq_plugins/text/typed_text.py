@@ -9,6 +9,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from seq_plugins.text.tokenizing import CachedTreebankTokenizer, Token, Tokenizer, check_tokens, locate_tokens
@@ -30,7 +31,7 @@ _PLAIN = {
 }
 _ANY = "".join(re.escape(character) for character in _PLAIN)
 _UNUSUAL = re.compile(
-    r"(?P<tag><\s*/?\s*(?:a|b|br|div|em|i|li|ol|p|span|strong|u|ul)\b[^<>]*>)"
+    r"(?P<tag></?(?:a|b|br|div|em|i|li|ol|p|span|strong|u|ul)\b[^<>]*>)"
     r"|(?P<entity>&(?:[A-Za-z][A-Za-z0-9]{1,31}|#\d{1,7}|#[xX][0-9A-Fa-f]{1,6});)"
     r"|(?P<accented>\w[\u0300-\u036f]+)"
     r"|(?P<apostrophe>(?<=\w)[`\u00b4](?=\w))"
@@ -110,9 +111,10 @@ class TypedTextTokenizer(CachedTreebankTokenizer):
 
     def at_start(self, stretch: str, has_more: bool) -> Sequence[str]:
         """Return the tokens of what a text begins with."""
-        *first, last = [stretch, "a"] if has_more else stretch.split(" ")
-        apart = [_sentence_end(each) or each for each in first]
-        return super().at_start(" ".join(apart if has_more else [*apart, last]), has_more)
+        parts = stretch.split(" ")
+        n_followed = len(parts) if has_more else len(parts) - 1
+        apart = [_sentence_end(part) or part for part in parts[:n_followed]]
+        return super().at_start(" ".join([*apart, *parts[n_followed:]]), has_more)
 
     def locate(self, text: str) -> Iterator[Token]:
         """Yield the tokens of a text, each with its place in the text as it was typed."""
@@ -168,8 +170,11 @@ def make_tokenizer(choice: TokenizerChoice) -> Tokenizer:
     known = known_tokenizer(choice)
     if known is not None:
         return known
-    own: Any = choice
-    return lambda text: check_tokens(own(text), own)
+    return partial(_checked_tokens, choice)
+
+
+def _checked_tokens(tokenizer: Any, text: str) -> Sequence[str]:
+    return check_tokens(tokenizer(text), tokenizer)
 
 
 def check_tokenizer(choice: Any) -> None:

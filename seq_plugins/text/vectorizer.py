@@ -247,13 +247,13 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
             )
         return encoded.documents
 
-    def encode(self, texts: Sequence[str], is_quiet: bool = False) -> Documents:
+    def encode(self, texts: Sequence[str], warns: bool = True) -> Documents:
         """Return documents without padding, cut, for `texts` that have been checked.
 
-        Unless it is to be quiet, it warns of texts whose words are mostly unknown.
+        With `warns`, there is a warning of texts whose words are mostly unknown.
         """
         encoded = self.encoder_.encode(texts, self.oov == "skip", self.maxlen, self.n_jobs, not self.verbose)
-        if encoded.n_mostly_unknown and not is_quiet:
+        if warns and encoded.n_mostly_unknown:
             warnings.warn(
                 f"{encoded.n_mostly_unknown} of {len(texts)} texts have no vector for more than half of their words: "
                 "what is made of them rests on the others. `unknown` of the vectorizer lists such words.",

@@ -459,9 +459,11 @@ def test_a_first_fit_that_fails_leaves_a_classifier_that_is_not_fitted(monkeypat
         make_classifier(learning_rate=1e30, n_epochs=3).fit(TEXTS, LABELS)
 
 
-def test_texts_without_a_known_word_do_not_move_the_prior() -> None:
+def test_texts_without_a_known_word_move_neither_the_prior_nor_the_optimizer() -> None:
     classifier = make_classifier(n_epochs=2).fit(TEXTS, LABELS)
-    prior = classifier.class_prior_
-    with pytest.raises(ValueError, match="a word that has a vector"):
-        classifier.partial_fit(["zombie"] * 5, ["good"] * 5)
+    prior, trainer = classifier.class_prior_, classifier._trainer
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match="word that has a vector"):
+            getattr(classifier, method)(["zombie"] * 6, ["good", "bad"] * 3)
     np.testing.assert_array_equal(classifier.class_prior_, prior)
+    assert classifier._trainer is trainer

@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from seq_plugins.text import SentimentClassifier
-from seq_plugins.text.ngrams import JOINT, NgramClassifier, fit_mixture, ngrams_of
+from seq_plugins.text.ngrams import JOINT, NgramClassifier, first_places_of, fit_mixture, ngrams_of
 from tests.text.samples import make_classifier, make_texts, make_vectors
 
 TEXTS, LABELS = make_texts(160)
@@ -21,6 +21,15 @@ def test_ngrams_are_words_and_their_neighbours_in_lower_case() -> None:
     assert ngrams_of(["A", "fine", "Film"], 2) == ["a", "fine", "film", f"a{JOINT}fine", f"fine{JOINT}film"]
     assert ngrams_of(["a"], 3) == ["a"]
     assert ngrams_of([], 2) == []
+
+
+def test_each_ngram_stands_where_it_is_first() -> None:
+    words = ["a", "Fine", "a", "fine"]
+    places = first_places_of(words, 2)
+    assert set(places) == set(ngrams_of(words, 2))
+    for name, place in places.items():
+        assert JOINT.join(words[place]).lower() == name
+    assert (places["fine"], places[f"a{JOINT}fine"]) == (slice(1, 2), slice(0, 2))
 
 
 @pytest.mark.parametrize("longest", [1, 2, 3])

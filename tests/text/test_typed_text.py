@@ -74,6 +74,7 @@ def test_a_full_stop_that_ends_no_sentence_stays_with_its_word(text: str) -> Non
         ("3.5. So am I. Yes", ["3.5", ".", "So", "am", "I", ".", "Yes"]),
         ("good/bad and/or 1/2", ["good", "/", "bad", "and", "/", "or", "1/2"]),
         ("Cafe\u0301 no\u00adwhere", ["Caf\u00e9", "nowhere"]),
+        ("a < b > c", ["a", "<", "b", ">", "c"]),
         ("a < b & c &unknown; d", ["a", "<", "b", "&", "c", "&", "unknown", ";", "d"]),
         ("", []),
         ("...", ["..."]),
@@ -84,7 +85,10 @@ def test_words_are_found_in_what_stands_close_together(text: str, words: list[st
 
 
 @given(
-    st.lists(st.sampled_from([*PIECES, APOSTROPHE, OPENING, ELLIPSIS, "<br>", "&amp;", "end.", "e\u0301"]), max_size=16)
+    st.lists(
+        st.sampled_from([*PIECES, APOSTROPHE, OPENING, ELLIPSIS, "<br>", "< b", "&amp;", "end.", "e\u0301"]),
+        max_size=16,
+    )
 )
 @settings(max_examples=500, deadline=None)
 def test_words_stand_where_they_are_said_to_stand_in_the_text_as_typed(pieces: list[str]) -> None:
@@ -101,6 +105,12 @@ def test_words_stand_where_they_are_said_to_stand_in_the_text_as_typed(pieces: l
         typed = text[token.start : token.end]
         found, word = (each.replace("`", "'") for each in (f"{normalize(typed)} {typed}", token.text))
         assert word in found or (word == "''" and '"' in found)
+
+
+def test_signs_that_are_no_tags_move_no_places() -> None:
+    text = "a < b > c. The end"
+    located = TypedTextTokenizer().locate(text)
+    assert [text[token.start : token.end] for token in located] == ["a", "<", "b", ">", "c.", "The", "end"]
 
 
 @given(st.lists(st.sampled_from([*PIECES, "end. ", "Mr. ", APOSTROPHE]), max_size=16).map("".join))
