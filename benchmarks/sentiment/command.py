@@ -75,6 +75,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--text", default="text", help="column of a CSV file's texts (default: %(default)s)")
     command.add_argument("--label", default="label", help="column of a CSV file's labels (default: %(default)s)")
+    command.add_argument("--encoding", default="utf-8-sig", help="encoding of a CSV file (default: UTF-8)")
     command.add_argument("--speed", action="store_true", help="measure speed and memory instead")
     command.add_argument("--turns", type=positive, default=3, help="turns of each with --speed (default: %(default)s)")
 
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     check_json(options.json)
     from benchmarks.sentiment.corpora import load_corpus
 
-    corpus = load_corpus(options.dataset, options.folds, options.text, options.label)
+    corpus = load_corpus(options.dataset, options.folds, options.text, options.label, options.encoding)
     warnings.filterwarnings("ignore")
     with (
         limit_threads(options.threads),

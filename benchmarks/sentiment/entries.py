@@ -18,6 +18,7 @@ from sklearn.svm import LinearSVC
 
 from benchmarks.core.rivals import RivalProcesses
 from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
+from seq_plugins.text.classifier import LECTURE
 from seq_plugins.text.documents import PADDING
 from seq_plugins.text.ngrams import log_count_ratios
 from seq_plugins.text.tokenizing import CachedTreebankTokenizer
@@ -92,25 +93,13 @@ def make_entries(
     processes
         The rivals' processes; without them Keras is left out.
     """
-    lecture: dict[str, Any] = {"n_epochs": n_epochs, "tokenizer": "treebank"}
+    lecture: dict[str, Any] = {**LECTURE, "n_epochs": n_epochs}
     networks: dict[str, dict[str, Any]] = {
-        "SentimentClassifier": lecture,
-        "SentimentClassifier, trained vectors": lecture | {"train_embeddings": True, "oov": "random"},
-        "SentimentClassifier, 3 kernels, trained vectors": lecture
-        | {"train_embeddings": True, "oov": "random", "kernel_size": [3, 4, 5], "num_filters": 100, "dropout": 0.5},
-        "SentimentClassifier, n-grams": {
-            "ngrams": 2,
-            "maxlen": 1000,
-            "kernel_size": [1, 2, 3],
-            "num_filters": 100,
-            "hidden_dim": 100,
-            "dropout": 0.5,
-            "train_embeddings": True,
-            "learning_rate": 2e-3,
-            "n_epochs": 15,
-            "early_stopping": True,
-            "patience": 2,
-        },
+        "SentimentClassifier": {},
+        "SentimentClassifier, without n-grams": {"ngrams": None},
+        "SentimentClassifier, the lecture's network": lecture,
+        "SentimentClassifier, the lecture's network, trained vectors": lecture
+        | {"train_embeddings": True, "oov": "random"},
     }
 
     def make_network(settings: dict[str, Any], texts: Sequence[str]) -> SentimentClassifier:

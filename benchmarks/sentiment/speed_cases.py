@@ -262,11 +262,11 @@ def print_memory(side: str, dataset: str, threads: int) -> None:
     corpus = load_corpus(dataset, 10, "text", "label")
     vectors = make_random_vectors(corpus.texts)
     few = [*corpus.texts[:2], *corpus.texts[-2:]]
-    classifier = SentimentClassifier(vectors, verbose=False, n_epochs=1, random_state=1)
+    classifier = SentimentClassifier.lecture(vectors, verbose=False, n_epochs=1, random_state=1)
     classifier.fit(few, [0, 0, 1, 1]).predict(few)  # what is loaded and compiled at the first fit does not count
     with PeakMemory() as peak:
         if side == "ours":
-            classifier = SentimentClassifier(vectors, verbose=False, n_epochs=N_EPOCHS, random_state=1)
+            classifier = SentimentClassifier.lecture(vectors, verbose=False, n_epochs=N_EPOCHS, random_state=1)
             classifier.fit(corpus.texts, corpus.labels).predict(corpus.texts)
         else:
             _make_arrays(corpus.texts, vectors)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from seq_plugins._forking import use_one_thread_after_fork
 from seq_plugins.models._unfinished_fits import UndoingModel
 from seq_plugins.models.arguments import SOME_EPOCHS, ArgumentCheck, integer_from, unexpected
 from seq_plugins.windows import check_number_of_series, check_series_input
@@ -47,6 +48,7 @@ def _checked(method: Callable[..., Any], **own_checks: ArgumentCheck) -> Callabl
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
+        use_one_thread_after_fork()
         try:
             given = signature.bind(*args, **kwargs)
         except TypeError:

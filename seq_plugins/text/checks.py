@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 
 def check_texts(texts: Any, name: str = "texts", allow_none: bool = False) -> list[str]:
@@ -40,23 +41,37 @@ def check_texts(texts: Any, name: str = "texts", allow_none: bool = False) -> li
     found = list(texts)
     for place, text in enumerate(found):
         if not isinstance(text, str):
-            raise TypeError(f"Expected every entry of {name} to be a string, {_tell_entry(text, name, place)}")
+            raise TypeError(f"Expected every entry of {name} to be a string, {_tell_entry(text, name, place, texts)}")
     if not found and not allow_none:
         raise ValueError(f"Expected at least one text in {name}, found 0 sample(s).")
     return [str(text) if type(text) is not str else text for text in found]  # NumPy's strings are slower
 
 
-def _tell_entry(entry: Any, name: str, place: int) -> str:
-    found = "NaN" if isinstance(entry, float) and np.isnan(entry) else f"{type(entry).__name__} {str(entry)[:40]!r}"
-    if entry is None:
-        found = "None"
+def _tell_entry(entry: Any, name: str, place: int, texts: Any) -> str:
+    found = f"{type(entry).__name__} {str(entry)[:40]!r}"
+    if _is_missing(entry):
+        found = "None" if entry is None else "NA" if entry is pd.NA else "NaN"
     if isinstance(entry, bytes):
         remedy = "Decode it first, such as with text.decode('utf-8')."
-    elif found in ("None", "NaN"):
+    elif _is_missing(entry):
         remedy = "Leave it out, or put an empty string in its place."
+    elif isinstance(entry, list | tuple):
+        remedy = "Give texts, not their tokens: join these with ' '.join(...); `tokenizer` is what splits texts."
     else:
         remedy = "Turn it into text first, with str(...), if that is what you mean."
-    return f"got {found} at {name}[{place}]. {remedy}"
+    return f"got {found} at {_tell_place(name, place, texts)}. {remedy}"
+
+
+def _is_missing(entry: Any) -> bool:
+    return entry is None or entry is pd.NA or entry is pd.NaT or (isinstance(entry, float) and np.isnan(entry))
+
+
+def _tell_place(name: str, place: int, entries: Any) -> str:
+    """Return where an entry stands, as the user of a list, or of a data frame's column, would look for it."""
+    if not isinstance(entries, pd.Series):
+        return f"{name}[{place}]"
+    column = "" if entries.name is None else f" of the column {entries.name!r}"
+    return f"{name}.iloc[{place}], row {entries.index[place]!r}{column}"
 
 
 def check_labels(labels: Any, n_texts: int) -> np.ndarray:
@@ -79,16 +94,23 @@ def check_labels(labels: Any, n_texts: int) -> np.ndarray:
 
     if labels is None:
         raise ValueError("Expected labels in y: requires y to be passed, but the target y is None.")
+    if isinstance(labels, pd.Series) and labels.isna().any():  # which scikit-learn takes for labels, or turns into them
+        labels = labels.astype(object)
     checked: np.ndarray = column_or_1d(labels, warn=True)
     if len(checked) != n_texts:
         raise ValueError(f"Expected one label for each text, got {n_texts} texts and {len(checked)} labels in y.")
     if checked.dtype.kind == "f" and not np.isfinite(checked).all():
         place = int(np.flatnonzero(~np.isfinite(checked))[0])
-        raise ValueError(f"Expected labels without NaN or infinity, got {checked[place]} at y[{place}].")
+        raise ValueError(
+            f"Expected labels without NaN or infinity, got {checked[place]} at {_tell_place('y', place, labels)}."
+        )
     if checked.dtype.kind == "O":
         for place, label in enumerate(checked):
-            if label is None or label != label:
-                raise ValueError(f"Expected labels without NaN or None, got {label} at y[{place}].")
+            if _is_missing(label):
+                raise ValueError(
+                    f"Expected labels without NaN, NA or None, got {label} at {_tell_place('y', place, labels)}. Leave "
+                    "the text out."
+                )
     check_classification_targets(checked)
     return checked
 

@@ -1,8 +1,9 @@
 """The sentiment classifier: a convolutional network over word vectors, as a scikit-learn classifier of texts."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from math import ceil
 from pathlib import Path
 from typing import Any, Self
@@ -10,16 +11,17 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
 from seq_plugins._arguments import check_choice, check_number
+from seq_plugins._forking import use_one_thread_after_fork
 from seq_plugins._progress import progress_bar
 from seq_plugins.text._estimator import TextEstimator
 from seq_plugins.text.checks import check_labels, check_sample_weight, check_texts
-from seq_plugins.text.documents import Documents
+from seq_plugins.text.documents import Documents, WordTable
 from seq_plugins.text.explanation import Explanation, explain_document, with_ngrams
 from seq_plugins.text.network import SentimentNetwork
 from seq_plugins.text.ngrams import Mixture, NgramClassifier, fit_mixture
@@ -33,14 +35,35 @@ from seq_plugins.text.word_vectors import train_word_vectors
 # N: documents, C: classes
 
 MAX_SEED = 2**31 - 1
+FEWEST_TEXTS = 50  # below which nothing can be learnt from texts that are set aside
+FEW_TEXTS = 1000  # below which texts are too few to set some of them aside for good
+N_PARTS = 5
+LECTURE: Mapping[str, Any] = {
+    "maxlen": 400,
+    "num_filters": 250,
+    "kernel_size": 3,
+    "hidden_dim": 250,
+    "dropout": 0.2,
+    "train_embeddings": False,
+    "ngrams": None,
+    "tokenizer": "treebank",
+    "learning_rate": 1e-3,
+    "n_epochs": 2,
+    "early_stopping": False,
+}
+"""Arguments of the lecture's network."""
 
 
 class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
-    """Classifies texts with a convolution over word vectors: the lecture's network for movie reviews.
+    """Classifies texts with a convolution over word vectors and a linear classifier of n-grams beside it.
 
-    250 filters over three words each, ReLU, the largest value of each filter over the document, a hidden layer of 250
-    units, dropout, ReLU, and one sigmoid unit; trained with Adam on the binary cross-entropy. With several kernel sizes
-    it is the network of Kim 2014 [1]_, with more than two classes it ends in a softmax.
+    The network [1]_ has filters over one, two and three words, ReLU, the largest value of each filter over the
+    document, a hidden layer, dropout, ReLU, and one sigmoid unit, or a softmax with more than two classes; it is
+    trained with Adam on the cross-entropy. The linear classifier is a logistic regression over naive-Bayes-weighted
+    words and word pairs [2]_. Their logits are added with weights that are learnt on documents which neither has seen:
+    a tenth of the documents, or, of fewer than a thousand, each of five parts in turn, after which the network is
+    trained once more on all. The network's weight is 0 where it does not help. Fewer than 50 documents tell nothing of
+    the weights: they are 1, and a half for the network. :meth:`lecture` has the network of the lecture, alone.
 
     Documents are kept as word ids, never as arrays of vectors, and the convolution is done once for each distinct word
     of a batch. Words without a vector are left out, then the text is cut after `maxlen` words. A document without any
@@ -70,10 +93,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     lowercase
         Whether words are looked up in lower case; ``"auto"``: if next to no word of the vectors has a capital letter.
     ngrams
-        Number of words of the longest n-grams of a linear classifier beside the network, such as 2; ``None`` for none.
-        It is a logistic regression over naive-Bayes-weighted words and word pairs in lower case, and the logits of both
-        are added with weights that are learnt on documents set aside: the network's is 0 where it does not help. Words
-        without a vector count there, too.
+        Number of words of the longest n-grams of the linear classifier; ``None``: the network alone. They are in lower
+        case, and words without a vector are among them, too.
     tokenizer
         Function from a text to a list of its tokens, ``"treebank"``, or ``None`` for those of texts as they are typed;
         see :class:`Word2VecVectorizer`.
@@ -86,10 +107,12 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     class_weight
         Weight of each class, a dictionary from label to number; ``"balanced"``: all classes weigh the same in total.
     early_stopping
-        Whether ``fit`` sets documents aside, stops when their loss has not become smaller for `patience` epochs, and
-        keeps the weights of the best epoch.
+        Whether ``fit`` stops when the loss of documents set aside has not become smaller for `patience` epochs, and
+        keeps the weights of the best epoch. Of fewer than 50 documents, and where a class has one only, none is set
+        aside.
     validation_fraction
-        Share of the documents that are set aside, with `early_stopping` or `ngrams`.
+        Share of the documents that are set aside, with `early_stopping` or `ngrams`; fewer than a thousand are set
+        aside in five parts, with `ngrams`.
     patience
         Number of epochs to wait for a smaller loss.
     device
@@ -112,7 +135,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     network_
         The network.
     history_
-        For each epoch its number, the mean loss, and the validation loss if there is one.
+        For each epoch of the network its number, the mean loss, and the validation loss if documents were set aside.
     n_epochs_
         Number of epochs trained.
     ngrams_
@@ -123,12 +146,14 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     References
     ----------
     .. [1] Y. Kim, "Convolutional Neural Networks for Sentence Classification", 2014, https://arxiv.org/abs/1408.5882
+    .. [2] S. Wang, C. D. Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification", 2012,
+           https://aclanthology.org/P12-2018
 
     Examples
     --------
     >>> from seq_plugins.text import SentimentClassifier
     >>> texts = ["a fine film", "a dull film", "what a fine story", "what a dull story"] * 10
-    >>> classifier = SentimentClassifier(maxlen=10, n_epochs=20, random_state=1)
+    >>> classifier = SentimentClassifier(random_state=1)
     >>> classifier.fit(texts, ["good", "bad"] * 20).predict(["fine", "so dull"]).tolist()
     ['good', 'bad']
     """
@@ -147,23 +172,23 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     def __init__(
         self,
         vectors: Any = None,
-        maxlen: int = 400,
-        num_filters: int = 250,
-        kernel_size: int | Sequence[int] = 3,
-        hidden_dim: int = 250,
-        dropout: float = 0.2,
-        train_embeddings: bool = False,
+        maxlen: int = 1000,
+        num_filters: int = 100,
+        kernel_size: int | Sequence[int] = (1, 2, 3),
+        hidden_dim: int = 100,
+        dropout: float = 0.5,
+        train_embeddings: bool = True,
         oov: str = "skip",
         lowercase: bool | str = "auto",
-        ngrams: int | None = None,
+        ngrams: int | None = 2,
         tokenizer: TokenizerChoice = None,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         batch_size: int = 32,
-        n_epochs: int = 2,
+        n_epochs: int = 15,
         class_weight: Any = None,
-        early_stopping: bool = False,
+        early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        patience: int = 3,
+        patience: int = 2,
         device: str = "cpu",
         n_jobs: int | None = None,
         verbose: bool = True,
@@ -192,8 +217,25 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
+    @classmethod
+    def lecture(cls, vectors: Any = None, **arguments: Any) -> Self:
+        """Return a classifier that is the lecture's network for movie reviews, untrained.
+
+        The network alone: 250 filters over three words of the first 400, over vectors that are not trained, 250 hidden
+        units, a fifth of which is left out; two epochs with Adam's usual learning rate; the tokens of NLTK's
+        ``TreebankWordTokenizer``.
+
+        Parameters
+        ----------
+        vectors
+            As in the class.
+        **arguments
+            Further arguments, and those to be others than the lecture's.
+        """
+        return cls(vectors, **{**LECTURE, **arguments})
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train a new network.
+        """Train a new network, and a new linear classifier.
 
         Parameters
         ----------
@@ -215,6 +257,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             If an argument, a text, a label or a weight is not what is expected, there is only one class, or no text has
             a word with a vector. It says which. The classifier is what it was before then, as after an interruption.
         """
+        use_one_thread_after_fork()
         self._check_arguments()
         texts, labels, weights = self._check_samples(X, y, sample_weight)
         classes = np.unique(labels[weights > 0])
@@ -229,16 +272,52 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         labelled = self._label(documents, labels, weights)
         self._set_prior(labelled, np.zeros(len(classes)))
         learned = self._with_words(labelled)
-        train, held_out = self._split(learned)
-        validated = learned.take(held_out) if self.early_stopping else None
-        self.history_ = trainer.train(
-            learned.take(train), self.n_epochs, validated, self.patience, is_quiet=not self.verbose
-        )
+        folds = self._set_aside(learned.codes)
+        if len(folds) > 1:
+            logits, n_epochs = self._cross_fit(learned, folds)
+            self.history_ = self._train(trainer, learned, n_epochs)
+        else:
+            logits, self.history_ = self._train_without(trainer, learned, folds[0] if folds else np.zeros(0, np.int64))
         self.n_epochs_ = len(self.history_)
         if self.ngrams is not None:
             chosen = [text for text, weight in zip(texts, weights, strict=True) if weight > 0]
             words = [self.vectorizer_.encoder_.tokens(text) for text in chosen]
-            self._fit_ngrams(self._weigh_classes(labelled), words, train, held_out)
+            self._fit_ngrams(self._weigh_classes(labelled), words, folds, logits)
+
+    def _train(
+        self,
+        trainer: Trainer,
+        learned: LabelledDocuments,
+        n_epochs: int,
+        validated: LabelledDocuments | None = None,
+    ) -> list[dict[str, float]]:
+        return trainer.train(learned, n_epochs, validated, self.patience, is_quiet=not self.verbose)
+
+    def _train_without(
+        self, trainer: Trainer, learned: LabelledDocuments, held_out: np.ndarray
+    ) -> tuple[np.ndarray, list[dict[str, float]]]:
+        """Train a network without some documents; return its logits of these, `(held out, O)`, and the history."""
+        rest = learned.take(np.setdiff1d(np.arange(len(learned.codes)), held_out))
+        others = learned.take(held_out)
+        history = self._train(trainer, rest, self.n_epochs, others if self.early_stopping and len(held_out) else None)
+        return compute_logits(trainer.network, trainer.table, others.documents, trainer.settings), history
+
+    def _cross_fit(self, learned: LabelledDocuments, folds: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
+        """Train a network for each fold, without it.
+
+        Returns
+        -------
+        tuple[np.ndarray, int]
+            The logits of the folds' documents, fold by fold, `(N, O)`, and how many epochs were best on average.
+        """
+        logits, n_epochs = [], []
+        for held_out in folds:
+            trainer = self._make_trainer(self._make_network(), copy(self.vectorizer_.table_))
+            found, history = self._train_without(trainer, learned, held_out)
+            logits.append(found)
+            losses = [row.get("validation_loss", 0.0) for row in history]
+            n_epochs.append(int(np.argmin(losses)) + 1 if self.early_stopping else len(history))
+        return np.concatenate(logits), round(float(np.mean(n_epochs)))
 
     @contextmanager
     def _restored_after_failure(self) -> Iterator[None]:
@@ -257,9 +336,9 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             raise
 
     def _fit_ngrams(
-        self, labelled: LabelledDocuments, words: list[Sequence[str]], train: np.ndarray, held_out: np.ndarray
+        self, labelled: LabelledDocuments, words: list[Sequence[str]], folds: Sequence[np.ndarray], network: np.ndarray
     ) -> None:
-        """Fit the linear classifier, and learn the weights of both on what is held out.
+        """Fit the linear classifier, and learn the weights of both on what was set aside.
 
         Parameters
         ----------
@@ -267,8 +346,10 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             All documents.
         words
             The words of each.
-        train, held_out
-            Which of those with a known word the network has learnt from, and which not.
+        folds
+            Which of those with a known word were set aside together.
+        network
+            Logits of these, fold by fold, of a network that has not learnt from them, `(documents set aside, O)`.
         """
         numbers = np.flatnonzero(labelled.documents.lengths > 0)
         n_classes, longest = len(self.classes_), int(self.ngrams or 1)
@@ -277,10 +358,13 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             documents = [words[number] for number in chosen]
             return NgramClassifier.fit(documents, labelled.codes[chosen], labelled.weights[chosen], n_classes, longest)
 
-        held = numbers[held_out]
-        linear = fitted(np.setdiff1d(np.arange(len(words)), held)).logits([words[number] for number in held])
-        settings = self._settings(self._find_device())
-        network = compute_logits(self.network_, self.vectorizer_.table_, labelled.documents.take(held), settings)
+        linear = np.zeros_like(network, np.float64)
+        first = 0
+        for held in (numbers[fold] for fold in folds):
+            rest = fitted(np.setdiff1d(np.arange(len(words)), held))
+            linear[first : first + len(held)] = rest.logits([words[number] for number in held])
+            first += len(held)
+        held = numbers[np.concatenate([np.zeros(0, np.int64), *folds])]
         self.mixture_ = fit_mixture(
             linear, network.astype(np.float64), labelled.codes[held], labelled.weights[held].astype(np.float64)
         )
@@ -289,8 +373,10 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on some texts.
 
-        The vectors of ``vectors=None``, and the words that ``oov="random"`` has vectors for, are those of the first
-        call's texts. A model that was loaded goes on with the weights that it has and a new optimizer.
+        It is the network that is trained. The linear classifier needs all texts at once: after :meth:`fit` it stays as
+        it is, and where the first call is of this method, there is none, with a warning unless ``ngrams=None``. The
+        vectors of ``vectors=None``, and the words that ``oov="random"`` has vectors for, are those of the first call's
+        texts. A model that was loaded goes on with the weights that it has and a new optimizer.
         ``class_weight="balanced"`` balances the texts of each call.
 
         Parameters
@@ -310,6 +396,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         TypeError, ValueError
             As in :meth:`fit`, and if there is a label that `classes` did not name.
         """
+        use_one_thread_after_fork()
         self._check_arguments()
         with self._restored_after_failure():
             self._fit_further(X, y, classes, sample_weight)
@@ -317,12 +404,6 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
 
     def _fit_further(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         if not hasattr(self, "classes_"):
-            if self.ngrams is not None:
-                raise ValueError(
-                    f"Expected ngrams to be None in the first call of partial_fit, got {self.ngrams}: the linear "
-                    "classifier needs all texts at once. Call fit first, after which partial_fit trains the network "
-                    "and leaves the linear classifier as it is, or leave ngrams out."
-                )
             if classes is None:
                 raise ValueError("Expected classes in the first call of partial_fit: all labels that will ever come.")
             found = np.unique(np.asarray(classes))
@@ -330,6 +411,12 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
                 raise ValueError(f"Expected at least two classes, got {found.tolist()}.")
             texts, labels, weights = self._check_samples(X, y, sample_weight)
             self._check_known(labels, found)
+            if self.ngrams is not None:
+                warnings.warn(
+                    f"partial_fit trains the network alone: the linear classifier of ngrams={self.ngrams} needs all "
+                    "texts at once. Call fit to have both, or give ngrams=None.",
+                    stacklevel=3,
+                )
             trainer, documents = self._begin(texts, found)
         else:
             if classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
@@ -361,6 +448,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         TypeError, ValueError
             If a text is not what is expected.
         """
+        use_one_thread_after_fork()
         check_is_fitted(self)
         texts = check_texts(X, "X")
         documents = self.vectorizer_.encode(texts, warns=self.ngrams_ is None)
@@ -428,6 +516,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         .. [1] A. Shrikumar, P. Greenside, A. Kundaje, "Learning Important Features Through Propagating Activation
                Differences", 2017, https://arxiv.org/abs/1704.02685
         """
+        use_one_thread_after_fork()
         check_is_fitted(self)
         (checked,) = check_texts([text], "text")
         if label is not None and label not in self.classes_.tolist():
@@ -542,8 +631,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
 
     def _begin(self, texts: list[str], classes: np.ndarray) -> tuple[Trainer, Documents]:
         """Make vectorizer, network and trainer, and return the documents of the texts."""
-        seed = int(check_random_state(self.random_state).randint(MAX_SEED))
-        device = self._find_device()
+        seed = self._draw_seed()
         vectors = self.vectors
         if vectors is None:
             vectors = train_word_vectors(
@@ -563,25 +651,33 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
                 "Expected at least one text in X with a word that has a vector, found none. Look at the texts, at "
                 "lowercase, and at the language of the vectors."
             )
-        network = SentimentNetwork(
-            vectorizer.table_.n_dimensions,
-            self.num_filters,
-            self._kernel_sizes(),
-            self.hidden_dim,
-            1 if len(classes) == 2 else len(classes),
-        )
-        self.vectorizer_, self.network_, self.classes_ = vectorizer, network, classes
-        self._trainer = trainer = Trainer(network, vectorizer.table_, self._settings(device), seed)
+        self.vectorizer_, self.classes_ = vectorizer, classes
+        self.network_ = self._make_network()
+        self._trainer = trainer = self._make_trainer(self.network_, vectorizer.table_)
         self._class_totals = np.zeros(len(classes))
         self.history_, self.n_epochs_ = [], 0
         self.ngrams_ = self.mixture_ = None
         return trainer, documents
 
+    def _make_network(self) -> SentimentNetwork:
+        return SentimentNetwork(
+            self.vectorizer_.table_.n_dimensions,
+            self.num_filters,
+            self._kernel_sizes(),
+            self.hidden_dim,
+            1 if len(self.classes_) == 2 else len(self.classes_),
+        )
+
+    def _make_trainer(self, network: SentimentNetwork, table: WordTable) -> Trainer:
+        return Trainer(network, table, self._settings(self._find_device()), self._draw_seed())
+
+    def _draw_seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(MAX_SEED))
+
     def _resume(self) -> Trainer:
         """Make a trainer for the network of a loaded model."""
         weights = {name: value.clone() for name, value in self.network_.state_dict().items()}
-        seed = int(check_random_state(self.random_state).randint(MAX_SEED))
-        trainer = Trainer(self.network_, self.vectorizer_.table_, self._settings(self._find_device()), seed)
+        trainer = self._make_trainer(self.network_, self.vectorizer_.table_)
         self.network_.load_state_dict(weights)
         return trainer
 
@@ -639,24 +735,29 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             by_class[np.searchsorted(self.classes_, present)] = found
         return learned._replace(weights=(learned.weights * by_class[learned.codes]).astype(np.float32))
 
-    def _split(self, learned: LabelledDocuments) -> tuple[np.ndarray, np.ndarray]:
-        """Return which documents to learn from, and which are set aside."""
-        if not self.early_stopping and self.ngrams is None:
-            return np.arange(len(learned.codes)), np.zeros(0, np.int64)
+    def _set_aside(self, codes: np.ndarray) -> list[np.ndarray]:
+        """Return which documents are set aside together: none, some once, or all of few documents in several parts."""
+        n_texts = np.unique(codes, return_counts=True)[1]
+        is_asked = self.early_stopping or self.ngrams is not None
+        if not is_asked or len(codes) < FEWEST_TEXTS or n_texts.min() < 2:
+            return []
+        numbers = np.arange(len(codes))
+        if self.ngrams is not None and len(codes) < FEW_TEXTS:
+            splitter = StratifiedKFold(min(N_PARTS, n_texts.min()), shuffle=True, random_state=self._draw_seed())
+            return [held_out for _, held_out in splitter.split(numbers, codes)]
         try:
-            train, validation = train_test_split(
-                np.arange(len(learned.codes)),
-                # as many as there are classes, at the least
-                test_size=max(ceil(self.validation_fraction * len(learned.codes)), len(np.unique(learned.codes))),
-                stratify=learned.codes,
-                random_state=int(check_random_state(self.random_state).randint(MAX_SEED)),
+            _, held_out = train_test_split(
+                numbers,
+                test_size=max(ceil(self.validation_fraction * len(codes)), len(n_texts)),  # a document of each class
+                stratify=codes,
+                random_state=self._draw_seed(),
             )
         except ValueError as error:
             raise ValueError(
                 f"Expected enough texts to set validation_fraction={self.validation_fraction} of each class aside: "
                 f"{error} Give more texts, another fraction, or early_stopping=False and ngrams=None."
             ) from error
-        return np.sort(train), np.sort(validation)
+        return [np.sort(held_out)]
 
     # --- documents without a word
 

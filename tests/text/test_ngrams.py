@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from seq_plugins.text import SentimentClassifier
 from seq_plugins.text.ngrams import JOINT, NgramClassifier, first_places_of, fit_mixture, ngrams_of
+from seq_plugins.text.training import Trainer
 from tests.text.samples import make_classifier, make_texts, make_vectors
 
 TEXTS, LABELS = make_texts(160)
@@ -72,10 +73,48 @@ def test_a_network_that_knows_nothing_more_has_no_weight(n_classes: int) -> None
     assert fit_mixture(linear, helpful, codes, np.ones(400)).network > 0.3
 
 
-def test_with_hardly_any_texts_the_linear_classifier_is_trusted() -> None:
-    mixture = fit_mixture(np.array([[1.0]]), np.array([[-1.0]]), np.array([1]), np.ones(1))
+@pytest.mark.parametrize("n_texts", [0, 1])
+def test_with_hardly_any_texts_the_linear_classifier_is_trusted_and_the_network_by_half(n_texts: int) -> None:
+    codes = np.ones(n_texts, int)
+    mixture = fit_mixture(np.full((n_texts, 1), 1.0), np.full((n_texts, 1), -1.0), codes, np.ones(n_texts))
     assert mixture.linear == pytest.approx(1, abs=0.3)
-    assert mixture.network == 0
+    assert mixture.network == pytest.approx(0.5, abs=0.3)
+
+
+def test_few_texts_are_set_aside_in_five_parts_and_the_network_learns_from_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt: list[int] = []
+    train = Trainer.train
+
+    def noted(self: Trainer, learned: Any, *arguments: Any, **keywords: Any) -> Any:
+        learnt.append(len(learned.codes))
+        return train(self, learned, *arguments, **keywords)
+
+    monkeypatch.setattr(Trainer, "train", noted)
+    few = make_classifier(n_epochs=2, ngrams=2).fit(TEXTS, LABELS)
+    assert learnt == [128] * 5 + [160]
+    assert few.n_epochs_ == 2
+    learnt.clear()
+    monkeypatch.setattr("seq_plugins.text.classifier.FEW_TEXTS", 160)
+    make_classifier(n_epochs=2, ngrams=2).fit(TEXTS, LABELS)
+    assert learnt == [144]
+
+
+def test_what_the_weights_are_learnt_from_is_out_of_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[np.ndarray, ...]] = []
+
+    def noted(*arguments: Any) -> Any:
+        given.append(arguments)
+        return fit_mixture(*arguments)
+
+    monkeypatch.setattr("seq_plugins.text.classifier.fit_mixture", noted)
+    texts = [f"a b{number}" for number in range(60)]  # no word tells anything of another text
+    labels = np.random.default_rng(0).permutation(["good", "bad"] * 30)
+    vectors = make_vectors(["a", *(f"b{number}" for number in range(60))])
+    classifier = make_classifier(vectors=vectors, n_epochs=30, ngrams=1).fit(texts, labels)
+    ((linear, network, codes, _),) = given
+    assert classifier.score(texts, labels) > 0.8  # of the texts that it has seen
+    assert np.mean((linear[:, 0] > 0) == codes) < 0.65
+    assert np.mean((network[:, 0] > 0) == codes) < 0.65
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -132,8 +171,9 @@ def test_the_same_seed_gives_the_same_numbers_and_a_clone_is_fitted_alike() -> N
 
 
 def test_partial_fit_trains_the_network_and_leaves_the_linear_classifier() -> None:
-    with pytest.raises(ValueError, match=r"needs all texts at once\. Call fit first"):
-        make_classifier(ngrams=2).partial_fit(TEXTS, LABELS, classes=["good", "bad"])
+    with pytest.warns(UserWarning, match=r"linear classifier of ngrams=2 needs all texts at once\. Call fit"):
+        alone = make_classifier(ngrams=2).partial_fit(TEXTS, LABELS, classes=["good", "bad"])
+    assert alone.ngrams_ is None
     classifier = make_classifier(n_epochs=2, ngrams=2).fit(TEXTS, LABELS)
     before = classifier.ngrams_
     scores = classifier.decision_function(NEW_TEXTS)
@@ -146,8 +186,3 @@ def test_partial_fit_trains_the_network_and_leaves_the_linear_classifier() -> No
 def test_a_wrong_number_of_words_is_told(ngrams: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="ngrams"):
         make_classifier(ngrams=ngrams).fit(TEXTS, LABELS)
-
-
-def test_too_few_texts_to_set_some_aside_are_told() -> None:
-    with pytest.raises(ValueError, match="ngrams=None"):
-        make_classifier(ngrams=2).fit(["fine film", "dull film"], ["good", "bad"])

@@ -4,8 +4,10 @@ import pickle
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -156,6 +158,16 @@ def test_it_works_in_a_pipeline_and_pickles() -> None:
     assert pipeline.fit(texts, labels).score(texts, labels) > 0.6
     again = pickle.loads(pickle.dumps(vectorizer.fit(texts)))
     np.testing.assert_array_equal(again.transform(texts), vectorizer.transform(texts))
+
+
+def test_columns_have_names_for_data_frames() -> None:
+    frame = pd.DataFrame({"review": ["a fine film", "dull"], "stars": [5, 1]})
+    columns = ColumnTransformer([("words", Word2VecVectorizer(make_vectors(), maxlen=3), "review")])
+    table = columns.set_output(transform="pandas").fit_transform(frame)
+    assert table.columns.tolist() == ["words__word0", "words__word1", "words__word2"]
+    assert (table.to_numpy()[1] > 0).tolist() == [True, False, False]
+    with pytest.raises(NotFittedError):
+        Word2VecVectorizer(make_vectors()).get_feature_names_out()
 
 
 def test_ids_that_cannot_be_are_told() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gensim import downloader
-from gensim.models import KeyedVectors
+from gensim.models import KeyedVectors, Word2Vec
 
 import seq_plugins.text.word_vectors as module
 from seq_plugins.text import load_word_vectors, train_word_vectors
@@ -185,6 +185,47 @@ def test_a_file_with_an_unknown_ending_is_told(tmp_path: Path) -> None:
     (tmp_path / "vectors.csv").write_text("fine 1 2\n")
     with pytest.raises(ValueError, match=r"Expected word vectors in a file ending in \.bin, .*got .*vectors\.csv"):
         load_word_vectors(tmp_path / "vectors.csv")
+
+
+@pytest.mark.parametrize("name", ["vectors.wordvectors", "vectors", "vectors.model"])
+def test_gensims_files_are_known_by_their_start_whatever_they_are_called(name: str, tmp_path: Path) -> None:
+    vectors = make_vectors()
+    vectors.save(str(tmp_path / name))
+    np.testing.assert_array_equal(load_word_vectors(tmp_path / name).vectors, vectors.vectors)
+
+
+def test_vectors_that_gensim_3_saved_are_read(tmp_path: Path) -> None:
+    vectors = make_vectors(["fine", "dull"])
+    old = pickle.dumps(vectors, protocol=2).replace(b"KeyedVectors", b"EuclideanKeyedVectors")
+    (tmp_path / "old.kv").write_bytes(old)
+    loaded = load_word_vectors(tmp_path / "old.kv")
+    assert loaded.index_to_key == ["fine", "dull"]
+    np.testing.assert_array_equal(loaded.vectors, vectors.vectors)
+
+
+def test_a_whole_model_of_gensim_says_how_to_load_it(tmp_path: Path) -> None:
+    path = tmp_path / "word2vec.model"
+    Word2Vec([["fine", "film"]], vector_size=2, min_count=1).save(str(path))
+    with pytest.raises(ValueError, match=r"got a whole model of gensim, Word2Vec.*`gensim\.models\.Word2Vec\.load\("):
+        load_word_vectors(path)
+    with pytest.raises(ValueError, match="got a whole model of gensim, Word2Vec"):
+        load_word_vectors(path.rename(tmp_path / "word2vec.kv"))
+
+
+def test_a_model_of_fasttext_says_how_to_load_it(tmp_path: Path) -> None:
+    (tmp_path / "cc.bin").write_bytes((793712314).to_bytes(4, "little") + bytes(100))
+    with pytest.raises(ValueError, match=r"got a model of fastText\. Load it with .*load_facebook_vectors\("):
+        load_word_vectors(tmp_path / "cc.bin")
+
+
+@pytest.mark.parametrize("kind", [".txt", ".bin"])
+def test_words_that_are_not_utf_8_say_how_to_load_them(kind: str, tmp_path: Path) -> None:
+    path = _write(kind, tmp_path, make_vectors(["fine", "dxll"]))
+    path.write_bytes(path.read_bytes().replace(b"dxll", b"d\xfcll"))
+    with pytest.raises(ValueError, match=r"Expected words in UTF-8 in .*unicode_errors='replace'"):
+        load_word_vectors(path)
+    read = KeyedVectors.load_word2vec_format(str(path), binary=kind == ".bin", unicode_errors="replace")
+    assert len(read) == 2
 
 
 def test_a_missing_file_is_told() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_all_models_are_tested_on_the_same_folds_and_told_on_one_page(
     page = (tmp_path / "results/report.html").read_text()
     assert page.count('<img alt="') == 4
     assert "http" not in page
-    assert all(model in page for model in models)
+    assert all(model in unescape(page) for model in models)
     printed = capsys.readouterr().out
     assert all(model in printed for model in models)
     assert "best linear model: " in printed
@@ -140,6 +141,29 @@ def test_a_column_that_is_not_there_is_told(
 ) -> None:
     assert main(["sentiment", "--dataset", str(table), "--text", "body", "--label", "stars", option, column]) == 2
     assert f"{option}: expected a column of {table}, one of body, stars, got '{column}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("separator", "encoding"), [(",", "utf-8"), (";", "cp1252"), ("\t", "utf-8-sig"), ("|", "utf-16")]
+)
+def test_tables_of_every_make_are_read_and_a_class_may_be_called_none(
+    separator: str, encoding: str, tmp_path: Path
+) -> None:
+    texts = ["caf\u00e9, fine; good", "dull\tand bad", "nothing | at all"] * 3
+    frame = pd.DataFrame({"body": texts, "stars": ["good", "NA", "None"] * 3})
+    frame.to_csv(tmp_path / "reviews.csv", sep=separator, encoding=encoding, index=False)
+    corpus = load_corpus(str(tmp_path / "reviews.csv"), 3, "body", "stars", encoding)
+    assert corpus.texts == texts
+    assert corpus.labels.tolist() == frame["stars"].tolist()
+
+
+def test_another_encoding_is_told_with_the_option_for_it(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table.write_bytes(table.read_bytes() + "caf\u00e9,good\n".encode("cp1252"))
+    assert _run(table) == 2
+    assert "is not in utf-8-sig" in (told := capsys.readouterr().err)
+    assert "--encoding cp1252" in told
+    assert _run(table, "--encoding", "klingon") == 2
+    assert "--encoding: unknown encoding: klingon" in capsys.readouterr().err
 
 
 def test_rows_without_text_are_told(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
