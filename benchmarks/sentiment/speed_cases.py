@@ -113,7 +113,7 @@ class _Work:
         self.corpus = corpus
         self.vectors = make_random_vectors(corpus.texts)
         self.vectorizer = Word2VecVectorizer(self.vectors, MAXLEN)
-        self.documents = self.vectorizer.fit_encode(corpus.texts)
+        _, self.documents = self.vectorizer.fit_encode(corpus.texts)
         self.train = np.flatnonzero(corpus.folds != 0)
         self.codes = np.unique(corpus.labels, return_inverse=True)[1]
 

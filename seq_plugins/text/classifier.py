@@ -22,9 +22,10 @@ from seq_plugins._progress import progress_bar
 from seq_plugins.text._estimator import TextEstimator
 from seq_plugins.text.checks import check_labels, check_sample_weight, check_texts
 from seq_plugins.text.documents import Documents, WordTable
+from seq_plugins.text.encoding import NumberedTexts
 from seq_plugins.text.explanation import Explanation, explain_document, with_ngrams
 from seq_plugins.text.network import SentimentNetwork
-from seq_plugins.text.ngrams import Mixture, NgramClassifier, fit_mixture
+from seq_plugins.text.ngrams import Mixture, NgramClassifier, NgramCounts, fit_mixture, fit_weights
 from seq_plugins.text.saving import load_classifier, save_classifier
 from seq_plugins.text.tokenizing import Tokenizer
 from seq_plugins.text.training import LabelledDocuments, Settings, Trainer, compute_logits
@@ -268,7 +269,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         return self
 
     def _fit_anew(self, texts: list[str], labels: np.ndarray, weights: np.ndarray, classes: np.ndarray) -> None:
-        trainer, documents = self._begin(texts, classes)
+        trainer, numbered, documents = self._begin(texts, classes)
         labelled = self._label(documents, labels, weights)
         self._set_prior(labelled, np.zeros(len(classes)))
         learned = self._with_words(labelled)
@@ -280,9 +281,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             logits, self.history_ = self._train_without(trainer, learned, folds[0] if folds else np.zeros(0, np.int64))
         self.n_epochs_ = len(self.history_)
         if self.ngrams is not None:
-            chosen = [text for text, weight in zip(texts, weights, strict=True) if weight > 0]
-            words = [self.vectorizer_.encoder_.tokens(text) for text in chosen]
-            self._fit_ngrams(self._weigh_classes(labelled), words, folds, logits)
+            counts = NgramCounts(numbered, int(self.ngrams), np.flatnonzero(weights > 0))
+            self._fit_ngrams(self._weigh_classes(labelled), counts, folds, logits)
 
     def _train(
         self,
@@ -336,7 +336,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             raise
 
     def _fit_ngrams(
-        self, labelled: LabelledDocuments, words: list[Sequence[str]], folds: Sequence[np.ndarray], network: np.ndarray
+        self, labelled: LabelledDocuments, counts: NgramCounts, folds: Sequence[np.ndarray], network: np.ndarray
     ) -> None:
         """Fit the linear classifier, and learn the weights of both on what was set aside.
 
@@ -344,31 +344,29 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         ----------
         labelled
             All documents.
-        words
-            The words of each.
+        counts
+            Their n-grams.
         folds
             Which of those with a known word were set aside together.
         network
             Logits of these, fold by fold, of a network that has not learnt from them, `(documents set aside, O)`.
         """
         numbers = np.flatnonzero(labelled.documents.lengths > 0)
-        n_classes, longest = len(self.classes_), int(self.ngrams or 1)
-
-        def fitted(chosen: np.ndarray) -> NgramClassifier:
-            documents = [words[number] for number in chosen]
-            return NgramClassifier.fit(documents, labelled.codes[chosen], labelled.weights[chosen], n_classes, longest)
-
+        all_documents = np.arange(len(labelled.codes))
+        n_classes = len(self.classes_)
         linear = np.zeros_like(network, np.float64)
         first = 0
         for held in (numbers[fold] for fold in folds):
-            rest = fitted(np.setdiff1d(np.arange(len(words)), held))
-            linear[first : first + len(held)] = rest.logits([words[number] for number in held])
+            rest = np.setdiff1d(all_documents, held)
+            fitted = fit_weights(counts.contained[rest], labelled.codes[rest], labelled.weights[rest], n_classes)
+            linear[first : first + len(held)] = fitted.logits(counts.contained[held])
             first += len(held)
         held = numbers[np.concatenate([np.zeros(0, np.int64), *folds])]
         self.mixture_ = fit_mixture(
             linear, network.astype(np.float64), labelled.codes[held], labelled.weights[held].astype(np.float64)
         )
-        self.ngrams_ = fitted(np.arange(len(words)))
+        fitted = fit_weights(counts.contained, labelled.codes, labelled.weights, n_classes)
+        self.ngrams_ = NgramClassifier(counts.longest, counts.names(), *fitted)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on some texts.
@@ -417,7 +415,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
                     "texts at once. Call fit to have both, or give ngrams=None.",
                     stacklevel=3,
                 )
-            trainer, documents = self._begin(texts, found)
+            trainer, _, documents = self._begin(texts, found)
         else:
             if classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
                 raise ValueError(
@@ -425,7 +423,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
                 )
             texts, labels, weights = self._check_samples(X, y, sample_weight)
             self._check_known(labels, self.classes_)
-            documents = self.vectorizer_.encode(texts)
+            documents = self.vectorizer_.encode(self.vectorizer_.number(texts))
             trainer = self._trainer = self._trainer or self._resume()
         learned = self._label(documents, labels, weights)
         self._set_prior(learned, self._class_totals)
@@ -451,7 +449,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         use_one_thread_after_fork()
         check_is_fitted(self)
         texts = check_texts(X, "X")
-        documents = self.vectorizer_.encode(texts, warns=self.ngrams_ is None)
+        numbered = self.vectorizer_.number(texts)
+        documents = self.vectorizer_.encode(numbered, warns=self.ngrams_ is None)
         with progress_bar(
             total=len(documents.lengths), desc="predict", unit="text", delay=1, leave=False, disable=not self.verbose
         ) as bar:
@@ -463,9 +462,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             if self.ngrams_ is None:
                 self._warn_of_empty(int(is_empty.sum()), len(is_empty))
             logits[is_empty] = self._prior_logits()
-        if self.ngrams_ is not None and self.mixture_ is not None and len(texts):
-            words = [self.vectorizer_.encoder_.tokens(text) for text in texts]
-            logits = self.mixture_.logits(self.ngrams_.logits(words), logits)
+        if self.ngrams_ is not None and self.mixture_ is not None:
+            logits = self.mixture_.logits(self.ngrams_.logits(numbered), logits)
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -629,8 +627,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         if len(unknown):
             raise ValueError(f"Expected labels among the classes {classes.tolist()}, got {unknown.tolist()} in y.")
 
-    def _begin(self, texts: list[str], classes: np.ndarray) -> tuple[Trainer, Documents]:
-        """Make vectorizer, network and trainer, and return the documents of the texts."""
+    def _begin(self, texts: list[str], classes: np.ndarray) -> tuple[Trainer, NumberedTexts, Documents]:
+        """Make vectorizer, network and trainer, and return the tokens of the texts and their documents."""
         seed = self._draw_seed()
         vectors = self.vectors
         if vectors is None:
@@ -645,7 +643,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         vectorizer = Word2VecVectorizer(
             vectors, self.maxlen, self.oov, self.lowercase, self.tokenizer, self.n_jobs, self.verbose, seed
         )
-        documents = vectorizer.fit_encode(texts)
+        numbered, documents = vectorizer.fit_encode(texts)
         if not documents.lengths.any():
             raise ValueError(
                 "Expected at least one text in X with a word that has a vector, found none. Look at the texts, at "
@@ -657,7 +655,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         self._class_totals = np.zeros(len(classes))
         self.history_, self.n_epochs_ = [], 0
         self.ngrams_ = self.mixture_ = None
-        return trainer, documents
+        return trainer, numbered, documents
 
     def _make_network(self) -> SentimentNetwork:
         return SentimentNetwork(

@@ -1,40 +1,33 @@
 """From texts to word ids."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import joblib
 import numpy as np
 
 from seq_plugins._progress import progress_bar
 from seq_plugins.text.documents import FIRST_WORD, UNKNOWN, Documents
-from seq_plugins.text.tokenizing import (
-    MAX_REMEMBERED,
-    MAX_STRETCHES,
-    CachedTreebankTokenizer,
-    Token,
-    locate_tokens,
-)
-from seq_plugins.text.typed_text import TokenizerChoice, known_tokenizer, make_tokenizer
+from seq_plugins.text.tokenizing import CachedTreebankTokenizer, Token, Tokenizer, locate_tokens
+from seq_plugins.text.typed_text import TokenizerChoice, make_tokenizer
 
 _TEXTS_AT_ONCE = 200  # of a process, where there are several
 
 
-class _StretchIds(dict[str, tuple[int, ...]]):
-    """The ids of each stretch of characters, found out when it is first asked for."""
+class NumberedTexts(NamedTuple):
+    """Texts as numbers of their tokens.
 
-    def __init__(self, encoder: "TextEncoder", stretches: CachedTreebankTokenizer) -> None:
-        super().__init__()
-        self._encoder = encoder
-        self._stretches = stretches
+    Parameters
+    ----------
+    tokens
+        The distinct tokens, in the order in which they first occur.
+    documents
+        For each text the numbers of its tokens, int32.
+    """
 
-    def __missing__(self, stretch: str) -> tuple[int, ...]:
-        ids = self._encoder.ids_of(self._stretches.inside(stretch))
-        if len(stretch) <= MAX_REMEMBERED and len(self) < MAX_STRETCHES:
-            self[stretch] = ids
-        return ids
+    tokens: list[str]
+    documents: list[np.ndarray]
 
 
 class Encoded(NamedTuple):
@@ -84,13 +77,7 @@ class TextEncoder:
         self.lowercase = lowercase
         self.tokenizer = tokenizer
         self.further_ids = further_ids or {}
-        self._stretches = known_tokenizer(tokenizer)
-        self._tokenize = self._stretches or make_tokenizer(tokenizer)
-        self._remembered: _StretchIds | None = None
-        self._endings: dict[str, tuple[int, ...]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_remembered": None, "_endings": {}}
+        self._tokenize = make_tokenizer(tokenizer)
 
     def ids_of(self, tokens: Sequence[str]) -> tuple[int, ...]:
         """Return the id of each token."""
@@ -102,10 +89,26 @@ class TextEncoder:
         """Return the tokens of a text."""
         return self._tokenize(text)
 
-    def encode(
-        self, texts: Sequence[str], skips: bool, maxlen: int, n_jobs: int | None = None, is_quiet: bool = False
-    ) -> Encoded:
-        """Return the ids of the words of the texts.
+    def number(self, texts: Sequence[str], n_jobs: int | None = None, is_quiet: bool = False) -> NumberedTexts:
+        """Find the tokens of texts.
+
+        Parameters
+        ----------
+        texts
+            The texts.
+        n_jobs
+            Number of processes, as joblib counts them.
+        is_quiet
+            Whether to show no progress bar.
+        """
+        n_processes = joblib.effective_n_jobs(n_jobs)
+        if n_processes > 1 and len(texts) > _TEXTS_AT_ONCE:
+            return self._number_in_processes(texts, n_processes, is_quiet)
+        bar = progress_bar(texts, desc="words", unit="text", delay=1, leave=False, disable=is_quiet)
+        return _number_tokens(self._tokenize, bar)
+
+    def encode(self, texts: NumberedTexts, skips: bool, maxlen: int) -> Encoded:
+        """Return the ids of the words of texts.
 
         Parameters
         ----------
@@ -115,23 +118,13 @@ class TextEncoder:
             Whether unknown words are left out, before a text is cut.
         maxlen
             Number of words after which a text is cut.
-        n_jobs
-            Number of processes, as joblib counts them.
-        is_quiet
-            Whether to show no progress bar.
         """
-        n_processes = joblib.effective_n_jobs(n_jobs)
-        if n_processes > 1 and len(texts) > _TEXTS_AT_ONCE:
-            found = self._encode_in_processes(texts, n_processes, is_quiet)
-        else:
-            self._prepare()
-            found = map(
-                self._encode_one, progress_bar(texts, desc="words", unit="text", delay=1, leave=False, disable=is_quiet)
-            )
+        id_of_token = np.array(self.ids_of(texts.tokens), np.int32)
         first_further = FIRST_WORD + len(self.rows)
         documents = []
         n_tokens = n_unknown = n_mostly_unknown = 0
-        for ids in found:
+        for numbers in texts.documents:
+            ids = id_of_token[numbers]
             is_unknown = ids == UNKNOWN
             n_tokens += len(ids)
             n_missing = int(is_unknown.sum())
@@ -144,57 +137,35 @@ class TextEncoder:
 
     def located_ids(self, text: str) -> Iterator[tuple[int, Token]]:
         """Yield the id and the place of each token of a text."""
-        known = self._stretches
+        known = self._tokenize if isinstance(self._tokenize, CachedTreebankTokenizer) else None
         located = list(locate_tokens(text, self.tokens(text)) if known is None else known.locate(text))
         yield from zip(self.ids_of([token.text for token in located]), located, strict=True)
 
-    def _prepare(self) -> None:
-        if self._remembered is None and self._stretches is not None:
-            self._remembered = _StretchIds(self, self._stretches)
-
-    def _encode_one(self, text: str) -> np.ndarray:
-        if self._stretches is None or self._remembered is None:
-            return np.array(self.ids_of(self.tokens(text)), np.int32)
-        inside, start, end = self._stretches.split(text)
-        ids = list(self.ids_of(self._stretches.at_start(start, bool(end))))
-        ids += chain.from_iterable(map(self._remembered.__getitem__, inside))
-        if end:
-            ids += self._ids_at_end(end, self._stretches)
-        return np.array(ids, np.int32)
-
-    def _ids_at_end(self, stretch: str, stretches: CachedTreebankTokenizer) -> tuple[int, ...]:
-        """Return the ids of what a text ends with, which is mostly a full stop."""
-        found = self._endings.get(stretch)
-        if found is None:
-            found = self.ids_of(stretches.at_end(stretch))
-            if len(stretch) <= MAX_REMEMBERED and len(self._endings) < MAX_STRETCHES:
-                self._endings[stretch] = found
-        return found
-
-    def _encode_in_processes(self, texts: Sequence[str], n_processes: int, is_quiet: bool) -> Iterator[np.ndarray]:
-        """Let processes find the tokens, which takes the time, and look them up here, where the words are."""
+    def _number_in_processes(self, texts: Sequence[str], n_processes: int, is_quiet: bool) -> NumberedTexts:
         parts = [texts[first : first + _TEXTS_AT_ONCE] for first in range(0, len(texts), _TEXTS_AT_ONCE)]
         results = joblib.Parallel(n_jobs=n_processes, return_as="generator")(
-            joblib.delayed(_number_tokens)(self.tokenizer, part) for part in parts
+            joblib.delayed(_number_part)(self.tokenizer, part) for part in parts
         )
+        numbers: dict[str, int] = {}
+        documents = []
         with progress_bar(total=len(texts), desc="words", unit="text", delay=1, leave=False, disable=is_quiet) as bar:
             for tokens, numbered in results:
-                ids = np.array(self.ids_of(tokens), np.int32)
-                yield from (ids[numbers] for numbers in numbered)
+                places = np.array([numbers.setdefault(token, len(numbers)) for token in tokens], np.int32)
+                documents += [places[document] for document in numbered]
                 bar.update(len(numbered))
+        return NumberedTexts(list(numbers), documents)
 
 
-def _number_tokens(tokenizer: TokenizerChoice, texts: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:
-    """Return the distinct tokens of the texts, and each text as numbers of these."""
+def _number_tokens(tokenize: Tokenizer, texts: Iterable[str]) -> NumberedTexts:
     numbers: dict[str, int] = {}
-    encoder = _token_finder(tokenizer)
-    numbered = [
-        np.array([numbers.setdefault(token, len(numbers)) for token in encoder.tokens(text)], np.int64)
-        for text in texts
+    documents = [
+        np.array([numbers.setdefault(token, len(numbers)) for token in tokenize(text)], np.int32) for text in texts
     ]
-    return list(numbers), numbered
+    return NumberedTexts(list(numbers), documents)
 
 
-@lru_cache(maxsize=1)  # so that it remembers what it has seen in texts before
-def _token_finder(tokenizer: TokenizerChoice) -> TextEncoder:
-    return TextEncoder({}, lowercase=False, tokenizer=tokenizer)
+def _number_part(tokenizer: TokenizerChoice, texts: Sequence[str]) -> NumberedTexts:
+    return _number_tokens(_tokenizer_of_process(tokenizer), texts)
+
+
+_tokenizer_of_process = lru_cache(maxsize=1)(make_tokenizer)  # it remembers what it has seen in texts before

@@ -16,8 +16,9 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import logsumexp
-from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
+
+from seq_plugins.text.encoding import NumberedTexts
 
 # N: documents, C: classes, O: outputs (1 for two classes, else C), G: n-grams
 
@@ -47,6 +48,148 @@ def first_places_of(words: Sequence[str], longest: int) -> dict[str, slice]:
     return dict(named)  # of equal ones the last counts, which is the first of the document
 
 
+class NgramCounts:
+    """Which n-grams documents have.
+
+    Parameters
+    ----------
+    texts
+        The documents.
+    longest
+        Number of words of the longest n-grams.
+    chosen
+        Numbers of the documents that are looked at; all if ``None``.
+    """
+
+    def __init__(self, texts: NumberedTexts, longest: int, chosen: np.ndarray | None = None) -> None:
+        self.longest = longest
+        documents = texts.documents if chosen is None else [texts.documents[number] for number in chosen.tolist()]
+        flat = _Flat.of(texts.tokens, documents)
+        self._words, words = np.unique(flat.words, return_inverse=True)  # those of the chosen documents
+        self._all_words = flat.names
+        self._pairs: list[np.ndarray] = []  # for each length the column of the n-gram without its last word, and that
+        places, columns, first = flat.places, words, 0
+        found = [(flat.documents, columns)]
+        for length in range(2, longest + 1):
+            kept = flat.has_next(places, length)
+            places = places[kept]
+            following = words[places + length - 1]
+            pairs, columns = np.unique((columns[kept] - first) * len(self._words) + following, return_inverse=True)
+            first += len(self._words) if length == 2 else len(self._pairs[-1])
+            self._pairs.append(pairs)
+            columns = columns + first
+            found.append((flat.documents[places], columns))
+        n_ngrams = len(self._words) + sum(map(len, self._pairs))
+        self.contained = _as_matrix(found, (len(documents), n_ngrams))
+
+    def names(self) -> list[str]:
+        """Return the n-grams, in the order of the columns."""
+        words = [self._all_words[number] for number in self._words.tolist()]
+        names, shorter = list(words), words
+        for pairs in self._pairs:
+            before, last = np.divmod(pairs, len(words))
+            shorter = [
+                shorter[place] + JOINT + words[word] for place, word in zip(before.tolist(), last.tolist(), strict=True)
+            ]
+            names += shorter
+        return names
+
+
+class _Flat(NamedTuple):
+    """The words of documents, one after the other.
+
+    Parameters
+    ----------
+    names
+        The distinct words, in lower case.
+    words
+        Numbers of the words.
+    documents
+        Number of the document of each.
+    places
+        Numbers from 0 to that of words.
+    """
+
+    names: list[str]
+    words: np.ndarray
+    documents: np.ndarray
+    places: np.ndarray
+
+    @classmethod
+    def of(cls, tokens: Sequence[str], documents: Sequence[np.ndarray]) -> "_Flat":
+        numbers: dict[str, int] = {}
+        number_of_token = np.array([numbers.setdefault(token.lower(), len(numbers)) for token in tokens], np.int64)
+        words = number_of_token[np.concatenate([np.zeros(0, np.int32), *documents])]
+        lengths = np.array([len(document) for document in documents], np.int64)
+        return cls(list(numbers), words, np.repeat(np.arange(len(documents)), lengths), np.arange(len(words)))
+
+    def has_next(self, places: np.ndarray, length: int) -> np.ndarray:
+        """Tell for which places the document has as many words from there on."""
+        last = places + length - 1
+        inside = last < len(self.words)
+        return inside & (self.documents[last.clip(max=len(self.words) - 1)] == self.documents[places])
+
+
+def _as_matrix(found: Sequence[tuple[np.ndarray, np.ndarray]], shape: tuple[int, int]) -> sparse.csr_matrix:
+    """Return a matrix of ones in the rows and columns given, each once."""
+    rows, columns = (np.concatenate(part) for part in zip(*found, strict=True))
+    matrix = sparse.coo_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape).tocsr()
+    matrix.data[:] = 1
+    return matrix
+
+
+class NgramWeights(NamedTuple):
+    """What a linear classifier has learnt.
+
+    Parameters
+    ----------
+    weights
+        Weight of each n-gram, `(O, G)`.
+    intercepts
+        Intercepts, `(O,)`.
+    """
+
+    weights: np.ndarray
+    intercepts: np.ndarray
+
+    def logits(self, contained: sparse.csr_matrix) -> np.ndarray:
+        """Return the logits of documents, `(N, O)`, float64, from the n-grams that they have, `(N, G)`."""
+        logits: np.ndarray = contained @ self.weights.T.astype(np.float64) + self.intercepts
+        return logits
+
+
+def fit_weights(contained: sparse.csr_matrix, codes: np.ndarray, weights: np.ndarray, n_classes: int) -> NgramWeights:
+    """Fit a logistic regression over naive-Bayes-weighted n-grams; those that no document has get no weight.
+
+    Parameters
+    ----------
+    contained
+        Which n-grams each document has, `(N, G)`.
+    codes
+        Number of the class of each, `(N,)`.
+    weights
+        Weight of each, `(N,)`.
+    n_classes
+        Number of classes.
+    """
+    n_ngrams = contained.shape[1]
+    used = np.flatnonzero(np.bincount(contained.indices, minlength=n_ngrams))
+    if len(used) < n_ngrams:
+        contained = contained[:, used]
+    coded = [1] if n_classes == 2 else range(n_classes)
+    found, intercepts = np.zeros((len(coded), n_ngrams), np.float32), []
+    for row, code in zip(found, coded, strict=True):
+        is_inside = codes == code
+        ratios = log_count_ratios(contained, is_inside, weights)
+        weighted = contained.astype(np.float64)
+        weighted.data *= ratios[weighted.indices]
+        regression = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
+        regression.fit(weighted, is_inside, sample_weight=weights)
+        row[used] = regression.coef_[0] * ratios
+        intercepts.append(regression.intercept_[0])
+    return NgramWeights(found, np.array(intercepts))
+
+
 class NgramClassifier:
     """The linear classifier.
 
@@ -55,7 +198,7 @@ class NgramClassifier:
     longest
         Number of words of the longest n-grams.
     names
-        The n-grams, in the order of their weights; those of a classifier that was saved.
+        The n-grams, in the order of their weights: all words, then all pairs, and so on.
     weights
         Weight of each, `(O, G)`.
     intercepts
@@ -69,55 +212,17 @@ class NgramClassifier:
         self.intercepts = intercepts
         self._places = {name: place for place, name in enumerate(self.names)}
 
-    @classmethod
-    def fit(
-        cls, documents: Sequence[Sequence[str]], codes: np.ndarray, weights: np.ndarray, n_classes: int, longest: int
-    ) -> "NgramClassifier":
-        """Fit a classifier.
-
-        Parameters
-        ----------
-        documents
-            The words of each document.
-        codes
-            Number of the class of each, `(N,)`.
-        weights
-            Weight of each, `(N,)`.
-        n_classes
-            Number of classes.
-        longest
-            Number of words of the longest n-grams.
-        """
-        counter = CountVectorizer(analyzer=lambda words: ngrams_of(words, longest), binary=True, dtype=np.float64)
-        contained = counter.fit_transform(documents)
-        found, intercepts = [], []
-        for code in [1] if n_classes == 2 else range(n_classes):
-            is_inside = codes == code
-            ratios = log_count_ratios(contained, is_inside, weights)
-            regression = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
-            regression.fit(contained.multiply(ratios).tocsr(), is_inside, sample_weight=weights)
-            found.append(regression.coef_[0] * ratios)
-            intercepts.append(regression.intercept_[0])
-        names = sorted(counter.vocabulary_, key=counter.vocabulary_.__getitem__)
-        return cls(longest, names, np.array(found, np.float32), np.array(intercepts))
-
     def contributions(self, words: Sequence[str]) -> dict[str, np.ndarray]:
         """Return what each n-gram of a document adds to the logits, `(O,)` each; none if it was not in training."""
         found = dict.fromkeys(ngrams_of(words, self.longest))
         return {name: self.weights[:, self._places[name]] for name in found if name in self._places}
 
-    def logits(self, documents: Sequence[Sequence[str]]) -> np.ndarray:
+    def logits(self, texts: NumberedTexts) -> np.ndarray:
         """Return the logits of documents, `(N, O)`, float64."""
-        columns: list[int] = []
-        edges = [0]
-        for words in documents:
-            places = {self._places[name] for name in ngrams_of(words, self.longest) if name in self._places}
-            columns += sorted(places)
-            edges.append(len(columns))
-        shape = len(documents), len(self.names)
-        contained = sparse.csr_matrix((np.ones(len(columns)), np.array(columns, np.int64), np.array(edges)), shape)
-        logits: np.ndarray = contained @ self.weights.T.astype(np.float64) + self.intercepts
-        return logits
+        counts = NgramCounts(texts, self.longest)
+        places = np.array([self._places.get(name, -1) for name in counts.names()], np.int64)
+        known = np.flatnonzero(places >= 0)
+        return NgramWeights(self.weights[:, places[known]], self.intercepts).logits(counts.contained[:, known])
 
 
 def log_count_ratios(contained: Any, is_inside: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -57,9 +57,10 @@ class CachedTreebankTokenizer:
     def __init__(self) -> None:
         self._tokenize: Tokenizer = TreebankWordTokenizer().tokenize
         self._remembered: dict[str, Sequence[str]] = {}
+        self._endings: dict[str, Sequence[str]] = {}  # mostly a full stop
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_remembered": {}}
+        return self.__dict__ | {"_remembered": {}, "_endings": {}}
 
     def split(self, text: str) -> tuple[list[str], str, str]:
         """Return the stretches inside a text, the text before them, and the one after them.
@@ -98,18 +99,23 @@ class CachedTreebankTokenizer:
         """Return the tokens of a text."""
         inside, start, end = self.split(text)
         tokens = list(self.at_start(start, bool(end)))
+        remembered = self._remembered
         for stretch in inside:
-            found = self._remembered.get(stretch)
-            if found is None:
-                found = self.inside(stretch)
-                if len(stretch) <= MAX_REMEMBERED and len(self._remembered) < MAX_STRETCHES:
-                    self._remembered[stretch] = found
-            tokens += found
-        return [*tokens, *self.at_end(end)] if end else tokens
+            tokens += remembered[stretch] if stretch in remembered else _remember(remembered, stretch, self.inside)
+        if end:
+            tokens += self._endings[end] if end in self._endings else _remember(self._endings, end, self.at_end)
+        return tokens
 
     def locate(self, text: str) -> Iterator[Token]:
         """Yield the tokens of a text, each with its place."""
         return locate_tokens(text, self(text))
+
+
+def _remember(remembered: dict[str, Sequence[str]], stretch: str, tokenize: Tokenizer) -> Sequence[str]:
+    tokens = tokenize(stretch)
+    if len(stretch) <= MAX_REMEMBERED and len(remembered) < MAX_STRETCHES:
+        remembered[stretch] = tokens
+    return tokens
 
 
 def check_tokens(tokens: Any, tokenizer: Any) -> Sequence[str]:

@@ -14,7 +14,7 @@ from seq_plugins._arguments import check_choice, check_number
 from seq_plugins.text._estimator import TextEstimator
 from seq_plugins.text.checks import check_texts
 from seq_plugins.text.documents import FIRST_WORD, PADDING, UNKNOWN, Documents, WordTable
-from seq_plugins.text.encoding import TextEncoder
+from seq_plugins.text.encoding import NumberedTexts, TextEncoder
 from seq_plugins.text.typed_text import TokenizerChoice, check_tokenizer
 from seq_plugins.text.word_vectors import resolve_word_vectors
 
@@ -149,7 +149,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
         """Do :meth:`fit` and :meth:`transform` at once; arguments and result are theirs."""
-        return self.fit_encode(check_texts(X, "X")).to_array(self.maxlen)
+        return self.fit_encode(check_texts(X, "X"))[1].to_array(self.maxlen)
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the ids of texts, `(N, L)`, int32.
@@ -167,7 +167,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
             If a text is not what is expected.
         """
         check_is_fitted(self)
-        return self.encode(check_texts(X, "X")).to_array(self.maxlen)
+        return self.encode(self.number(check_texts(X, "X"))).to_array(self.maxlen)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns that :meth:`transform` makes: ``word0``, ``word1`` and so on.
@@ -232,8 +232,12 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
             )
         return UnknownWords(n_tokens, found.total(), found.total() / max(n_tokens, 1), found.most_common(n_most_common))
 
-    def fit_encode(self, texts: Sequence[str]) -> Documents:
-        """Do the work of :meth:`fit` and return the documents without padding; `texts` have been checked."""
+    def number(self, texts: Sequence[str]) -> NumberedTexts:
+        """Find the tokens of `texts`, which have been checked."""
+        return self.encoder_.number(texts, self.n_jobs, not self.verbose)
+
+    def fit_encode(self, texts: Sequence[str]) -> tuple[NumberedTexts, Documents]:
+        """Do the work of :meth:`fit` for `texts` that have been checked; return their tokens, and their ids."""
         check_number("maxlen", self.maxlen, int, at_least=1)
         check_choice("oov", self.oov, ("skip", "zero", "random"))
         check_choice("lowercase", self.lowercase, (True, False, "auto"))
@@ -243,11 +247,12 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
             check_number("n_jobs", self.n_jobs, int)
         self.vectors_ = resolve_word_vectors(self.vectors)
         self.lowercase_ = _is_lowercase(self.vectors_.index_to_key) if self.lowercase == "auto" else self.lowercase
+        numbered = TextEncoder({}, False, self.tokenizer).number(texts, self.n_jobs, not self.verbose)
         self.unknown_words_: list[str] = []
         if self.oov == "random":
-            self.unknown_words_ = self._find_unknown_words(texts)
+            self.unknown_words_ = self._find_unknown_words(numbered.tokens)
         self._make_table()
-        encoded = self.encoder_.encode(texts, self.oov == "skip", self.maxlen, self.n_jobs, not self.verbose)
+        encoded = self.encoder_.encode(numbered, self.oov == "skip", self.maxlen)
         self.unknown_share_ = encoded.n_unknown / max(encoded.n_tokens, 1)
         is_telling = encoded.n_tokens >= FEWEST_WORDS and self.oov == "skip"
         if is_telling and self.unknown_share_ > MOST_UNKNOWN:
@@ -256,18 +261,15 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
                 "language of the vectors, at lowercase and at tokenizer; `unknown` of the vectorizer lists such words.",
                 stacklevel=3,
             )
-        return encoded.documents
+        return numbered, encoded.documents
 
-    def encode(self, texts: Sequence[str], warns: bool = True) -> Documents:
-        """Return documents without padding, cut, for `texts` that have been checked.
-
-        With `warns`, there is a warning of texts whose words are mostly unknown.
-        """
-        encoded = self.encoder_.encode(texts, self.oov == "skip", self.maxlen, self.n_jobs, not self.verbose)
+    def encode(self, texts: NumberedTexts, warns: bool = True) -> Documents:
+        """Return the ids of texts, cut; with `warns`, there is a warning of texts whose words are mostly unknown."""
+        encoded = self.encoder_.encode(texts, self.oov == "skip", self.maxlen)
         if warns and encoded.n_mostly_unknown:
             warnings.warn(
-                f"{encoded.n_mostly_unknown} of {len(texts)} texts have no vector for more than half of their words: "
-                "what is made of them rests on the others. `unknown` of the vectorizer lists such words.",
+                f"{encoded.n_mostly_unknown} of {len(texts.documents)} texts have no vector for more than half of "
+                "their words: what is made of them rests on the others. `unknown` of the vectorizer lists such words.",
                 stacklevel=3,
             )
         return encoded.documents
@@ -294,15 +296,9 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         self.unknown_share_ = unknown_share
         self._make_table(unknown)
 
-    def _find_unknown_words(self, texts: Sequence[str]) -> list[str]:
-        encoder = TextEncoder(self.vectors_.key_to_index, bool(self.lowercase_), self.tokenizer)
-        words: dict[str, None] = {}
-        for text in texts:
-            tokens = encoder.tokens(text)
-            for token, number in zip(tokens, encoder.ids_of(tokens), strict=True):
-                if number == UNKNOWN:
-                    words[token.lower() if self.lowercase_ else token] = None
-        return list(words)
+    def _find_unknown_words(self, tokens: Sequence[str]) -> list[str]:
+        words = dict.fromkeys(token.lower() if self.lowercase_ else token for token in tokens)
+        return [word for word in words if word not in self.vectors_.key_to_index]
 
     def _make_table(self, unknown: np.ndarray | None = None) -> None:
         """Make the table of vectors and the encoder; `unknown` are the random vectors, drawn if there are none."""

@@ -117,7 +117,7 @@ def test_signs_that_are_no_tags_move_no_places() -> None:
 @settings(max_examples=500, deadline=None)
 def test_ids_are_those_of_the_words_one_by_one(text: str) -> None:
     encoder = TextEncoder({"end": 0, ".": 1, "cannot": 2, "s": 3}, lowercase=True)
-    encoded = encoder.encode([text], False, 100)
+    encoded = encoder.encode(encoder.number([text]), False, 100)
     assert tuple(encoded.documents.ids.tolist()) == encoder.ids_of(encoder.tokens(text))
 
 
