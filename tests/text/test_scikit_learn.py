@@ -112,6 +112,7 @@ EXPECTED_TO_FAIL = {
     expected_failed_checks=lambda estimator: EXPECTED_TO_FAIL if is_classifier(estimator) else {},
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.filterwarnings("ignore:partial_fit trains the network alone")  # as it is meant to
 def test_scikit_learns_checks_pass_where_texts_stand_for_numbers(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
