@@ -235,7 +235,13 @@ RIVALS = [
         )
         for name in ("AutoETS", "AutoTheta", "AutoARIMA")
     ),
-    _rival("LinearRegressionModel", _LAGS, is_network=False, quantile_settings=_quantile_regression),
+    _rival(
+        "LinearRegressionModel",
+        _LAGS,
+        is_network=False,
+        # scikit-learn's regression of quantiles has a penalty, which that of means has not: next to nothing is left
+        quantile_settings=lambda levels: _quantile_regression(levels) | {"alpha": 0},
+    ),
     _rival(
         "LightGBMModel",
         _LAGS | {"verbose": -1},

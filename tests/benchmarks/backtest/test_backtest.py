@@ -148,6 +148,17 @@ def test_quantiles_are_in_order_and_the_median_is_the_point_forecast(name: str, 
     np.testing.assert_array_equal(forecasts.quantiles[..., 1], forecasts.predicted)
 
 
+def test_a_linear_regression_of_quantiles_is_not_held_back_by_a_penalty(tmp_path: Path) -> None:
+    predicted = []
+    for levels in ((), (0.1, 0.5, 0.9)):
+        plan = Plan(small_task(tmp_path), levels=levels)
+        result = make_run(plan, plan_runs(plan, [ENTRIES["LinearRegressionModel"]], 1)[0][0])
+        assert isinstance(result, RunResult), result
+        predicted.append(result.forecasts[0].predicted)
+    means, medians = predicted
+    assert medians.std() > 0.7 * means.std()  # with the penalty, all medians are next to the same
+
+
 def test_a_model_that_forecasts_no_quantiles_forecasts_points(tmp_path: Path) -> None:
     plan = Plan(small_task(tmp_path), levels=(0.1, 0.5, 0.9))
     result = make_run(plan, plan_runs(plan, [ENTRIES["NaiveSeasonal"]], 1)[0][0])
