@@ -138,7 +138,8 @@ def make_cases(sizes: Sizes, threads: int, processes: RivalProcesses) -> list[Ca
     deep = replace(fit, n_layers=3, n_epochs=sizes.n_epochs_of_large)
     every_step = replace(fit, cell="GRU", horizon=min(14, fit.input_length), every_step=True, n_epochs=deep.n_epochs)
     n_blocks = min(4, (fit.input_length - 1).bit_length())  # dilations that reach into the window
-    convolutions = replace(every_step, cell=CONVOLUTIONS, n_layers=n_blocks)
+    horizon = min(14, fit.input_length - 1)  # TCNModel forecasts fewer steps than it reads
+    convolutions = replace(every_step, cell=CONVOLUTIONS, n_layers=n_blocks, horizon=horizon)
     four, three, two = times_faster(4), times_faster(3), times_faster(2)
     keras, darts, neuralforecast = "keras", "darts", "neuralforecast"
     fit_case = partial(_fit_case, processes)
