@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from darts import TimeSeries
-from darts.models import BlockRNNModel
+from darts.models import BlockRNNModel, TCNModel
 from darts.utils.data import SequentialTorchTrainingDataset
 from darts.utils.data.torch_datasets.utils import ModuleStage, TorchTrainingBatch, _batch_collate_fn_train
 from pytorch_lightning.callbacks import EarlyStopping
@@ -24,7 +24,7 @@ from benchmarks.core.timing import Case, Goal, Rival, Turn, at_most_times, timed
 from benchmarks.speed.predict_cases import PredictWork, make_predict_cases
 from benchmarks.speed.rivals import CLIPPING, LEARNING_RATE, FitWork, make_values
 from seq_plugins.layers import GRU, LSTM, SimpleRNN
-from seq_plugins.models import DeepRNNModel, Seq2SeqRNNModel, SimpleRNNModel
+from seq_plugins.models import DeepRNNModel, Seq2SeqRNNModel, SimpleRNNModel, WaveNetModel
 from seq_plugins.windows import WindowsTrainingDataset, collate_training
 
 # B: batch, L: input length, I: features of a step, D: hidden dimension, N: series, T: time steps of a series
@@ -36,6 +36,9 @@ MEMORY_SAMPLES = 4
 
 N_MEMBERS = 5
 """Members of an ensemble, or models fitted in turn."""
+
+CONVOLUTIONS = "convolutions"
+"""What stands for a cell where a network has dilated convolutions: two for each layer, whose dilation is doubled."""
 
 N_STEPS = 100
 """Training steps, or parts of one, in a turn."""
@@ -134,6 +137,9 @@ def make_cases(sizes: Sizes, threads: int, processes: RivalProcesses) -> list[Ca
     validated = replace(fit, n_validation_windows=sizes.n_validation_windows)
     deep = replace(fit, n_layers=3, n_epochs=sizes.n_epochs_of_large)
     every_step = replace(fit, cell="GRU", horizon=min(14, fit.input_length), every_step=True, n_epochs=deep.n_epochs)
+    n_blocks = min(4, (fit.input_length - 1).bit_length())  # dilations that reach into the window
+    horizon = min(14, fit.input_length - 1)  # TCNModel forecasts fewer steps than it reads
+    convolutions = replace(every_step, cell=CONVOLUTIONS, n_layers=n_blocks, horizon=horizon)
     four, three, two = times_faster(4), times_faster(3), times_faster(2)
     keras, darts, neuralforecast = "keras", "darts", "neuralforecast"
     fit_case = partial(_fit_case, processes)
@@ -152,6 +158,7 @@ def make_cases(sizes: Sizes, threads: int, processes: RivalProcesses) -> list[Ca
         fit_case("fit-validated-fast", "the same, fast path", validated, {darts: None, keras: None}),
         fit_case("fit-deep", "three SimpleRNN layers", deep, {darts: three, keras: three}),
         fit_case("fit-seq2seq", "sequence to sequence, GRU", every_step, {keras: four}),
+        fit_case("fit-wavenet", "WaveNet beside Darts' TCNModel, as many convolutions", convolutions, {darts: four}),
         fit_case("fit-many-series", "many series, GRU", sizes.many_series, {darts: four, neuralforecast: four}),
         _history_case("history-last", "historical forecasts, last points", sizes, times_faster(6)),
         _history_case("history-whole", "historical forecasts, whole", sizes, four, whole=True),
@@ -215,6 +222,12 @@ def _layer_turn(layer: torch.nn.Module, work: FitWork, n_runs: int) -> Turn:
 
 def _make_model(side: str, work: FitWork, **own: Any) -> Any:
     shared = _shared_arguments(work) | own
+    if work.cell == CONVOLUTIONS:
+        shared |= {"num_filters": work.hidden_dim, "kernel_size": 2, "dropout": 0.0}
+        if side == "darts":
+            return TCNModel(num_layers=work.n_layers, dilation_base=2, **shared)
+        return WaveNetModel(dilations=[2**layer for layer in range(work.n_layers)] * 2, **shared)
+    shared |= {"model": work.cell, "hidden_dim": work.hidden_dim}
     if side == "darts":
         return BlockRNNModel(n_rnn_layers=work.n_layers, **shared)
     if work.every_step:
@@ -237,8 +250,6 @@ def _shared_arguments(work: FitWork) -> dict[str, Any]:
             "callbacks": [EarlyStopping("val_loss", patience=work.n_epochs + 1)],
         }
     return {
-        "model": work.cell,
-        "hidden_dim": work.hidden_dim,
         "input_chunk_length": work.input_length,
         "output_chunk_length": work.horizon,
         "batch_size": work.batch_size,

@@ -102,6 +102,30 @@ def draw_conv1d_gru_model() -> None:
     drawing.save("conv1d_gru")
 
 
+def draw_wavenet_model() -> None:
+    """Layers whose filters see steps ever further apart; what the newest state has seen is drawn strongly."""
+    drawing = Drawing(12.6, 6.4)
+    n_steps, dilations = 8, (1, 2, 4)
+    steps = ["t − 7", "t − 6", "t − 5", "t − 4", "t − 3", "t − 2", "t − 1", "t"]
+    places = [1.9 + 0.95 * step for step in range(n_steps)]
+    _draw_inputs(drawing, places, steps, width=0.8)
+    heights = [0.6 + 1.15 * layer for layer in range(len(dilations) + 1)]
+    seen = {n_steps - 1}
+    for layer, dilation in reversed(list(enumerate(dilations))):
+        below, above = heights[layer] + 0.25, heights[layer + 1] - 0.25
+        for step, x in enumerate(places):
+            is_seen = step in seen
+            look = {"color": "0.2" if is_seen else "0.75", "linewidth": 1.2 if is_seen else 0.7}
+            for earlier in (step, step - dilation):
+                if earlier >= 0:
+                    drawing.arrow((places[earlier], below), (x, above), arrowstyle="-", **look)
+            drawing.box((x, heights[layer + 1]), "conv", LAYER, 0.8)
+        drawing.words((places[0] - 0.6, heights[layer + 1]), f"dilation {dilation}", "right")
+        seen |= {step - dilation for step in seen}
+    _draw_heads(drawing, places, heights[-1], every_step=True, states="(B, L, filters)")
+    drawing.save("wavenet")
+
+
 def _draw_inputs(drawing: Drawing, places: Sequence[float], steps: Sequence[str], width: float = 0.9) -> None:
     for x, step in zip(places, steps, strict=True):
         drawing.box((x, 0.6), step, INPUT, width)
@@ -196,6 +220,7 @@ def draw_all() -> None:
     draw_recurrent_model("deep_rnn", n_layers=3, every_step=False)
     draw_recurrent_model("seq2seq_rnn", n_layers=1, every_step=True)
     draw_conv1d_gru_model()
+    draw_wavenet_model()
     draw_lstm_cell()
 
 

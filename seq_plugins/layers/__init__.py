@@ -9,6 +9,7 @@ from seq_plugins.layers.convolution import (
     PoolingName,
     down_sampled_step_ends,
 )
+from seq_plugins.layers.dilated_convolution import DilatedConvolutions
 from seq_plugins.layers.dropout import VariationalDropout
 from seq_plugins.layers.head import Dense, HorizonHead, SegmentHead
 from seq_plugins.layers.recurrent import GRU, LSTM, CellName, RecurrentLayer, RecurrentStack, SimpleRNN
@@ -20,6 +21,7 @@ __all__ = [
     "CellName",
     "Conv1D",
     "Dense",
+    "DilatedConvolutions",
     "DownSampling",
     "GlobalMaxPooling1D",
     "HorizonHead",

@@ -122,7 +122,7 @@ def choose_kernel(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, w
         The layer's weights.
     """
     fallback = Kernel.TORCH if mask is None else Kernel.STEPS
-    if _is_recorded():
+    if is_recorded():
         return fallback  # without a word, since a log cannot be recorded either
     objection = _find_objection(cell, inputs, mask, weights)
     if objection is None:
@@ -136,7 +136,7 @@ def choose_kernel(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, w
     return kernel
 
 
-def _is_recorded() -> bool:
+def is_recorded() -> bool:
     """Find out whether ``torch.compile``, ``torch.export``, ONNX or ``torch.jit.trace`` record tensor operations."""
     is_traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return torch.compiler.is_compiling() or is_traced
@@ -144,7 +144,7 @@ def _is_recorded() -> bool:
 
 def _find_objection(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights) -> str | None:
     """Return why the compiled kernel cannot or should not run; ``None`` if nothing speaks against it."""
-    if _is_switched_off():
+    if is_switched_off(SWITCH):
         return f"{SWITCH} is set"
     if inputs.dtype not in (torch.float32, torch.float64):
         return "it knows float32 and float64 only"
@@ -157,7 +157,7 @@ def _find_objection(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None,
             return "it runs on the CPU only"
         if tensor.dtype is not inputs.dtype:
             return "types are mixed"
-    if _are_functions_transformed():
+    if are_functions_transformed():
         return "functions are transformed or differentiated forwards"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on"
@@ -172,14 +172,15 @@ def _find_objection(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None,
     return None
 
 
-def _is_switched_off() -> bool:
-    setting = os.environ.get(SWITCH, "auto")
+def is_switched_off(switch: str) -> bool:
+    """Find out whether an environment variable keeps layers to PyTorch's kernels."""
+    setting = os.environ.get(switch, "auto")
     if setting not in ("auto", "torch"):
-        raise ValueError(f"Expected the environment variable {SWITCH} to be 'auto' or 'torch', got '{setting}'.")
+        raise ValueError(f"Expected the environment variable {switch} to be 'auto' or 'torch', got '{setting}'.")
     return setting == "torch"
 
 
-def _are_functions_transformed() -> bool:
+def are_functions_transformed() -> bool:
     """Find out whether ``torch.func`` or forward differentiation is at work, for which PyTorch has private names only.
 
     Without this, ``torch.func`` fails in the compiled kernel, and the derivatives that weights carry forwards are lost.
@@ -188,7 +189,7 @@ def _are_functions_transformed() -> bool:
     return is_differentiated_forwards or bool(getattr(torch._C, "_are_functorch_transforms_active", bool)())
 
 
-def _stands_for_several(tensor: torch.Tensor) -> bool:
+def stands_for_several(tensor: torch.Tensor) -> bool:
     """Find out whether a tensor has no memory of its own, as in ``torch.autograd.functional.jacobian(vectorize=True)``.
 
     There are no numbers then for machine code to read: PyTorch fails with an error that does not say why.
@@ -219,7 +220,7 @@ def _wins(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: 
 
 def _torch_has_kernel(cell: Cell, inputs: torch.Tensor) -> bool:
     """Find out whether PyTorch's recurrent layer runs: not mapped, nor in low precision on every processor."""
-    if _are_functions_transformed():
+    if are_functions_transformed():
         return False  # `torch.func.vmap`, as for an ensemble, has no rule for it
     autocast_type = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
     if autocast_type is None and inputs.dtype in (torch.float32, torch.float64):
@@ -399,7 +400,7 @@ class CompiledRecurrence(torch.autograd.Function):
         needed = ctx.needs_input_grad[2:]
         arguments = ctx.cell, inputs, mask, Weights(*weights), needed, gradient
         # else second derivatives, such as PyTorch's `hessian`, are silently zero, with `once_differentiable` too
-        if torch.is_grad_enabled() or _stands_for_several(gradient):
+        if torch.is_grad_enabled() or stands_for_several(gradient):
             return None, None, *_differentiable_gradients(*arguments, ctx.last_only)
         shapes = _shapes(ctx.cell, inputs, weights[1].shape[-1], ctx.last_only, leads_back=True)
         return None, None, *_run_backward(*arguments, Trace(*carve(block.numpy(), shapes, _numpy_type(inputs))))

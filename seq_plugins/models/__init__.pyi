@@ -13,5 +13,6 @@ from .module import Encoder as Encoder
 from .module import SequenceModule as SequenceModule
 from .seq2seq_rnn import Seq2SeqRNNModel as Seq2SeqRNNModel
 from .simple_rnn import SimpleRNNModel as SimpleRNNModel
+from .wavenet import WaveNetModel as WaveNetModel
 
 MODEL_MODULES: dict[str, str]

@@ -96,10 +96,16 @@ def _own_arguments(draw: st.DrawFn, name: str, input_length: int) -> dict[str, A
         "sequence_to_sequence": st.booleans(),
     }
     arguments = {argument: draw(choice) for argument, choice in choices.items() if takes(name, argument)}
+    if takes(name, "gated"):
+        arguments["gated"] = draw(st.booleans())
+        longest = (input_length - 1) // max(arguments["kernel_size"] - 1, 1)
+        if longest > 0:
+            dilations = st.lists(st.integers(1, longest), min_size=1, max_size=3)
+            arguments["dilations"] = draw(st.one_of(st.none(), dilations))
     if takes(name, "pool_size"):
         convolved = down_sampled_step_ends(input_length, arguments["kernel_size"], arguments["stride"])
         arguments["pool_size"] = draw(st.integers(1, min(3, len(convolved))))
-    if takes(name, "dilations"):
+    if takes(name, "n_rnn_layers"):
         n_layers, n_steps = arguments["n_rnn_layers"], _n_states(arguments, input_length)
         if n_steps > 1:
             dilations = st.lists(st.integers(1, n_steps - 1), min_size=n_layers, max_size=n_layers)

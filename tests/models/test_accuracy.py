@@ -64,7 +64,7 @@ def test_a_network_depends_on_known_covariates_where_the_target_does() -> None:
     kinds = generator.integers(0, 2, 400).astype(np.float32)
     target = TimeSeries.from_values(kinds * 2 + 1 + 0.01 * generator.standard_normal(400).astype(np.float32))
     covariates = TimeSeries.from_values(kinds)
-    for name in ("LinearModel", "Seq2SeqRNNModel", "Conv1DGRUModel"):
+    for name in ("LinearModel", "Seq2SeqRNNModel", "Conv1DGRUModel", "WaveNetModel"):
         model = make_model(name, n_epochs=30, optimizer_kwargs={"lr": 0.01})
         model.fit(target[:300], future_covariates=covariates)
         forecasts = model.historical_forecasts(

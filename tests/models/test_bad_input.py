@@ -33,6 +33,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "pooling": ["mean", 2],
     "pool_size": [0, None],
     "sequence_to_sequence": [None, 1],
+    "gated": [None, 1],
 }
 
 
@@ -81,6 +82,27 @@ def test_an_unknown_argument_is_named(model_name: str) -> None:
 def test_a_convolution_that_leaves_no_step_is_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="leave no step of input_chunk_length"):
         make_model("Conv1DGRUModel", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"kernel_size": INPUT + 1}, rf"`kernel_size` to be at most input_chunk_length={INPUT}, got {INPUT + 1}"),
+        ({"dilations": [1, INPUT]}, rf"`dilations\[1\]` to be at most {INPUT - 1} .*got {INPUT}.* Make it smaller"),
+        ({"dilations": [6], "kernel_size": 3}, r"`dilations\[0\]` to be at most 5 with kernel_size=3 .*got 6"),
+        ({"dilations": []}, "`dilations` to hold one for each convolution"),
+    ],
+)
+def test_a_convolution_some_of_whose_weights_would_see_no_step_is_refused(arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make_model("WaveNetModel", **arguments)
+
+
+def test_a_window_shorter_than_what_the_convolutions_reach_together_is_taken() -> None:
+    for length in (2, 5, INPUT):
+        model = make_model("WaveNetModel", input_chunk_length=length).fit(make_series())
+        assert all(layer.convolution.steps_back[0] < length for layer in model.model.encoder.layers)
+        assert len(model.predict(OUTPUT)) == OUTPUT
 
 
 @pytest.mark.parametrize("shift", [0, 3])
@@ -296,7 +318,7 @@ def test_known_covariates_that_end_before_the_forecast_are_told(model_name: str)
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_no_activation_makes_a_forecast_depend_on_the_rest_of_its_batch(activation: str) -> None:
-    for name in ("SimpleRNNModel", "Conv1DGRUModel"):
+    for name in ("SimpleRNNModel", "Conv1DGRUModel", "WaveNetModel"):
         model = make_model(name, activation=activation, hidden_fc_sizes=[5]).fit(make_series())
         targets = [make_series(seed=seed) for seed in range(4)]
         together = model.predict(OUTPUT, targets)

@@ -18,7 +18,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dilated layers": {"n_rnn_layers": 2, "dilations": [1, 3]},
     "segments": {"hidden_fc_sizes": [16], "segment_length": 1, "activation": "Tanh"},
 }
-OWN_ARGUMENTS = ("hidden_fc_sizes", "segment_length", "dilations")
+OWN_ARGUMENTS = ("hidden_fc_sizes", "segment_length", "n_rnn_layers", "dilations")
 LOCAL: dict[str, dict[str, Any]] = {
     "local level": {"local_normalization": "level"},
     "local level and scale": {"local_normalization": "level_scale", "season_length": 3, "activation": "Tanh"},
@@ -28,6 +28,10 @@ CONVOLUTIONS: dict[str, dict[str, Any]] = {
     "stride and kernel that do not divide": {"kernel_size": 5, "stride": 3},
     "max pool that does not divide": {"kernel_size": 4, "stride": 1, "pooling": "max", "pool_size": 4},
     "average pool that does not divide": {"kernel_size": 3, "stride": 2, "pooling": "average", "pool_size": 3},
+}
+DILATED_CONVOLUTIONS: dict[str, dict[str, Any]] = {
+    "a longer kernel": {"kernel_size": 3, "dilations": [5, 1, 2]},
+    "gated": {"gated": True},
 }
 
 
@@ -50,6 +54,8 @@ def _variants() -> list[Any]:
         arguments = convolution | {"activation": "Tanh"}  # no ReLU, so that no unit is dead for the input at hand
         cases.append(("Conv1DGRUModel", arguments, variant))
         cases.append(("Conv1DGRUModel", arguments | {"output_chunk_shift": 2}, f"{variant}, shift"))
+    for variant, arguments in DILATED_CONVOLUTIONS.items():
+        cases.append(("WaveNetModel", arguments | {"activation": "Tanh"}, variant))
     return [pytest.param(name, arguments, id=identifier) for name, arguments, identifier in cases]
 
 
@@ -155,6 +161,10 @@ def test_nothing_after_the_forecast_point_moves_a_forecast_but_known_covariates(
         *[
             pytest.param("Conv1DGRUModel", arguments | {"activation": "Tanh"}, id=variant)
             for variant, arguments in CONVOLUTIONS.items()
+        ],
+        *[
+            pytest.param("WaveNetModel", arguments | {"activation": "Tanh"}, id=variant)
+            for variant, arguments in DILATED_CONVOLUTIONS.items()
         ],
     ],
 )

@@ -245,7 +245,7 @@ def test_a_trainer_of_the_user_s_keeps_the_best_weights(model_name: str, tmp_pat
     trainer = pl.Trainer(
         max_epochs=3, accelerator="cpu", logger=False, callbacks=[checkpoints], enable_progress_bar=False
     )
-    model = make_model(model_name, optimizer_kwargs={"lr": 0.5})
+    model = make_model(model_name, optimizer_kwargs={"lr": 0.05})
     model.fit(make_series(), val_series=make_series(seed=1), trainer=trainer, load_best=True)
     best = torch.load(checkpoints.best_model_path, weights_only=False)["state_dict"]
     assert not _differ(_weights(model), best)

@@ -20,7 +20,7 @@ from darts.utils.likelihood_models.torch import (
 import seq_plugins
 from seq_plugins.layers.local_normalization import LocalNormalization
 from seq_plugins.models import SequenceModel
-from tests.conftest import INPUT, OUTPUT, make_model, make_series, values_of
+from tests.conftest import INPUT, OUTPUT, make_model, make_series, takes, values_of
 
 KINDS = ["level", "level_scale"]
 SEASONS: list[Any] = [None, 3, [3, 7]]
@@ -53,7 +53,12 @@ def test_a_series_that_is_moved_and_multiplied_is_forecast_so(
 def test_a_series_that_is_moved_and_multiplied_trains_the_same_network(model_name: str, kind: str) -> None:
     series = make_series(dtype=np.float64)
     moved, _, _ = _moved(series, kind)
-    first, second = (make_model(model_name, local_normalization=kind, season_length=7).fit(s) for s in (series, moved))
+    # values at their level are zero but for rounding, where ReLU has no derivative
+    smooth = {"activation": "Tanh"} if takes(model_name, "activation") else {}
+    first, second = (
+        make_model(model_name, local_normalization=kind, season_length=7, **smooth).fit(given)
+        for given in (series, moved)
+    )
     for weights, others in zip(first.model.parameters(), second.model.parameters(), strict=True):
         torch.testing.assert_close(weights, others, rtol=1e-6, atol=1e-9)
 

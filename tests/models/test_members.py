@@ -82,6 +82,11 @@ SETTINGS: dict[str, tuple[dict[str, Any], Callable[[], dict[str, Any]]]] = {
     "hidden layers": ({"hidden_fc_sizes": [6], "segment_length": 2}, _all_covariates),
     "layers": ({"n_rnn_layers": 2, "dilations": [1, 3]}, lambda: {"series": _series()}),
     "pooling": ({"pooling": "average"}, lambda: {"series": _series()}),
+    "gates": ({"gated": True, "dropout": 0.3}, _validated),
+    "no gates": (
+        {"gated": False, "kernel_size": 3, "dilations": [1, 3], "dropout": 0.3, "activation": "Tanh"},
+        lambda: {"series": _series()},
+    ),
     "a season": ({"season_length": 7}, lambda: {"series": _series()}),
     "two seasons": ({"season_length": [3, 7], "local_normalization": "level_scale"}, _all_covariates),
     "instance normalisation": ({"use_reversible_instance_norm": True}, lambda: {"series": _series()}),

@@ -34,7 +34,7 @@ def test_early_stopping_stops_and_the_best_weights_can_be_loaded(model_name: str
     model = make_model(
         model_name,
         n_epochs=40,
-        optimizer_kwargs={"lr": 0.3},
+        optimizer_kwargs={"lr": 0.1},
         save_checkpoints=True,
         work_dir=str(tmp_path / "work"),
         pl_trainer_kwargs={"callbacks": [EarlyStopping("val_loss", patience=2), record]},
