@@ -75,6 +75,7 @@ def test_every_public_name_can_be_imported_from_the_top() -> None:
         "DeepRNNModel",
         "Seq2SeqRNNModel",
         "Conv1DGRUModel",
+        "EncoderDecoderRNNModel",
     }
 
 
