@@ -209,15 +209,15 @@ class EncoderDecoderRNNModule(SequenceModule):
             here = slice(step, step + 1)
             given = _joined(value, None if future is None else future[:, here])
             forecast, memories = self._decode(given, encoded, memories, masks)  # -> (B, 1, C, N)
-            in_all = forecast
+            with_season = forecast
             if seasons is not None and self.seasons is not None:
-                in_all = self.seasons.added_to(forecast.unsqueeze(1), seasons[:, :, here]).squeeze(1)
+                with_season = self.seasons.added_to(forecast.unsqueeze(1), seasons[:, :, here]).squeeze(1)
             if x_in.state is _PATHS:
-                value = self._draw(in_all)
+                value = self._draw(with_season)
                 # the season is added to it again, as to every forecast
-                forecast = forecast + (value.unsqueeze(-1) - in_all[..., :1])
+                forecast = forecast + (value.unsqueeze(-1) - with_season[..., :1])
             else:
-                value = in_all[..., self._location]
+                value = with_season[..., self._location]
             forecasts.append(forecast)
             if target is not None:
                 value = torch.where(is_told[:, here], target[:, here], value)
@@ -283,10 +283,10 @@ def _rates(name: str, value: Any) -> None:
 class EncoderDecoderRNNModel(SequenceModel):
     """An encoder reads the window, and a decoder, started from its state, makes the horizon step by step.
 
-    With ``decoding="autoregressive"`` the decoder is given at each step the future covariates of that step and the
-    value of the step before: the newest of the target at first, then the network's own last forecast. In training it
-    may be told what came true instead (`teacher_forcing`). With ``decoding="parallel"`` it is given no forecast at all,
-    but the covariates and a learnt position: all steps are decoded at once, which is much faster.
+    With ``decoding="parallel"`` [1]_ the decoder is given at each step the future covariates of that step and a learnt
+    position, and all steps are decoded at once. With ``decoding="autoregressive"`` [2]_ it is given the covariates and
+    the value of the step before: the newest of the target at first, then the network's own last forecast. In training
+    it may be told what came true instead (`teacher_forcing`). That takes one call of the decoder for each step.
 
     Every step of the horizon depends on the newest input, through the state that the decoder starts from. One head for
     all steps makes the forecast of each from the decoder's state there. The loss is on the forecast of the window's
@@ -312,11 +312,11 @@ class EncoderDecoderRNNModel(SequenceModel):
     teacher_forcing
         With autoregressive decoding, the share of steps whose decoder is told in training what came true at the step
         before, rather than the network's own forecast of it: one number for all epochs, or two such as ``(1.0, 0.0)``,
-        for the first epoch and the last, between which it changes evenly (scheduled sampling [2]_). At 1 training is as
+        for the first epoch and the last, between which it changes evenly (scheduled sampling [3]_). At 1 training is as
         fast as with parallel decoding, but the decoder never meets its own errors. Early stopping may end training at
         another rate than the last. Values that are missing are never told.
     attention
-        Whether each step of the decoder attends to all states of the encoder, with the general score of Luong [3]_.
+        Whether each step of the decoder attends to all states of the encoder, with the general score of Luong [4]_.
     {dropout_parameters}
     activation
         Name of the ``torch.nn`` activation between the fully connected layers of the head (not that of the recurrent
@@ -327,14 +327,14 @@ class EncoderDecoderRNNModel(SequenceModel):
 
     References
     ----------
-    .. [1] K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
+    .. [1] S. Lin et al., "SegRNN: Segment Recurrent Neural Network for Long-Term Time Series Forecasting", 2023,
+           https://arxiv.org/abs/2308.11200
+    .. [2] K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
            Translation", 2014, https://arxiv.org/abs/1406.1078
-    .. [2] S. Bengio et al., "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks", 2015,
+    .. [3] S. Bengio et al., "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks", 2015,
            https://arxiv.org/abs/1506.03099
-    .. [3] M.-T. Luong, H. Pham and C. D. Manning, "Effective Approaches to Attention-based Neural Machine
+    .. [4] M.-T. Luong, H. Pham and C. D. Manning, "Effective Approaches to Attention-based Neural Machine
            Translation", 2015, https://arxiv.org/abs/1508.04025
-    .. [4] R. Wen et al., "A Multi-Horizon Quantile Recurrent Forecaster", 2017, https://arxiv.org/abs/1711.11053,
-           and S. Lin et al., "SegRNN", 2023, https://arxiv.org/abs/2308.11200, for parallel decoding
     """
 
     _module_class = EncoderDecoderRNNModule
