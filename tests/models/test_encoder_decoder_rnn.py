@@ -204,15 +204,19 @@ def test_attention_is_a_softmax_over_the_states_of_the_encoder() -> None:
         {"use_reversible_instance_norm": {"affine": True}},
         {"season_length": 3},
         {"season_length": [3, 7], "local_normalization": "level_scale"},
+        {"ensemble_size": 2},
     ],
-    ids=["plain", "instance norm", "season", "local normalisation"],
+    ids=["plain", "instance norm", "season", "local normalisation", "members"],
 )
 def test_each_step_of_a_path_is_drawn_from_what_is_forecast_after_the_steps_before(
-    likelihood: Any, arguments: dict[str, Any]
+    likelihood: Any, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = _network(decoding="autoregressive", teacher_forcing=1.0, likelihood=likelihood, **arguments)
     network.predict_likelihood_parameters = False
     x_in = _input(ModuleStage.PREDICT).replace(future_target=None)
+    if network.ensemble_size > 1:  # each sample is one member's
+        monkeypatch.setattr(type(network), "_predicts_by_member", True)
+        x_in = network._for_every_member(x_in)
     with torch.no_grad():
         torch.manual_seed(0)
         path = network._produce_predict_output(x_in).prediction  # -> (B, H, C)
