@@ -181,6 +181,10 @@ CASES: dict[str, Callable[[], Any]] = {
     "two normalisations": lambda: _make(local_normalization="level", use_reversible_instance_norm=True),
     "local counts": lambda: _make(local_normalization="level", likelihood=PoissonLikelihood()),
     "local prior": lambda: _make(local_normalization="level", likelihood=LaplaceLikelihood(prior_mu=1.0)),
+    "counts to feed back": lambda: make_model(
+        "EncoderDecoderRNNModel", decoding="autoregressive", likelihood=PoissonLikelihood()
+    ),
+    "rates of teacher forcing": lambda: make_model("EncoderDecoderRNNModel", teacher_forcing=[0.5]),
     "season of counts": lambda: _make(season_length=7, likelihood=PoissonLikelihood()),
     "half precision": lambda: make_model(MODEL, pl_trainer_kwargs={"precision": "16-true"}).fit(make_series()),
     "divergence": _diverge,

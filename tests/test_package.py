@@ -76,6 +76,7 @@ def test_every_public_name_can_be_imported_from_the_top() -> None:
         "Seq2SeqRNNModel",
         "Conv1DGRUModel",
         "WaveNetModel",
+        "EncoderDecoderRNNModel",
     }
 
 

@@ -178,6 +178,7 @@ _OUR_CELLS = {
     "SimpleRNNModel": ("RNN", "LSTM", "GRU"),
     "DeepRNNModel": ("RNN", "LSTM", "GRU"),
     "Seq2SeqRNNModel": ("RNN", "LSTM", "GRU"),
+    "EncoderDecoderRNNModel": ("RNN", "LSTM", "GRU"),
     "Conv1DGRUModel": ("GRU",),
 }
 """Cells that are compared; a model that is not here runs with its class's default."""

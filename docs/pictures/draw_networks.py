@@ -170,6 +170,40 @@ def _draw_heads(
     drawing.box((last + 1.85, y), "known future (B, H, F)", KNOWN, 1.8)
 
 
+def draw_encoder_decoder_model() -> None:
+    """The encoder over the window, and from its last state the decoder over the horizon, with a head at each step."""
+    drawing = Drawing(14.1, 4.4)
+    window = [1.7 + 1.25 * step for step in range(4)]
+    horizon = [window[-1] + 1.9 + 1.75 * step for step in range(3)]
+    _draw_inputs(drawing, window, STEPS[1:])
+    top = _draw_layers(drawing, window, 1.55, 1)
+    drawing.words((window[0] - 0.45, 2.1), "encoder")
+    drawing.words((horizon[0] - 0.45, 4.0), "decoder")
+    drawing.arrow((window[-1] + 0.45, top), (horizon[0] - 0.45, top))
+    drawing.arrow((window[-1] + 0.45, 0.75), (horizon[0] - 0.45, top - 0.15), "--")
+    names = ["t + 1", "t + 2", "t + H"]
+    for x, name in zip(horizon, names, strict=True):
+        drawing.box((x, 0.6), f"known of {name}", KNOWN, 1.35)
+        drawing.arrow((x, 0.85), (x, top - 0.25))
+        drawing.box((x, top), "cell", LAYER)
+        drawing.arrow((x, top + 0.25), (x, top + 0.7))
+        drawing.box((x, top + 0.95), "head", HEAD)
+        drawing.arrow((x, top + 1.2), (x, top + 1.65))
+        drawing.box((x, top + 1.9), name, OUTPUT)
+    for (x, following), style in zip(pairwise(horizon), ("-", ":"), strict=True):
+        drawing.arrow((x + 0.45, top), (following - 0.45, top), style)
+        drawing.arrow((x + 0.45, top + 1.8), (following - 0.45, top + 0.15), "--")
+    last = horizon[-1]
+    drawing.words((last + 0.8, 0.6), "covariates (B, H, F) and,\nin parallel, a position")
+    drawing.words((last + 0.6, top), "states (B, H, D)")
+    drawing.words((last + 0.6, top + 0.95), "one head for all steps")
+    drawing.words((last + 0.6, top + 1.9), "(B, H, C)")
+    drawing.words(
+        (window[0] - 0.45, 3.45), "dashed: in autoregressive decoding,\nthe value of the step before", color="0.35"
+    )
+    drawing.save("encoder_decoder_rnn")
+
+
 def draw_lstm_cell() -> None:
     """The gates between the long-term state above and the short-term state below."""
     drawing = Drawing(9.4, 5.2)
@@ -221,6 +255,7 @@ def draw_all() -> None:
     draw_recurrent_model("seq2seq_rnn", n_layers=1, every_step=True)
     draw_conv1d_gru_model()
     draw_wavenet_model()
+    draw_encoder_decoder_model()
     draw_lstm_cell()
 
 

@@ -1,4 +1,4 @@
-"""Variational dropout: one mask for all time steps of a sequence."""
+"""What is drawn at random in training: variational dropout, with one mask for all time steps of a sequence."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,23 @@ import torch.nn.functional as F
 from darts.utils.torch import MonteCarloDropout
 
 
-class VariationalDropout(MonteCarloDropout):
+class DrawsByMember:
+    """A layer that draws random numbers, for each member of an ensemble from its own generator."""
+
+    training: bool
+
+    generators: Sequence[torch.Generator] | None = None
+    """In training, what each member of an ensemble draws from; by default all draw from PyTorch's generator."""
+
+    def draw_uniform(self, like: torch.Tensor) -> torch.Tensor:
+        """Draw numbers from 0 up to 1, of the shape, type and device of `like`, `(B, ...)`."""
+        if not self.training or self.generators is None:
+            return torch.rand_like(like)
+        shape = len(like) // len(self.generators), *like.shape[1:]
+        return torch.cat([torch.rand(shape, dtype=like.dtype, generator=each) for each in self.generators]).to(like)
+
+
+class VariationalDropout(DrawsByMember, MonteCarloDropout):
     """Dropout with one mask per sequence, shared by all of its time steps [1]_.
 
     The layer is active in training, and in prediction when Darts switches it on (``predict(..., mc_dropout=True)``).
@@ -22,9 +38,6 @@ class VariationalDropout(MonteCarloDropout):
     .. [1] Y. Gal and Z. Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural Networks",
            2016, https://arxiv.org/abs/1512.05287
     """
-
-    generators: Sequence[torch.Generator] | None = None
-    """In training, what each member of an ensemble draws from; by default all draw from PyTorch's generator."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Drop features of `input`, of shape `(B, L, I)`, the same ones at every step of a sequence."""

@@ -4,8 +4,8 @@ PyTorch's layers start from other weights and carry a second, redundant bias. Bo
 learns in a given number of epochs, so networks that are described in Keras do not train alike in ``torch.nn``.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from seq_plugins.layers.dropout import VariationalDropout
 from seq_plugins.layers.recurrent_kernels import (
     Cell,
     Kernel,
+    Recurrence,
     Weights,
     choose_kernel,
     run_compiled,
@@ -23,7 +24,19 @@ from seq_plugins.layers.recurrent_kernels import (
     run_in_torch,
 )
 
-# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates
+# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates,
+# M: what a step hands to the next, 1 for the state or 2 for state and cell of an LSTM
+
+
+class DropoutMasks(NamedTuple):
+    """What dropout hides of each sequence, the same at all of its steps; ``None`` where it hides nothing."""
+
+    of_inputs: torch.Tensor | None  # (B, I)
+    of_state: torch.Tensor | None  # (B, D)
+
+    def applied_to(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return `inputs` `(B, L, I)` without the features that are hidden."""
+        return inputs if self.of_inputs is None else inputs * self.of_inputs.unsqueeze(1)
 
 
 class RecurrentLayer(nn.Module):
@@ -85,33 +98,65 @@ class RecurrentLayer(nn.Module):
 
     def forward(self, inputs: torch.Tensor, last_only: bool = False) -> torch.Tensor:
         """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, or only the last one, `(B, 1, D)`."""
-        if self.dropout is not None:
-            inputs = self.dropout(inputs)
-        mask = None
-        if self.recurrent_dropout is not None:
-            mask = self.recurrent_dropout.sample_mask(inputs.new_empty(inputs.shape[0], self.hidden_dim))
+        masks = self.sample_masks(inputs)
+        inputs, mask = masks.applied_to(inputs), masks.of_state
         if self.dilation == 1:
-            return self._run(inputs, mask, last_only)
+            return self._run(inputs, mask, last_only).states
         n_steps, dilation = inputs.shape[1], self.dilation
         if last_only:
-            return self._run(inputs[:, (n_steps - 1) % dilation :: dilation], mask, last_only)
+            return self._run(inputs[:, (n_steps - 1) % dilation :: dilation], mask, last_only).states
         # each phase is a sequence of its own
         n_rounds = -(-n_steps // dilation)
         rounds = F.pad(inputs, (0, 0, 0, n_rounds * dilation - n_steps)).unflatten(1, (n_rounds, dilation))
         phases = rounds.transpose(1, 2).flatten(0, 1)  # -> (B * dilation, rounds, I)
-        states = self._run(phases, None if mask is None else mask.repeat_interleave(dilation, 0), last_only)
+        states = self._run(phases, None if mask is None else mask.repeat_interleave(dilation, 0), last_only).states
         return states.unflatten(0, (-1, dilation)).transpose(1, 2).flatten(1, 2)[:, :n_steps]
 
-    def _run(self, inputs: torch.Tensor, mask: torch.Tensor | None, last_only: bool) -> torch.Tensor:
+    def go_on(
+        self,
+        inputs: torch.Tensor,
+        memory: torch.Tensor | None = None,
+        masks: DropoutMasks | None = None,
+        last_only: bool = False,
+    ) -> Recurrence:
+        """Return the states, and what the last step hands on, of a layer without dilation.
+
+        Parameters
+        ----------
+        inputs
+            Features `(B, L, I)`.
+        memory
+            What another layer, or this one, has handed on, `(M, B, D)`: the state before the first step and, of an
+            LSTM, the cell; ``None`` for zeros.
+        masks
+            What dropout hides of these sequences; by default it is drawn.
+        last_only
+            Whether only the last state is needed.
+        """
+        masks = masks or self.sample_masks(inputs)
+        return self._run(masks.applied_to(inputs), masks.of_state, last_only, memory)
+
+    def sample_masks(self, inputs: torch.Tensor) -> DropoutMasks:
+        """Draw what dropout hides of sequences, whose features of a step are like those of `inputs`, `(B, L, I)`."""
+        of_inputs = of_state = None
+        if self.dropout is not None:
+            of_inputs = self.dropout.sample_mask(inputs.new_empty(inputs.shape[0], self.input_dim))
+        if self.recurrent_dropout is not None:
+            of_state = self.recurrent_dropout.sample_mask(inputs.new_empty(inputs.shape[0], self.hidden_dim))
+        return DropoutMasks(of_inputs, of_state)
+
+    def _run(
+        self, inputs: torch.Tensor, mask: torch.Tensor | None, last_only: bool, initial: torch.Tensor | None = None
+    ) -> Recurrence:
         """Return the states of sequences, each state following the one before; `mask` is of what follows."""
         weights = self.weights
-        kernel = choose_kernel(self.cell, inputs, mask, weights)
+        kernel = choose_kernel(self.cell, inputs, mask, weights, initial)
         if kernel is Kernel.COMPILED:
-            return run_compiled(self.cell, inputs, mask, weights, last_only)
+            return run_compiled(self.cell, inputs, mask, weights, last_only, initial)
         if kernel is Kernel.STEPS:
-            return run_in_steps(self.cell, inputs, mask, weights, last_only)
-        states = run_in_torch(self.cell, inputs, weights, self.training)
-        return states[:, -1:] if last_only else states
+            return run_in_steps(self.cell, inputs, mask, weights, last_only, initial)
+        states, last_cell = run_in_torch(self.cell, inputs, weights, self.training, initial)
+        return Recurrence(states[:, -1:] if last_only else states, last_cell)
 
     @property
     def weights(self) -> Weights:
@@ -167,10 +212,10 @@ def _simple_rnn_step(
 
 
 def _torch_simple_rnn(
-    inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor], is_training: bool
-) -> torch.Tensor:
-    states, _ = torch.rnn_tanh(inputs, first_state, weights, True, 1, 0.0, is_training, False, True)
-    return states
+    inputs: torch.Tensor, initial: torch.Tensor, weights: list[torch.Tensor], is_training: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    states, _ = torch.rnn_tanh(inputs, initial, weights, True, 1, 0.0, is_training, False, True)
+    return states, None
 
 
 class SimpleRNN(RecurrentLayer):
@@ -189,10 +234,11 @@ def _lstm_step(
 
 
 def _torch_lstm(
-    inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor], is_training: bool
-) -> torch.Tensor:
-    states, _, _ = torch.lstm(inputs, [first_state, first_state], weights, True, 1, 0.0, is_training, False, True)
-    return states
+    inputs: torch.Tensor, initial: torch.Tensor, weights: list[torch.Tensor], is_training: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    state_and_cell = [initial[:1], initial[1:]]
+    states, _, last_cell = torch.lstm(inputs, state_and_cell, weights, True, 1, 0.0, is_training, False, True)
+    return states, last_cell[0]
 
 
 class LSTM(RecurrentLayer):
@@ -204,7 +250,7 @@ class LSTM(RecurrentLayer):
            https://doi.org/10.1162/neco.1997.9.8.1735
     """
 
-    cell = Cell("lstm", n_gates=4, n_values=5, step=_lstm_step, torch_layer=_torch_lstm)
+    cell = Cell("lstm", n_gates=4, n_values=5, step=_lstm_step, torch_layer=_torch_lstm, n_memories=2)
     keras_gates = (0, 1, 2, 3)
 
     def reset_parameters(self) -> None:
@@ -224,10 +270,10 @@ def _gru_step(
 
 
 def _torch_gru(
-    inputs: torch.Tensor, first_state: torch.Tensor, weights: list[torch.Tensor], is_training: bool
-) -> torch.Tensor:
-    states, _ = torch.gru(inputs, first_state, weights, True, 1, 0.0, is_training, False, True)
-    return states
+    inputs: torch.Tensor, initial: torch.Tensor, weights: list[torch.Tensor], is_training: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    states, _ = torch.gru(inputs, initial, weights, True, 1, 0.0, is_training, False, True)
+    return states, None
 
 
 class GRU(RecurrentLayer):
@@ -307,6 +353,42 @@ class RecurrentStack(nn.Sequential):
             if self.is_residual and position > 1:
                 states = states + below[:, -states.shape[1] :]
         return states
+
+    def go_on(
+        self,
+        inputs: torch.Tensor,
+        memories: Sequence[torch.Tensor] | None = None,
+        masks: Sequence[DropoutMasks] | None = None,
+        last_only: bool = False,
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return the topmost layer's states, and what the last step of each layer hands on, without dilations.
+
+        Parameters
+        ----------
+        inputs
+            Features `(B, L, I)`.
+        memories
+            What the layers of another stack of this kind, or of this one, have handed on, `(M, B, D)` each; by default
+            zeros.
+        masks
+            What dropout hides of these sequences in each layer; by default it is drawn.
+        last_only
+            Whether only the last state is needed.
+        """
+        states, handed_on = inputs, []
+        layers: Iterator[Any] = iter(self)
+        for position, layer in enumerate(layers):
+            memory = None if memories is None else memories[position]
+            mask = None if masks is None else masks[position]
+            made = layer.go_on(states, memory, mask, last_only and position == len(self) - 1)
+            states = made.states
+            handed_on.append(made.memory)
+        return states, handed_on
+
+    def sample_masks(self, inputs: torch.Tensor) -> list[DropoutMasks]:
+        """Draw what dropout hides in each layer of sequences such as `inputs`, `(B, L, I)`."""
+        layers: Iterator[Any] = iter(self)
+        return [layer.sample_masks(inputs) for layer in layers]
 
 
 def check_dilations(dilations: Sequence[int] | None, n_layers: int, n_steps: int) -> None:

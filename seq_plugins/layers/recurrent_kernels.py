@@ -27,7 +27,8 @@ from torch.autograd import forward_ad
 from seq_plugins.layers.members import by_member
 from seq_plugins.layers.scratch_memory import ScratchMemory, carve, n_bytes_of
 
-# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates, K: members of an ensemble
+# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates, K: members of an ensemble,
+# M: what a step hands to the next, 1 for the state or 2 for state and cell of an LSTM
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,9 @@ SWITCH = "SEQ_PLUGINS_RECURRENT_KERNEL"
 Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """From a step's two projections `(B, G * D)`, state and cell `(B, D)` to the next state and cell."""
 
-TorchLayer = Callable[[torch.Tensor, torch.Tensor, list[torch.Tensor], bool], torch.Tensor]
-"""From inputs `(B, L, I)`, first state `(1, B, D)`, weights and whether it is training to the states `(B, L, D)`."""
+TorchLayer = Callable[[torch.Tensor, torch.Tensor, list[torch.Tensor], bool], tuple[torch.Tensor, torch.Tensor | None]]
+"""From inputs `(B, L, I)`, what is before the first step `(M, B, D)`, weights and whether it is training to the states
+`(B, L, D)` and, of an LSTM, its last cell `(B, D)`."""
 
 MAX_PRODUCT = 2**18
 """Multiplications in a matrix product that OpenBLAS, SciPy's, does without threads of its own."""
@@ -68,6 +70,20 @@ class Cell(NamedTuple):
     n_values: int  # numbers of a unit at a step, besides its state, without which there is no way back
     step: Step
     torch_layer: TorchLayer
+    n_memories: int = 1  # tensors that a step hands to the next, M
+
+
+class Recurrence(NamedTuple):
+    """What a layer makes of its inputs."""
+
+    states: torch.Tensor  # (B, L, D), or (B, 1, D) where only the last one counts
+    cell: torch.Tensor | None  # (B, D), that of an LSTM after the last step
+
+    @property
+    def memory(self) -> torch.Tensor:
+        """What is handed on after the last step, `(M, B, D)`, to be `initial` of what follows."""
+        last = self.states[:, -1]
+        return last.unsqueeze(0) if self.cell is None else torch.stack([last, self.cell])
 
 
 class Weights(NamedTuple):
@@ -107,7 +123,13 @@ class Loops(NamedTuple):
 # --- the choice
 
 
-def choose_kernel(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights) -> Kernel:
+def choose_kernel(
+    cell: Cell,
+    inputs: torch.Tensor,
+    mask: torch.Tensor | None,
+    weights: Weights,
+    initial: torch.Tensor | None = None,
+) -> Kernel:
     """Return the way to take, and tell it once in the log for each kind of layer, at debug level.
 
     Parameters
@@ -120,11 +142,13 @@ def choose_kernel(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, w
         What the state is multiplied with before the gates see it, `(B, D)`.
     weights
         The layer's weights.
+    initial
+        What is before the first step, `(M, B, D)`; ``None`` for zeros.
     """
     fallback = Kernel.TORCH if mask is None else Kernel.STEPS
     if is_recorded():
         return fallback  # without a word, since a log cannot be recorded either
-    objection = _find_objection(cell, inputs, mask, weights)
+    objection = _find_objection(cell, inputs, mask, weights, initial)
     if objection is None:
         kernel = Kernel.COMPILED
     elif fallback is Kernel.TORCH and not _torch_has_kernel(cell, inputs):
@@ -142,13 +166,15 @@ def is_recorded() -> bool:
     return torch.compiler.is_compiling() or is_traced
 
 
-def _find_objection(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights) -> str | None:
+def _find_objection(
+    cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights, initial: torch.Tensor | None
+) -> str | None:
     """Return why the compiled kernel cannot or should not run; ``None`` if nothing speaks against it."""
     if is_switched_off(SWITCH):
         return f"{SWITCH} is set"
     if inputs.dtype not in (torch.float32, torch.float64):
         return "it knows float32 and float64 only"
-    for tensor in (inputs, mask, *weights):
+    for tensor in (inputs, mask, initial, *weights):
         if tensor is None:
             continue
         if type(tensor) not in (torch.Tensor, nn.Parameter):
@@ -189,13 +215,14 @@ def are_functions_transformed() -> bool:
     return is_differentiated_forwards or bool(getattr(torch._C, "_are_functorch_transforms_active", bool)())
 
 
-def stands_for_several(tensor: torch.Tensor) -> bool:
+def stands_for_several(tensor: torch.Tensor | None) -> bool:
     """Find out whether a tensor has no memory of its own, as in ``torch.autograd.functional.jacobian(vectorize=True)``.
 
     There are no numbers then for machine code to read: PyTorch fails with an error that does not say why.
     """
     try:
-        tensor.data_ptr()
+        if tensor is not None:
+            tensor.data_ptr()
     except RuntimeError:
         return True
     return False
@@ -244,7 +271,7 @@ def _torch_runs(cell: Cell, dtype: torch.dtype, autocast_type: torch.dtype | Non
         weights = [inputs.new_zeros(shape).requires_grad_() for shape in shapes]
         try:
             with torch.enable_grad():
-                states = run_in_torch(cell, inputs, Weights(*weights), is_training=True)
+                states, _ = run_in_torch(cell, inputs, Weights(*weights), is_training=True)
                 torch.autograd.grad(states.sum(), weights)
             with torch.no_grad():
                 run_in_torch(cell, inputs, Weights(*weights), is_training=False)
@@ -265,37 +292,62 @@ def _log_choice(
 # --- through PyTorch's layers
 
 
-def run_in_torch(cell: Cell, inputs: torch.Tensor, weights: Weights, is_training: bool) -> torch.Tensor:
+def run_in_torch(
+    cell: Cell, inputs: torch.Tensor, weights: Weights, is_training: bool, initial: torch.Tensor | None = None
+) -> Recurrence:
     """Return the states `(B, L, D)` of `inputs` `(B, L, I)` through PyTorch's kernel."""
     if weights.n_members > 1:
-        parts = zip(by_member(inputs, weights.n_members), weights.of_each(), strict=True)
-        return torch.cat([run_in_torch(cell, part, each, is_training) for part, each in parts])
-    first_state = inputs.new_zeros(1, inputs.shape[0], weights.weight_hh.shape[1])
+        n_members = weights.n_members
+        parts = zip(
+            by_member(inputs, n_members), weights.of_each(), _initial_by_member(initial, n_members), strict=True
+        )
+        return _join([run_in_torch(cell, part, each, is_training, before) for part, each, before in parts])
+    if initial is None:
+        initial = inputs.new_zeros(cell.n_memories, inputs.shape[0], weights.n_units)
     bias_hh = torch.zeros_like(weights.bias_ih) if weights.bias_hh is None else weights.bias_hh
-    return cell.torch_layer(inputs, first_state, [*weights[:3], bias_hh], is_training)
+    return Recurrence(*cell.torch_layer(inputs, initial.contiguous(), [*weights[:3], bias_hh], is_training))
+
+
+def _initial_by_member(initial: torch.Tensor | None, n_members: int) -> Sequence[torch.Tensor | None]:
+    return [None] * n_members if initial is None else initial.unflatten(1, (n_members, -1)).unbind(1)
+
+
+def _join(parts: Sequence[Recurrence]) -> Recurrence:
+    """Return what the members make of their inputs, one after another."""
+    states, cells = zip(*parts, strict=True)
+    return Recurrence(torch.cat(states), None if cells[0] is None else torch.cat(cells))
 
 
 # --- step by step
 
 
 def run_in_steps(
-    cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights, last_only: bool = False
-) -> torch.Tensor:
+    cell: Cell,
+    inputs: torch.Tensor,
+    mask: torch.Tensor | None,
+    weights: Weights,
+    last_only: bool = False,
+    initial: torch.Tensor | None = None,
+) -> Recurrence:
     """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, or the last one, through PyTorch's operations."""
     if weights.n_members > 1:
         n_members = weights.n_members
         masks = [None] * n_members if mask is None else by_member(mask, n_members)
-        parts = zip(by_member(inputs, n_members), masks, weights.of_each(), strict=True)
-        return torch.cat([run_in_steps(cell, *part, last_only) for part in parts])
+        befores = _initial_by_member(initial, n_members)
+        parts = zip(by_member(inputs, n_members), masks, weights.of_each(), befores, strict=True)
+        return _join([run_in_steps(cell, part, own, each, last_only, before) for part, own, each, before in parts])
     projected = F.linear(inputs, weights.weight_ih, weights.bias_ih)  # -> (B, L, G * D)
-    state = memory = inputs.new_zeros(inputs.shape[0], weights.weight_hh.shape[1])
+    if initial is None:
+        initial = inputs.new_zeros(1, inputs.shape[0], weights.n_units)
+    state, memory = initial[0], initial[-1]
     states = []
     for projected_step in projected.unbind(dim=1):
         seen = state if mask is None else state * mask
         recurrent = F.linear(seen, weights.weight_hh, weights.bias_hh)  # -> (B, G * D)
         state, memory = cell.step(projected_step, recurrent, state, memory)
         states.append(state)
-    return torch.stack(states[-1:] if last_only else states, dim=1)
+    stacked = torch.stack(states[-1:] if last_only else states, dim=1)
+    return Recurrence(stacked, memory if cell.n_memories > 1 else None)
 
 
 # --- compiled
@@ -331,10 +383,12 @@ def _first_calls(cell: Cell, loops: Loops, type_name: str) -> list[Callable[[], 
     weights, biases, no_mask = zeros((1, cell.n_gates, 1)), zeros((1, cell.n_gates)), zeros((0, 0))
     steps, values, states = zeros((2, 1, 2)), zeros((cell.n_values, 2, 1, 1)), zeros((2, 1, 1))
     of_weights = (zeros(each.shape) for each in (weights, weights, biases, biases))
-    trace, rest = (values, states), (0, 1, 1)
+    initial, rest = zeros((0, 0, 0)), (0, 1, 1)
+    trace = no_mask, initial, values, states
+    of_others = zeros((2, 1, 1)), initial, *of_weights
     return [
-        partial(loops.forward, steps, weights, weights, biases, biases, no_mask, *trace, *rest),
-        partial(loops.backward, states, steps, weights, weights, no_mask, *trace, zeros((2, 1, 1)), *of_weights, *rest),
+        partial(loops.forward, steps, weights, weights, biases, biases, *trace, *rest),
+        partial(loops.backward, states, no_mask, steps, weights, weights, *trace, *of_others, *rest),
     ]
 
 
@@ -363,44 +417,60 @@ def _shapes(cell: Cell, inputs: torch.Tensor, n_units: int, last_only: bool, lea
 
 
 def _numpy_type(tensor: torch.Tensor) -> type[np.floating]:
-    return np.float32 if tensor.dtype is torch.float32 else np.float64
+    return _TYPES[tensor.dtype]
 
 
 def run_compiled(
-    cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights, last_only: bool = False
-) -> torch.Tensor:
+    cell: Cell,
+    inputs: torch.Tensor,
+    mask: torch.Tensor | None,
+    weights: Weights,
+    last_only: bool = False,
+    initial: torch.Tensor | None = None,
+) -> Recurrence:
     """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, or the last one `(B, 1, D)`, through machine code."""
     if torch.is_grad_enabled() and any(
-        tensor is not None and tensor.requires_grad for tensor in (inputs, mask, *weights)
+        tensor is not None and tensor.requires_grad for tensor in (inputs, mask, initial, *weights)
     ):
-        return CompiledRecurrence.apply(  # type: ignore[no-untyped-call]
-            cell, last_only, inputs, mask, *weights
+        return Recurrence(
+            *CompiledRecurrence.apply(  # type: ignore[no-untyped-call]
+                cell, last_only, inputs, mask, initial, *weights
+            )
         )
-    return _run_forward(cell, inputs, mask, weights, last_only, leads_back=False)[0]
+    return _run_forward(cell, inputs, mask, initial, weights, last_only, leads_back=False)[0]
 
 
 class CompiledRecurrence(torch.autograd.Function):
-    """A recurrent layer as one operation, from `(B, L, I)` to `(B, L, D)` or `(B, 1, D)`."""
+    """A recurrent layer as one operation, from `(B, L, I)` to `(B, L, D)` or `(B, 1, D)`, and an LSTM's last cell."""
 
     @staticmethod
     def forward(
-        ctx: Any, cell: Cell, last_only: bool, inputs: torch.Tensor, mask: torch.Tensor | None, *weights: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the states and remember what leads back."""
-        states, block = _run_forward(cell, inputs, mask, Weights(*weights), last_only, leads_back=True)
+        ctx: Any,
+        cell: Cell,
+        last_only: bool,
+        inputs: torch.Tensor,
+        mask: torch.Tensor | None,
+        initial: torch.Tensor | None,
+        *weights: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the states and the cell, and remember what leads back."""
+        made, block = _run_forward(cell, inputs, mask, initial, Weights(*weights), last_only, leads_back=True)
         ctx.cell, ctx.last_only = cell, last_only
+        ctx.set_materialize_grads(False)
         # PyTorch frees the block after the way back, and tells if somebody has changed the states in place
-        ctx.save_for_backward(inputs, mask, block, None if last_only else states, *weights)
-        return states
+        ctx.save_for_backward(inputs, mask, initial, block, None if last_only else made.states, *weights)
+        return made.states, made.cell
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+    def backward(ctx: Any, gradient: torch.Tensor | None, of_last_cell: torch.Tensor | None) -> Any:
         """Return the gradients of the arguments of `forward`."""
-        inputs, mask, block, _, *weights = ctx.saved_tensors
+        inputs, mask, initial, block, _, *weights = ctx.saved_tensors
         needed = ctx.needs_input_grad[2:]
-        arguments = ctx.cell, inputs, mask, Weights(*weights), needed, gradient
+        if gradient is None:  # only the cell has one
+            gradient = inputs.new_zeros(inputs.shape[0], 1, weights[1].shape[-1])
+        arguments = ctx.cell, inputs, mask, initial, Weights(*weights), needed, gradient, of_last_cell
         # else second derivatives, such as PyTorch's `hessian`, are silently zero, with `once_differentiable` too
-        if torch.is_grad_enabled() or stands_for_several(gradient):
+        if torch.is_grad_enabled() or any(map(stands_for_several, (gradient, of_last_cell))):
             return None, None, *_differentiable_gradients(*arguments, ctx.last_only)
         shapes = _shapes(ctx.cell, inputs, weights[1].shape[-1], ctx.last_only, leads_back=True)
         return None, None, *_run_backward(*arguments, Trace(*carve(block.numpy(), shapes, _numpy_type(inputs))))
@@ -410,17 +480,23 @@ def _differentiable_gradients(
     cell: Cell,
     inputs: torch.Tensor,
     mask: torch.Tensor | None,
+    initial: torch.Tensor | None,
     weights: Weights,
     needed: Sequence[bool],
     gradient: torch.Tensor,
+    of_last_cell: torch.Tensor | None,
     last_only: bool,
 ) -> list[torch.Tensor | None]:
-    """Return the gradients of inputs, mask and weights through PyTorch's operations, which have derivatives."""
+    """Return the gradients of the arguments through PyTorch's operations, which have derivatives."""
     with torch.enable_grad():
-        states = run_in_steps(cell, inputs, mask, weights, last_only)
-    arguments = zip((inputs, mask, *weights), needed, strict=True)
+        made = run_in_steps(cell, inputs, mask, weights, last_only, initial)
+        states = made.states[:, -gradient.shape[1] :]
+    arguments = zip((inputs, mask, initial, *weights), needed, strict=True)
     differentiated = [argument for argument, is_needed in arguments if is_needed and argument is not None]
-    gradients = iter(torch.autograd.grad(states, differentiated, gradient, create_graph=torch.is_grad_enabled()))
+    outputs, of_outputs = [states], [gradient]
+    if made.cell is not None and of_last_cell is not None:
+        outputs, of_outputs = [states, made.cell], [gradient, of_last_cell]
+    gradients = iter(torch.autograd.grad(outputs, differentiated, of_outputs, create_graph=torch.is_grad_enabled()))
     return [next(gradients) if is_needed else None for is_needed in needed]
 
 
@@ -428,11 +504,12 @@ def _run_forward(
     cell: Cell,
     inputs: torch.Tensor,
     mask: torch.Tensor | None,
+    initial: torch.Tensor | None,
     weights: Weights,
     last_only: bool,
     leads_back: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the states, or the last one, and the memory that holds the trace."""
+) -> tuple[Recurrence, torch.Tensor]:
+    """Return the states, or the last one, with an LSTM's last cell, and the memory that holds the trace."""
     n_steps, n_members = inputs.shape[1], weights.n_members
     dtype = _numpy_type(inputs)
     shapes = _shapes(cell, inputs, weights.n_units, last_only, leads_back)
@@ -452,6 +529,7 @@ def _run_forward(
         bias_ih,
         bias_ih if weights.bias_hh is None else _weights_by_member(weights.bias_hh, n_members),
         NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
+        ZEROS[inputs.dtype] if initial is None else _to_array(initial),
         trace.values,
         trace.states,
     )
@@ -460,22 +538,28 @@ def _run_forward(
         states = torch.from_numpy(trace.states[last_place]).unsqueeze(1).clone()  # -> (B, 1, D)
     else:
         states = torch.from_numpy(trace.states.transpose(1, 0, 2))  # -> (B, L, D)
-    return states, torch.from_numpy(block)
+    last_cell = None
+    if cell.n_memories > 1:
+        last_cell = torch.from_numpy(trace.values[-1, (n_steps - 1) % trace.values.shape[1]]).clone()  # -> (B, D)
+    return Recurrence(states, last_cell), torch.from_numpy(block)
 
 
 def _run_backward(
     cell: Cell,
     inputs: torch.Tensor,
     mask: torch.Tensor | None,
+    initial: torch.Tensor | None,
     weights: Weights,
     needed: Sequence[bool],
     gradient: torch.Tensor,
+    of_last_cell: torch.Tensor | None,
     trace: Trace,
 ) -> list[torch.Tensor | None]:
-    """Return the gradients of inputs, mask and weights."""
+    """Return the gradients of the arguments."""
     n_sequences, n_steps, n_inputs = inputs.shape
     n_members = weights.n_members
     of_inputs = inputs.new_empty(n_steps, n_sequences, n_inputs) if needed[0] else inputs.new_empty(0, 0, n_inputs)
+    of_initial = inputs.new_zeros(0, 0, 0) if initial is None or not needed[2] else torch.zeros_like(initial)
     weight_ih, weight_hh, bias_ih = (weight.new_empty(weight.shape) for weight in weights[:3])
     bias_hh = bias_ih if weights.bias_hh is None else bias_ih.new_empty(bias_ih.shape)
     _run_members(
@@ -484,16 +568,19 @@ def _run_backward(
         trace,
         n_members,
         _to_array(gradient.transpose(0, 1)),
+        NO_MASK[inputs.dtype] if of_last_cell is None else _to_array(of_last_cell),
         trace.steps,
         _weights_by_member(weights.weight_ih, n_members),
         _weights_by_member(weights.weight_hh, n_members),
         NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
+        ZEROS[inputs.dtype] if initial is None else _to_array(initial),
         trace.values,
         trace.states,
         of_inputs.numpy(),
+        of_initial.numpy(),
         *(_weights_by_member(weight, n_members) for weight in (weight_ih, weight_hh, bias_ih, bias_hh)),
     )
-    of_arguments = of_inputs.transpose(0, 1), None, weight_ih, weight_hh, bias_ih, bias_hh
+    of_arguments = of_inputs.transpose(0, 1), None, of_initial, weight_ih, weight_hh, bias_ih, bias_hh
     return [of_argument if is_needed else None for of_argument, is_needed in zip(of_arguments, needed, strict=True)]
 
 
@@ -557,7 +644,9 @@ def _load(cell: Cell, dtype: torch.dtype) -> Loops:
 
 _n_threads: ContextVar[int] = ContextVar("n_threads", default=1)
 
-NO_MASK = {torch.float32: np.zeros((0, 0), np.float32), torch.float64: np.zeros((0, 0), np.float64)}
+_TYPES: dict[torch.dtype, type[np.floating]] = {torch.float32: np.float32, torch.float64: np.float64}
+NO_MASK = {dtype: np.zeros((0, 0), numpy_type) for dtype, numpy_type in _TYPES.items()}
+ZEROS = {dtype: np.zeros((0, 0, 0), numpy_type) for dtype, numpy_type in _TYPES.items()}
 
 
 def _to_array(tensor: torch.Tensor) -> np.ndarray:

@@ -33,10 +33,12 @@ from seq_plugins._compilation import cached_jit, jit
 # bias_ih        (K, G * D)
 # bias_hh        (K, G * D), of a GRU only
 # mask           (B, D), what states are multiplied with before they are seen, or empty
+# initial        (M, B, D), state and, of an LSTM, cell before the first step, or empty where they are zero
 # values         (V, L, B, D), or (V, 2, B, D) where nobody goes back
 # states         (L, B, D), or (2, B, D) where nobody goes back and only the last one counts
 # gradient       (T, B, D), that of the last T states
-# of_...         gradients of the inputs (L, B, I), or empty, and of the weights
+# of_last_cell   (B, D), gradient of an LSTM's cell after the last step, or empty where it is zero
+# of_...         gradients of the inputs (L, B, I), or empty, of `initial`, or empty, and of the weights
 
 numba: Any = import_module("numba")
 overload: Any = import_module("numba.extending").overload
@@ -177,6 +179,15 @@ def _unstack(of_weights: Array, of_weight_ih: Array, of_weight_hh: Array, of_bia
 
 
 @jit
+def _before(initial: Array, position: int, first: int, last: int, n_units: int) -> Array:
+    """Return the state (0) or cell (1) of some sequences before the first step, `(B, D)`."""
+    before = np.zeros((last - first, n_units), initial.dtype)
+    if initial.size > 0:
+        _add(_run(initial[position, first:last]), _run(before))
+    return before
+
+
+@jit
 def _see(state: Array, mask: Array, step: Array, seen: Array) -> None:
     """Write into `seen` `(B, D + I + 1)` the masked state `(B, D)` before a step, and the step `(B, I + 1)`."""
     n_units = state.shape[1]
@@ -210,6 +221,13 @@ def _hand_back(to_gates: Array, weight_hh: Array, mask: Array, later: Array) -> 
 
 
 @jit
+def _add_parts(parts: Array, total: Array) -> None:
+    """Add to a run `total` what each gate's gradient means for it, `(G, B, D)`."""
+    for gate in range(len(parts)):
+        _add(_run(parts[gate]), total)
+
+
+@jit
 def _hand_to_inputs(to_gates: Array, weight_ih: Array, part: Array, of_inputs: Array) -> None:
     """Write into `of_inputs` `(B, I)` what the gradients of the gates `(G, B, D)` mean for them."""
     n_units = to_gates.shape[2]
@@ -230,6 +248,7 @@ def simple_rnn_forward(
     bias_ih: Array,
     bias_hh: Array,
     mask: Array,
+    initial: Array,
     values: Array,
     states: Array,
     first_member: int,
@@ -244,7 +263,7 @@ def simple_rnn_forward(
         for first in range(member * n_each, (member + 1) * n_each, n_rows):
             last = min(first + n_rows, (member + 1) * n_each)
             seen = np.empty((last - first, weights.shape[1]), weights.dtype)
-            state = np.zeros((last - first, n_units), weights.dtype)
+            state = _before(initial, 0, first, last, n_units)
             for t in range(n_steps):
                 _see(state, mask[first:last], steps[t, first:last], seen)
                 state = states[t % len(states), first:last]
@@ -255,13 +274,16 @@ def simple_rnn_forward(
 @cached_jit
 def simple_rnn_backward(
     gradient: Array,
+    of_last_cell: Array,
     steps: Array,
     weight_ih: Array,
     weight_hh: Array,
     mask: Array,
+    initial: Array,
     values: Array,
     states: Array,
     of_inputs: Array,
+    of_initial: Array,
     of_weight_ih: Array,
     of_weight_hh: Array,
     of_bias_ih: Array,
@@ -270,7 +292,7 @@ def simple_rnn_backward(
     last_member: int,
     n_rows: int,
 ) -> None:
-    """Fill the gradients of inputs and weights, given that of the newest states."""
+    """Fill the gradients of inputs, initial state and weights, given that of the newest states."""
     n_steps, n_units = len(states), states.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -280,7 +302,7 @@ def simple_rnn_backward(
         for first in range(member * n_each, (member + 1) * n_each, n_rows):
             last = min(first + n_rows, (member + 1) * n_each)
             seen = np.empty((last - first, n_seen), states.dtype)
-            first_state = np.zeros((last - first, n_units), states.dtype)
+            before = _before(initial, 0, first, last, n_units)
             later = np.zeros((1, last - first, n_units), states.dtype)
             to_gates = np.empty_like(later)
             part_of_inputs = np.empty((last - first, weight_ih.shape[2]), states.dtype)
@@ -288,13 +310,15 @@ def simple_rnn_backward(
                 if t >= n_steps - len(gradient):
                     _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
                 _simple_rnn_step_back(_run(states[t, first:last]), _run(later), _run(to_gates[0]))
-                earlier = states[t - 1, first:last] if t > 0 else first_state
+                earlier = states[t - 1, first:last] if t > 0 else before
                 _see(earlier, mask[first:last], steps[t, first:last], seen)
                 _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
                 if of_inputs.size > 0:
                     _hand_to_inputs(to_gates, weight_ih[member], part_of_inputs, of_inputs[t, first:last])
-                if t > 0:
+                if t > 0 or of_initial.size > 0:
                     _hand_back(to_gates, weight_hh[member], mask[first:last], later)
+            if of_initial.size > 0:
+                _add_parts(later, _run(of_initial[0, first:last]))
         _unstack(of_weights, of_weight_ih[member], of_weight_hh[member], of_bias_ih[member])
 
 
@@ -316,6 +340,7 @@ def lstm_forward(
     bias_ih: Array,
     bias_hh: Array,
     mask: Array,
+    initial: Array,
     values: Array,
     states: Array,
     first_member: int,
@@ -330,8 +355,8 @@ def lstm_forward(
         for first in range(member * n_each, (member + 1) * n_each, n_rows):
             last = min(first + n_rows, (member + 1) * n_each)
             seen = np.empty((last - first, weights.shape[1]), weights.dtype)
-            state = np.zeros((last - first, n_units), weights.dtype)
-            cell = np.zeros_like(state)
+            state = _before(initial, 0, first, last, n_units)
+            cell = _before(initial, 1, first, last, n_units)
             for t in range(n_steps):
                 _see(state, mask[first:last], steps[t, first:last], seen)
                 place = t % values.shape[1]
@@ -365,13 +390,16 @@ def _lstm_step(
 @cached_jit
 def lstm_backward(
     gradient: Array,
+    of_last_cell: Array,
     steps: Array,
     weight_ih: Array,
     weight_hh: Array,
     mask: Array,
+    initial: Array,
     values: Array,
     states: Array,
     of_inputs: Array,
+    of_initial: Array,
     of_weight_ih: Array,
     of_weight_hh: Array,
     of_bias_ih: Array,
@@ -380,7 +408,7 @@ def lstm_backward(
     last_member: int,
     n_rows: int,
 ) -> None:
-    """Fill the gradients of inputs and weights, given that of the newest states."""
+    """Fill the gradients of inputs, initial state and weights, given that of the newest states."""
     n_steps, n_units = len(states), states.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -390,16 +418,19 @@ def lstm_backward(
         for first in range(member * n_each, (member + 1) * n_each, n_rows):
             last = min(first + n_rows, (member + 1) * n_each)
             seen = np.empty((last - first, n_seen), states.dtype)
-            zeros = np.zeros((last - first, n_units), states.dtype)
+            before = _before(initial, 0, first, last, n_units)
+            cell_before = _before(initial, 1, first, last, n_units)
             later = np.zeros((4, last - first, n_units), states.dtype)
             to_gates = np.empty_like(later)
-            later_cell = np.zeros_like(zeros)
+            later_cell = np.zeros_like(before)
+            if of_last_cell.size > 0:
+                _add(_run(of_last_cell[first:last]), _run(later_cell))
             part_of_inputs = np.empty((last - first, weight_ih.shape[2]), states.dtype)
             for t in range(n_steps - 1, -1, -1):
                 if t >= n_steps - len(gradient):
                     _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
-                earlier = states[t - 1, first:last] if t > 0 else zeros
-                earlier_cell = values[4, t - 1, first:last] if t > 0 else zeros
+                earlier = states[t - 1, first:last] if t > 0 else before
+                earlier_cell = values[4, t - 1, first:last] if t > 0 else cell_before
                 _lstm_step_back(
                     _run(values[0, t, first:last]),
                     _run(values[1, t, first:last]),
@@ -418,8 +449,11 @@ def lstm_backward(
                 _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
                 if of_inputs.size > 0:
                     _hand_to_inputs(to_gates, weight_ih[member], part_of_inputs, of_inputs[t, first:last])
-                if t > 0:
+                if t > 0 or of_initial.size > 0:
                     _hand_back(to_gates, weight_hh[member], mask[first:last], later)
+            if of_initial.size > 0:
+                _add_parts(later, _run(of_initial[0, first:last]))
+                _add(_run(later_cell), _run(of_initial[1, first:last]))
         _unstack(of_weights, of_weight_ih[member], of_weight_hh[member], of_bias_ih[member])
 
 
@@ -462,6 +496,7 @@ def gru_forward(
     bias_ih: Array,
     bias_hh: Array,
     mask: Array,
+    initial: Array,
     values: Array,
     states: Array,
     first_member: int,
@@ -476,7 +511,7 @@ def gru_forward(
         for first in range(member * n_each, (member + 1) * n_each, n_rows):
             last = min(first + n_rows, (member + 1) * n_each)
             seen = np.empty((last - first, weights.shape[1]), weights.dtype)
-            state = np.zeros((last - first, n_units), weights.dtype)
+            state = _before(initial, 0, first, last, n_units)
             for t in range(n_steps):
                 _see(state, mask[first:last], steps[t, first:last], seen)
                 place = t % values.shape[1]
@@ -514,13 +549,16 @@ def _gru_step(reset: Array, update: Array, recurrent: Array, candidate: Array, s
 @cached_jit
 def gru_backward(
     gradient: Array,
+    of_last_cell: Array,
     steps: Array,
     weight_ih: Array,
     weight_hh: Array,
     mask: Array,
+    initial: Array,
     values: Array,
     states: Array,
     of_inputs: Array,
+    of_initial: Array,
     of_weight_ih: Array,
     of_weight_hh: Array,
     of_bias_ih: Array,
@@ -529,7 +567,7 @@ def gru_backward(
     last_member: int,
     n_rows: int,
 ) -> None:
-    """Fill the gradients of inputs and weights, given that of the newest states."""
+    """Fill the gradients of inputs, initial state and weights, given that of the newest states."""
     n_steps, n_units = len(states), states.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -540,15 +578,15 @@ def gru_backward(
         for first in range(member * n_each, (member + 1) * n_each, n_rows):
             last = min(first + n_rows, (member + 1) * n_each)
             seen = np.empty((last - first, n_seen), states.dtype)
-            zeros = np.zeros((last - first, n_units), states.dtype)
+            before = _before(initial, 0, first, last, n_units)
             later = np.zeros((3, last - first, n_units), states.dtype)
             to_gates = np.empty_like(later)
-            kept, to_candidate = np.zeros_like(zeros), np.empty_like(zeros)
+            kept, to_candidate = np.zeros_like(before), np.empty_like(before)
             part_of_inputs = np.empty((last - first, weight_ih.shape[2]), states.dtype)
             for t in range(n_steps - 1, -1, -1):
                 if t >= n_steps - len(gradient):
                     _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
-                earlier = states[t - 1, first:last] if t > 0 else zeros
+                earlier = states[t - 1, first:last] if t > 0 else before
                 _gru_step_back(
                     _run(values[0, t, first:last]),
                     _run(values[1, t, first:last]),
@@ -570,8 +608,11 @@ def gru_backward(
                     _hand_to_inputs(to_gates[:2], weight_ih[member], part_of_inputs, of_inputs[t, first:last])
                     np.dot(to_candidate, weight_ih[member, 2 * n_units :], part_of_inputs)
                     _add(_run(part_of_inputs), _run(of_inputs[t, first:last]))
-                if t > 0:
+                if t > 0 or of_initial.size > 0:
                     _hand_back(to_gates, weight_hh[member], mask[first:last], later)
+            if of_initial.size > 0:
+                _add_parts(later, _run(of_initial[0, first:last]))
+                _add(_run(kept), _run(of_initial[0, first:last]))
         for gate in range(3):
             of_bias_hh[member, gate * n_units : (gate + 1) * n_units] = of_weights[gate, -1]
         of_weights[2, n_units:] = of_input_weights

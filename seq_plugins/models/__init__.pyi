@@ -8,6 +8,7 @@ from .arguments import optional as optional
 from .base import SequenceModel as SequenceModel
 from .conv1d_gru import Conv1DGRUModel as Conv1DGRUModel
 from .deep_rnn import DeepRNNModel as DeepRNNModel
+from .encoder_decoder_rnn import EncoderDecoderRNNModel as EncoderDecoderRNNModel
 from .linear import LinearModel as LinearModel
 from .module import Encoder as Encoder
 from .module import SequenceModule as SequenceModule

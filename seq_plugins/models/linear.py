@@ -22,7 +22,7 @@ class LinearModule(SequenceModule):
         input_dim = self.input_chunk_length * step_dim + horizon * self.future_dim + self.static_dim
         self.dense = Dense(input_dim, horizon * components * parameters)
 
-    def forecast_last_step(self, x_in: PLModuleInput) -> torch.Tensor:
+    def forecast_last_step(self, x_in: PLModuleInput, seasons: torch.Tensor | None) -> torch.Tensor:
         known = [
             x_in.past_target,
             x_in.past_covariates,

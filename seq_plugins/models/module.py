@@ -24,7 +24,8 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 from darts.utils.onnx.export import OnnxExportBundle
 from torch import nn
 
-from seq_plugins.layers import HorizonHead, SegmentHead, VariationalDropout
+from seq_plugins.layers import HorizonHead, SegmentHead
+from seq_plugins.layers.dropout import DrawsByMember
 from seq_plugins.layers.instance_norm import InstanceNorm, InstanceNormOfKnownValues
 from seq_plugins.layers.local_normalization import LocalNormalization, LocalNormalizationName
 from seq_plugins.layers.members import SeparateMembers, by_member, stack_members
@@ -292,12 +293,17 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
         """
         if self.ensemble_size == 1:
             return self._forward(x_in)
-        if x_in.stage is not ModuleStage.TRAIN and not _has_samples_of_members.get():
+        if x_in.stage is not ModuleStage.TRAIN and not self._predicts_by_member:
             x_in = self._for_every_member(x_in)
         output = self._forward(x_in)
-        if x_in.stage in (ModuleStage.TRAIN, ModuleStage.VALIDATE) or _has_samples_of_members.get():
+        if x_in.stage in (ModuleStage.TRAIN, ModuleStage.VALIDATE) or self._predicts_by_member:
             return output
         return output.replace(prediction=self._put_together(output.prediction), state=None)
+
+    @property
+    def _predicts_by_member(self) -> bool:
+        """Whether each sample to predict is forecast by one member, or by the one network that there is."""
+        return self.ensemble_size == 1 or _has_samples_of_members.get()
 
     def _for_every_member(self, x_in: PLModuleInput) -> PLModuleInput:
         given = {name: getattr(x_in, name) for name in _INPUTS}
@@ -337,11 +343,7 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
             seasons = self.seasons(past_target, ends, has_begun)  # -> (B, T, H, C, J)
             if local is not None:
                 seasons = local.normalise(seasons)
-        features = flag_missing_values(x_in) if self._masks_missing_values else x_in
-        forecasts, states = self._forecast(features, seasons, is_of_every_step)
-        if self.seasons is not None:
-            forecasts = self.seasons.added_to(forecasts, seasons, states)
-        steps = None
+        target: torch.Tensor | None = None
         if is_of_every_step or (local is not None and x_in.future_target is not None):
             target = x_in.future_target.unsqueeze(1)  # -> (B, 1, H, C)
             if is_of_every_step:
@@ -350,7 +352,12 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
                 target = local.normalise(target)
                 if has_begun is not None:  # what a step knows nothing of is no error of its forecast
                     target = target.masked_fill(~has_begun[:, ends].unsqueeze(2), torch.nan)
-            steps = StepForecasts(forecasts, target)
+                x_in = x_in.replace(future_target=target[:, -1])
+        features = flag_missing_values(x_in) if self._masks_missing_values else x_in
+        forecasts, states = self._forecast(features, seasons, is_of_every_step)
+        if self.seasons is not None:
+            forecasts = self.seasons.added_to(forecasts, seasons, states)
+        steps = None if target is None else StepForecasts(forecasts, target)
         last = forecasts[:, -1:]
         if self.local_normalization is not None:
             last = self.local_normalization.restore(last, local.at(slice(-1, None)))
@@ -360,8 +367,16 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
     def _has_loss_on_every_step(self) -> bool:
         return has_loss_on_every_step(self.sequence_to_sequence, self.use_reversible_instance_norm)
 
-    def forecast_last_step(self, x_in: PLModuleInput) -> torch.Tensor:
-        """Return the forecast `(B, H, C, N)` of a network without an encoder, without the season."""
+    def forecast_last_step(self, x_in: PLModuleInput, seasons: torch.Tensor | None) -> torch.Tensor:
+        """Return the forecast `(B, H, C, N)` of a network that is not an encoder with a head, without the season.
+
+        Parameters
+        ----------
+        x_in
+            Input. With local normalisation, `past_target` and `future_target` are relative to it.
+        seasons
+            What each season forecasts, `(B, 1, H, C, J)`, which is added to the forecast; ``None`` if there is none.
+        """
         raise NotImplementedError(f"Expected {type(self).__name__} to call `set_encoder` or override this.")
 
     def _forecast(
@@ -372,7 +387,7 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
         They are those of the steps that have a loss, or of the last one.
         """
         if type(self).forecast_last_step is not SequenceModule.forecast_last_step:
-            return self.forecast_last_step(x_in).unsqueeze(1), None
+            return self.forecast_last_step(x_in, seasons).unsqueeze(1), None
         states = self.encoder(self._step_features(x_in), last_only=not is_of_every_step)  # -> (B, L' or 1, D)
         if is_of_every_step:
             if states.shape[1] != len(self.step_ends):
@@ -629,9 +644,9 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
         self._let_members_draw(None)
 
     def _let_members_draw(self, generators: Sequence[torch.Generator] | None) -> None:
-        """Let dropout masks come from each member's random numbers; with ``None``, from PyTorch's."""
+        """Let what layers draw come from each member's random numbers; with ``None``, from PyTorch's."""
         for module in self.modules():
-            if isinstance(module, VariationalDropout):
+            if isinstance(module, DrawsByMember):
                 module.generators = generators
 
     def configure_gradient_clipping(

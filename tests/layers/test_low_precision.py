@@ -67,7 +67,7 @@ def test_where_pytorch_has_no_kernel_the_layer_runs_step_by_step_and_is_asked_on
 ) -> None:
     tried = []
 
-    def torch_layer(inputs: torch.Tensor, *others: Any) -> torch.Tensor:
+    def torch_layer(inputs: torch.Tensor, *others: Any) -> tuple[torch.Tensor, None]:
         tried.append(inputs.dtype)
         raise RuntimeError("could not create a primitive descriptor")
 

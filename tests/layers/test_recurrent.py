@@ -19,7 +19,15 @@ from seq_plugins.layers import (
     VariationalDropout,
     recurrent,
 )
-from seq_plugins.layers.recurrent_kernels import SWITCH, Cell, Kernel, Weights, run_compiled, run_in_steps, run_in_torch
+from seq_plugins.layers.recurrent_kernels import (
+    SWITCH,
+    Cell,
+    Kernel,
+    Recurrence,
+    run_compiled,
+    run_in_steps,
+    run_in_torch,
+)
 
 # B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates
 
@@ -184,7 +192,7 @@ def test_all_kernels_agree_in_values_and_gradients(layer_class: type[RecurrentLa
 
     in_torch, *others = (
         values_and_gradients(states, inputs, list(layer.parameters()))
-        for states in (
+        for states, _ in (
             run_in_torch(layer.cell, inputs, layer.weights, is_training=True),
             run_in_steps(layer.cell, inputs, None, layer.weights),
             run_in_steps(layer.cell, inputs, mask_of_ones, layer.weights),
@@ -208,14 +216,21 @@ def test_a_layer_runs_the_kernel_that_is_chosen(
     layer, inputs = layer_from_keras(layer_class, recurrent_dropout=share), keras_inputs(layer_class)
     asked, ran = [], []
 
-    def choose(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: Weights) -> Kernel:
+    def choose(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, *others: Any) -> Kernel:
         asked.append((cell, inputs.shape, mask is None))
         return kernel
 
+    def run(kernel: Kernel) -> Callable[..., Recurrence]:
+        def note(cell: Cell, inputs: torch.Tensor, *others: Any) -> Recurrence:
+            ran.append(kernel)
+            return Recurrence(inputs, None)
+
+        return note
+
     monkeypatch.setattr(recurrent, "choose_kernel", choose)
-    monkeypatch.setattr(recurrent, "run_compiled", lambda *arguments: ran.append(Kernel.COMPILED))
-    monkeypatch.setattr(recurrent, "run_in_steps", lambda *arguments: ran.append(Kernel.STEPS))
-    monkeypatch.setattr(recurrent, "run_in_torch", lambda *arguments: ran.append(Kernel.TORCH))
+    monkeypatch.setattr(recurrent, "run_compiled", run(Kernel.COMPILED))
+    monkeypatch.setattr(recurrent, "run_in_steps", run(Kernel.STEPS))
+    monkeypatch.setattr(recurrent, "run_in_torch", run(Kernel.TORCH))
 
     layer(inputs)
 

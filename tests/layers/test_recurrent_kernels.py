@@ -69,11 +69,11 @@ def make_mask(n_sequences: int, layer: RecurrentLayer) -> torch.Tensor:
 
 
 def compiled(layer: RecurrentLayer, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    return run_compiled(layer.cell, inputs, mask, layer.weights)
+    return run_compiled(layer.cell, inputs, mask, layer.weights).states
 
 
 def in_steps(layer: RecurrentLayer, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    return run_in_steps(layer.cell, inputs, mask, layer.weights)
+    return run_in_steps(layer.cell, inputs, mask, layer.weights).states
 
 
 def chosen(layer: RecurrentLayer, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> Kernel:
@@ -188,7 +188,7 @@ def test_first_and_second_derivatives_equal_finite_differences(
     mask = make_mask(2, layer) if is_masked else None
 
     def states(inputs: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-        return run_compiled(layer.cell, inputs, mask, type(layer.weights)(*weights))
+        return run_compiled(layer.cell, inputs, mask, type(layer.weights)(*weights)).states
 
     arguments = (inputs, *layer.parameters())
     assert torch.autograd.gradcheck(states, arguments, check_batched_grad=True)
@@ -233,14 +233,14 @@ def test_the_last_state_alone_equals_the_last_of_all(
     arguments = [inputs, *layer.parameters()]
     expected = values_and_gradients(in_steps(layer, inputs, mask)[:, -1:], arguments)
     for run in (run_compiled, run_in_steps):
-        states = run(layer.cell, inputs, mask, layer.weights, last_only=True)
+        states = run(layer.cell, inputs, mask, layer.weights, last_only=True).states
 
         assert states.shape == (300, 1, 33)
         for one, other in zip(values_and_gradients(states, arguments), expected, strict=True):
             scale = max(1.0, other.abs().max().item())
             torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCES[dtype] * scale)
         with torch.no_grad():
-            without_gradients = run(layer.cell, inputs, mask, layer.weights, last_only=True)
+            without_gradients = run(layer.cell, inputs, mask, layer.weights, last_only=True).states
         torch.testing.assert_close(without_gradients, states.detach(), rtol=0, atol=0)
 
 
@@ -268,7 +268,7 @@ def test_memory_is_used_again_only_when_nobody_needs_it(layer_class: type[Recurr
     losses = [in_steps(layer, one)[:, -1 if last_only else slice(None)].pow(2).sum() for one in inputs]
     expected = [torch.autograd.grad(loss, arguments) for loss in losses]
 
-    states = [run_compiled(layer.cell, one, None, layer.weights, last_only) for one in inputs]
+    states = [run_compiled(layer.cell, one, None, layer.weights, last_only).states for one in inputs]
     values = [state.detach().clone() for state in states]
     actual = []
     for state, one in zip(states, inputs, strict=True):  # batches in between take what is free
@@ -756,3 +756,122 @@ assert "CompiledRecurrence" in type(states.grad_fn).__name__, states.grad_fn
     kept_in = copied_package / "seq_plugins" / "layers" / "__pycache__"
     names = {path.name.split(".")[1].rsplit("-", 1)[0] for path in kept_in.glob("*.nbc")}
     assert {"simple_rnn_forward_float32", "simple_rnn_forward_float64"} <= names
+
+
+# --- from another state than zero
+
+
+def make_memory(layer: RecurrentLayer, n_sequences: int) -> torch.Tensor:
+    shape = (layer.cell.n_memories, n_sequences, layer.hidden_dim)
+    return torch.randn(shape, dtype=layer.weight_hh.dtype).requires_grad_()
+
+
+def assert_same_way_there_and_back(
+    actual: Sequence[torch.Tensor], expected: Sequence[torch.Tensor], arguments: Sequence[torch.Tensor]
+) -> None:
+    """Compare outputs, and the gradients of their sums with random weights, relative to the largest of each."""
+    generator = torch.Generator().manual_seed(1)
+    weights = [torch.randn(output.shape, dtype=output.dtype, generator=generator) for output in expected]
+    of_actual = torch.autograd.grad(actual, arguments, weights, retain_graph=True)
+    of_expected = torch.autograd.grad(expected, arguments, weights, retain_graph=True)
+    for one, other in zip((*actual, *of_actual), (*expected, *of_expected), strict=True):
+        scale = max(1.0, other.abs().max().item())
+        torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCES[other.dtype] * scale)
+
+
+@with_and_without_mask
+@each_dtype
+@each_layer
+@pytest.mark.parametrize("n_steps", [1, 7])
+@pytest.mark.parametrize("last_only", [False, True])
+def test_what_follows_a_given_state_equals_the_steps_in_values_and_gradients(
+    layer_class: type[RecurrentLayer], dtype: torch.dtype, is_masked: bool, n_steps: int, last_only: bool
+) -> None:
+    layer, inputs = make_layer(layer_class, 3, 33, dtype), make_inputs(300, n_steps, 3, dtype=dtype)
+    memory, mask = make_memory(layer, 300), make_mask(300, layer) if is_masked else None
+    arguments = [inputs, memory, *layer.parameters()]
+    given = layer.cell, inputs, mask, layer.weights, last_only, memory
+    actual, expected = run_compiled(*given), run_in_steps(*given)
+
+    assert_same_way_there_and_back([actual.states, actual.memory], [expected.states, expected.memory], arguments)
+    # what is handed on may be all that counts
+    assert_same_way_there_and_back([actual.memory], [expected.memory], arguments)
+    with torch.no_grad():
+        without_gradients = run_compiled(*given)
+    torch.testing.assert_close(without_gradients.memory, actual.memory.detach(), rtol=0, atol=0)
+
+
+@each_layer
+def test_what_follows_a_given_state_equals_pytorchs_layer(layer_class: type[RecurrentLayer]) -> None:
+    layer, inputs = make_layer(layer_class, 3, 8), make_inputs(5, 9, 3)
+    reference = TORCH_LAYERS[layer_class](3, 8, batch_first=True).double()
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        weight = getattr(layer, name)
+        getattr(reference, f"{name}_l0").data.copy_(torch.tensor(0.0) if weight is None else weight)
+    memory = make_memory(layer, 5)
+    states, last = reference(inputs, (memory[:1], memory[1:]) if layer_class is LSTM else memory)
+    last = torch.cat(last) if layer_class is LSTM else last
+
+    for made in (layer.go_on(inputs, memory), layer.eval().go_on(inputs, memory)):
+        assert_same_way_there_and_back([made.states, made.memory], [states, last], [inputs, memory])
+
+
+@pytest.mark.parametrize("setting", ["auto", "torch"])
+@each_layer
+def test_a_sequence_in_two_parts_equals_the_whole(
+    layer_class: type[RecurrentLayer], setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, setting)
+    names: dict[type[RecurrentLayer], Any] = {SimpleRNN: "RNN", LSTM: "LSTM", GRU: "GRU"}
+    for dropouts in ((0.0, 0.0), (0.3, 0.5)):
+        stack, inputs = RecurrentStack(names[layer_class], 3, 8, 2, *dropouts).double(), make_inputs(4, 9, 3)
+        masks = stack.sample_masks(inputs)
+        whole, at_the_end = stack.go_on(inputs, masks=masks)
+
+        first, memories = stack.go_on(inputs[:, :4], masks=masks)
+        second, memories = stack.go_on(inputs[:, 4:], memories, masks, last_only=True)
+
+        arguments = [inputs, *stack.parameters()]
+        assert_same_way_there_and_back(
+            [first, second, *memories], [whole[:, :4], whole[:, -1:], *at_the_end], arguments
+        )
+        if not any(dropouts):
+            torch.testing.assert_close(stack(inputs), whole, rtol=0, atol=1e-12)
+
+
+@each_layer
+def test_derivatives_by_a_given_state_equal_finite_differences(layer_class: type[RecurrentLayer]) -> None:
+    layer, inputs = make_layer(layer_class, 2, 3), make_inputs(2, 3, 2)
+    mask, memory = make_mask(2, layer), make_memory(layer, 2)
+
+    def run(inputs: torch.Tensor, memory: torch.Tensor, *weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        made = run_compiled(layer.cell, inputs, mask, type(layer.weights)(*weights), initial=memory)
+        return made.states, made.memory
+
+    arguments = (inputs, memory, *layer.parameters())
+    assert torch.autograd.gradcheck(run, arguments, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(run, arguments)
+
+
+@pytest.mark.parametrize("setting", ["auto", "torch"])
+@each_layer
+def test_members_go_on_from_their_own_states(
+    layer_class: type[RecurrentLayer], setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, setting)
+    members = [make_layer(layer_class, 3, 8) for _ in range(3)]
+    together = copy.deepcopy(members[0])
+    for name, _ in members[0].named_parameters():
+        setattr(together, name, nn.Parameter(torch.stack([getattr(member, name) for member in members])))
+    inputs, memory = make_inputs(12, 5, 3), make_memory(members[0], 12)
+    made = together.go_on(inputs, memory)
+    parts = [
+        member.go_on(inputs[4 * place : 4 * (place + 1)], memory[:, 4 * place : 4 * (place + 1)])
+        for place, member in enumerate(members)
+    ]
+
+    assert_same_way_there_and_back(
+        [made.states, made.memory],
+        [torch.cat([part.states for part in parts]), torch.cat([part.memory for part in parts], dim=1)],
+        [inputs, memory],
+    )

@@ -94,6 +94,9 @@ def _own_arguments(draw: st.DrawFn, name: str, input_length: int) -> dict[str, A
         "stride": st.integers(1, 3),
         "pooling": st.sampled_from([None, "max", "average"]),
         "sequence_to_sequence": st.booleans(),
+        "decoding": st.sampled_from(["parallel", "autoregressive"]),
+        "teacher_forcing": st.sampled_from([0.0, 0.5, 1.0, (1.0, 0.0)]),
+        "attention": st.booleans(),
     }
     arguments = {argument: draw(choice) for argument, choice in choices.items() if takes(name, argument)}
     if takes(name, "gated"):

@@ -32,6 +32,9 @@ BAD_VALUES: dict[str, list[Any]] = {
     "stride": [0, "2"],
     "pooling": ["mean", 2],
     "pool_size": [0, None],
+    "decoding": ["greedy", None, 1],
+    "teacher_forcing": [-0.1, 1.5, None, "1", True, [0.5], [1.0, 2.0], (0.5, 0.4, 0.3)],
+    "attention": [1, None, "luong"],
     "sequence_to_sequence": [None, 1],
     "gated": [None, 1],
 }

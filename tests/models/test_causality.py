@@ -17,8 +17,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hidden layers": {"hidden_fc_sizes": [16], "activation": "Tanh"},
     "dilated layers": {"n_rnn_layers": 2, "dilations": [1, 3]},
     "segments": {"hidden_fc_sizes": [16], "segment_length": 1, "activation": "Tanh"},
+    "attention": {"attention": True, "model": "LSTM"},
+    "autoregressive decoding": {"decoding": "autoregressive", "teacher_forcing": 0.0},
+    "autoregressive decoding, normalised": {
+        "decoding": "autoregressive",
+        "teacher_forcing": 0.0,
+        "use_reversible_instance_norm": True,
+    },
 }
-OWN_ARGUMENTS = ("hidden_fc_sizes", "segment_length", "n_rnn_layers", "dilations")
+OWN_ARGUMENTS = ("hidden_fc_sizes", "segment_length", "n_rnn_layers", "dilations", "decoding", "attention")
 LOCAL: dict[str, dict[str, Any]] = {
     "local level": {"local_normalization": "level"},
     "local level and scale": {"local_normalization": "level_scale", "season_length": 3, "activation": "Tanh"},

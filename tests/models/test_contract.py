@@ -187,7 +187,7 @@ def test_each_cell_and_head_can_be_chosen(
     layer_name = {"RNN": "SimpleRNN"}.get(cell, cell)
     assert layer_name in {type(module).__name__ for module in model.model.modules()}
     sizes = [module.out_features for module in model.model.head.modules() if hasattr(module, "out_features")]
-    assert sizes == [*(hidden_fc_sizes or []), OUTPUT]
+    assert sizes == [*(hidden_fc_sizes or []), np.prod(model.model.head.output_shape)]
     assert len(model.predict(OUTPUT)) == OUTPUT
 
 

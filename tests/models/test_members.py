@@ -87,6 +87,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], Callable[[], dict[str, Any]]]] = {
         {"gated": False, "kernel_size": 3, "dilations": [1, 3], "dropout": 0.3, "activation": "Tanh"},
         lambda: {"series": _series()},
     ),
+    "scheduled sampling": (
+        {"decoding": "autoregressive", "teacher_forcing": (0.9, 0.1), "attention": True, "dropout": 0.3},
+        _all_covariates,
+    ),
     "a season": ({"season_length": 7}, lambda: {"series": _series()}),
     "two seasons": ({"season_length": [3, 7], "local_normalization": "level_scale"}, _all_covariates),
     "instance normalisation": ({"use_reversible_instance_norm": True}, lambda: {"series": _series()}),
@@ -458,7 +462,7 @@ class OwnLayersModule(SequenceModule):
         self.hidden = nn.Sequential(nn.Linear(self.input_chunk_length * self.n_targets, 4), nn.LayerNorm(4), nn.Tanh())
         self.last = nn.Linear(4, int(np.prod(self.output_shape)))
 
-    def forecast_last_step(self, x_in: Any) -> torch.Tensor:
+    def forecast_last_step(self, x_in: Any, seasons: Any) -> torch.Tensor:
         last: torch.Tensor = self.last(self.hidden(x_in.past_target.flatten(start_dim=1)))
         return last.unflatten(-1, self.output_shape)
 
@@ -478,7 +482,7 @@ class NamedNetworkModule(SequenceModule):
     def n_outputs(self) -> int:
         return int(np.prod(self.output_shape))
 
-    def forecast_last_step(self, x_in: Any) -> torch.Tensor:
+    def forecast_last_step(self, x_in: Any, seasons: Any) -> torch.Tensor:
         last: torch.Tensor = self.part["network"](x_in.past_target.flatten(start_dim=1))
         return last.unflatten(-1, self.output_shape)
 

@@ -40,6 +40,9 @@ def _own_arguments(model_name: str) -> dict[str, Any]:
         "recurrent_dropout": 0.2,
         "activation": "Tanh",
         "gated": True,
+        "decoding": "autoregressive",
+        "teacher_forcing": (0.5, 0.0),
+        "attention": True,
     }
     arguments = {name: value for name, value in arguments.items() if takes(model_name, name)}
     return arguments | {

@@ -1,0 +1,375 @@
+"""Forecasts from an encoder, which reads the window, and a decoder, which makes the horizon step by step."""
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
+
+import torch
+from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput, PLModuleOutput
+from darts.utils.likelihood_models.torch import QuantileRegression
+from torch import nn
+
+from seq_plugins.layers import CellName, Dense, HorizonHead, RecurrentStack
+from seq_plugins.layers.dropout import DrawsByMember
+from seq_plugins.layers.members import for_each_sample
+from seq_plugins.layers.seasonal_skip import ON_THE_SCALE_OF_THE_TARGET, is_on_the_scale_of_the_target
+from seq_plugins.models.arguments import boolean, one_of, unexpected
+from seq_plugins.models.base import SequenceModel
+from seq_plugins.models.module import SequenceModule
+
+# B: batch, L: input chunk length, H: output chunk length, h: steps decoded at once, C: target components,
+# F: future covariates, D: features of a state, N: likelihood parameters, J: seasons
+
+Decoding: TypeAlias = Literal["parallel", "autoregressive"]
+
+_PATHS = {"draws": "paths"}
+"""State of an input whose forecasts are to be paths drawn at random, each step given those before it."""
+
+
+class LuongAttention(nn.Module):
+    """What each step of a decoder finds in the states of the encoder, by the general score of Luong [1]_.
+
+    Parameters
+    ----------
+    state_dim
+        Number of features of a state, `D`.
+
+    References
+    ----------
+    .. [1] M.-T. Luong, H. Pham and C. D. Manning, "Effective Approaches to Attention-based Neural Machine
+           Translation", 2015, https://arxiv.org/abs/1508.04025
+    """
+
+    def __init__(self, state_dim: int) -> None:
+        super().__init__()
+        self.score = Dense(state_dim, state_dim, bias=False)
+        self.combine = Dense(2 * state_dim, state_dim)
+
+    def forward(self, states: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+        """Return states `(B, h, D)` that have seen the encoder's, `(B, L, D)`."""
+        context = torch.bmm(self.weights(states, encoded), encoded)  # -> (B, h, D)
+        return torch.tanh(self.combine(torch.cat([context, states], dim=-1)))
+
+    def weights(self, states: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+        """Return how much each step of the decoder attends to each of the encoder, `(B, h, L)`."""
+        return torch.bmm(self.score(states), encoded.transpose(1, 2)).softmax(dim=-1)
+
+
+class Positions(nn.Module):
+    """Learnt features of each position of the horizon, which tell a decoder the step it is to forecast.
+
+    Parameters
+    ----------
+    n_positions
+        Number of steps of the horizon, `H`.
+    """
+
+    takes_members = True
+
+    n_features = 16
+    """Number of features of a position."""
+
+    def __init__(self, n_positions: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_positions, self.n_features))
+        nn.init.normal_(self.weight, std=0.3)
+
+    def forward(self, n_samples: int) -> torch.Tensor:
+        """Return the features for each of the samples, `(n_samples, H, n_features)`."""
+        return for_each_sample(self.weight if self.weight.ndim == 3 else self.weight.unsqueeze(0), n_samples)
+
+
+class TeacherForcing(DrawsByMember, nn.Module):
+    """The choice, for each step of each sequence, between what came true and the network's own forecast [1]_.
+
+    Parameters
+    ----------
+    rate
+        Share of steps that are given what came true: in the first epoch and in the last.
+
+    References
+    ----------
+    .. [1] S. Bengio et al., "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks", 2015,
+           https://arxiv.org/abs/1506.03099
+    """
+
+    def __init__(self, rate: tuple[float, float]) -> None:
+        super().__init__()
+        self.first, self.last = rate
+
+    def rate_in(self, epoch: int, n_epochs: int) -> float:
+        """Return the rate in an epoch, counted from 0, of so many; with fewer than 2, it stays that of the first."""
+        progress = min(epoch / (n_epochs - 1), 1.0) if n_epochs > 1 else 0.0
+        return self.first + progress * (self.last - self.first)
+
+    def forward(self, target: torch.Tensor, rate: float) -> torch.Tensor:
+        """Return which steps of the target `(B, H, C)` are given, `(B, H)`."""
+        steps = target[:, :, 0]
+        if rate in (0.0, 1.0):
+            return torch.full_like(steps, rate, dtype=torch.bool)
+        return self.draw_uniform(steps) < rate
+
+
+class EncoderDecoderRNNModule(SequenceModule):
+    """Two stacks of recurrent layers: the decoder's start from what the encoder's hand on after the newest input.
+
+    Parameters
+    ----------
+    model
+        ``"RNN"``, ``"LSTM"`` or ``"GRU"``.
+    hidden_dim
+        Number of units of each layer.
+    n_rnn_layers
+        Number of layers of the encoder, and of the decoder.
+    dropout
+        Share of each layer's inputs dropped.
+    recurrent_dropout
+        Share of each layer's state hidden from its next step.
+    decoding
+        ``"parallel"`` or ``"autoregressive"``.
+    teacher_forcing
+        Share of steps that are given what came true in training, or that in the first and in the last epoch.
+    attention
+        Whether the decoder attends to all states of the encoder.
+    **kwargs
+        Parameters of :class:`SequenceModule`.
+    """
+
+    encoder: RecurrentStack
+
+    def __init__(
+        self,
+        model: CellName,
+        hidden_dim: int,
+        n_rnn_layers: int,
+        dropout: float,
+        recurrent_dropout: float,
+        decoding: Decoding,
+        teacher_forcing: float | Sequence[float],
+        attention: bool,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        is_parallel = decoding == "parallel"
+        given_dim = self.future_dim + (Positions.n_features if is_parallel else self.n_targets)
+        layers = hidden_dim, n_rnn_layers, dropout, recurrent_dropout
+        self.encoder = RecurrentStack(model, self.input_dim, *layers)
+        self.decoder = RecurrentStack(model, given_dim, *layers)
+        self.positions = Positions(self.output_chunk_length) if is_parallel else None
+        self.teacher_forcing = None if is_parallel else TeacherForcing(_first_and_last(teacher_forcing))
+        self.attention = LuongAttention(hidden_dim) if attention else None
+        step_shape = (1, *self.output_shape[1:])
+        self.head = HorizonHead(hidden_dim, 0, step_shape, self.hidden_fc_sizes, self.activation)
+
+    def forecast_last_step(self, x_in: PLModuleInput, seasons: torch.Tensor | None) -> torch.Tensor:
+        encoded, memories = self.encoder.go_on(self._step_features(x_in), last_only=self.attention is None)
+        if self.positions is None:
+            return self._decode_in_turn(x_in, seasons, encoded, memories)
+        given = _joined(self.positions(x_in.past_target.shape[0]), x_in.future_covariates)
+        return self._decode(given, encoded, memories)[0]
+
+    def _decode(
+        self, given: torch.Tensor, encoded: torch.Tensor, memories: Sequence[torch.Tensor], masks: Any = None
+    ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        """Return the forecasts `(B, h, C, N)` of steps, and what the decoder hands on, from what it is given of each.
+
+        Parameters
+        ----------
+        given
+            What the decoder is given, `(B, h, ...)`.
+        encoded
+            States of the encoder, `(B, L, D)`.
+        memories
+            What has been handed on to the decoder, by layer.
+        masks
+            What dropout hides in each layer; by default it is drawn.
+        """
+        states, memories = self.decoder.go_on(given, memories, masks)  # -> (B, h, D)
+        if self.attention is not None:
+            states = self.attention(states, encoded)
+        return self.head(states).squeeze(2), memories
+
+    def _decode_in_turn(
+        self,
+        x_in: PLModuleInput,
+        seasons: torch.Tensor | None,
+        encoded: torch.Tensor,
+        memories: Sequence[torch.Tensor],
+    ) -> torch.Tensor:
+        """Return the forecasts `(B, H, C, N)` of a decoder that is given what the step before has come to."""
+        value = x_in.past_target[:, -1:, : self.n_targets]  # (B, 1, C)
+        future = x_in.future_covariates
+        target, is_told = self._teacher(x_in)
+        if target is not None and bool(is_told.all()):  # nothing depends on the network's own forecasts
+            given = _joined(torch.cat([value, target[:, :-1]], dim=1), future)
+            return self._decode(given, encoded, memories)[0]
+        masks = self.decoder.sample_masks(value)
+        forecasts = []
+        for step in range(self.output_chunk_length):
+            here = slice(step, step + 1)
+            given = _joined(value, None if future is None else future[:, here])
+            forecast, memories = self._decode(given, encoded, memories, masks)  # -> (B, 1, C, N)
+            with_season = forecast
+            if seasons is not None and self.seasons is not None:
+                with_season = self.seasons.added_to(forecast.unsqueeze(1), seasons[:, :, here]).squeeze(1)
+            if x_in.state is _PATHS:
+                value = self._draw(with_season)
+                # the season is added to it again, as to every forecast
+                forecast = forecast + (value.unsqueeze(-1) - with_season[..., :1])
+            else:
+                value = with_season[..., self._location]
+            forecasts.append(forecast)
+            if target is not None:
+                value = torch.where(is_told[:, here], target[:, here], value)
+        return torch.cat(forecasts, dim=1)
+
+    def _teacher(self, x_in: PLModuleInput) -> tuple[Any, Any]:
+        """Return what came true, `(B, H, C)`, and which values of it the decoder is told; ``None`` but in training."""
+        if x_in.stage is not ModuleStage.TRAIN or self.teacher_forcing is None:
+            return None, None
+        trainer = self._trainer
+        rate = self.teacher_forcing.first
+        if trainer is not None:
+            rate = self.teacher_forcing.rate_in(trainer.current_epoch, trainer.max_epochs)
+        if rate == 0:
+            return None, None
+        missing = x_in.future_target.isnan()
+        target = x_in.future_target.masked_fill(missing, 0.0)
+        if self.use_reversible_instance_norm:
+            target = self.rin.transform(target)
+        return target, self.teacher_forcing(target, rate).unsqueeze(-1) & ~missing
+
+    @property
+    def _location(self) -> int:
+        """The parameter of a forecast that stands for it: the median, a distribution's location, or the forecast."""
+        is_of_quantiles = isinstance(self.likelihood, QuantileRegression)
+        return self.likelihood.quantiles.index(0.5) if is_of_quantiles else 0
+
+    def _draw(self, forecast: torch.Tensor) -> torch.Tensor:
+        """Return values `(B, 1, C)` drawn from the likelihood of a step's forecast, `(B, 1, C, N)`."""
+        parameters = self.rin.inverse(forecast) if self.use_reversible_instance_norm else forecast
+        if self.gives_quantiles_in_order:
+            parameters = parameters.sort(dim=-1).values
+        drawn = self.likelihood.sample(parameters)
+        return self.rin.transform(drawn) if self.use_reversible_instance_norm else drawn
+
+    def _produce_predict_output(self, x: PLModuleInput) -> PLModuleOutput:
+        """Sample paths, each step of them given the steps before, where the decoder is given its own forecasts."""
+        draws = self.likelihood is not None and not self.predict_likelihood_parameters
+        if self.positions is not None or not draws or not self._predicts_by_member:
+            return super()._produce_predict_output(x)
+        output = self(x.replace(state=_PATHS))
+        return output.replace(prediction=output.prediction[..., 0])
+
+
+def _joined(values: torch.Tensor, future: torch.Tensor | None) -> torch.Tensor:
+    return values if future is None else torch.cat([values, future], dim=-1)
+
+
+def _first_and_last(teacher_forcing: float | Sequence[float]) -> tuple[float, float]:
+    """Return the rates of the first epoch and of the last."""
+    if isinstance(teacher_forcing, Sequence):
+        return float(teacher_forcing[0]), float(teacher_forcing[1])
+    return float(teacher_forcing), float(teacher_forcing)
+
+
+def _rates(name: str, value: Any) -> None:
+    """Accept a number from 0 to 1, or two of them."""
+    rates = value if isinstance(value, list | tuple) and len(value) == 2 else [value]
+    if not all(isinstance(rate, Real) and not isinstance(rate, bool) and 0 <= float(rate) <= 1 for rate in rates):
+        raise unexpected(name, "a number from 0 to 1, or two for first and last epoch such as (1.0, 0.0)", value)
+
+
+class EncoderDecoderRNNModel(SequenceModel):
+    """An encoder reads the window, and a decoder, started from its state, makes the horizon step by step.
+
+    With ``decoding="parallel"`` [1]_ the decoder is given at each step the future covariates of that step and a learnt
+    position, and all steps are decoded at once. With ``decoding="autoregressive"`` [2]_ it is given the covariates and
+    the value of the step before: the newest of the target at first, then the network's own last forecast. In training
+    it may be told what came true instead (`teacher_forcing`). That takes one call of the decoder for each step.
+
+    Every step of the horizon depends on the newest input, through the state that the decoder starts from. One head for
+    all steps makes the forecast of each from the decoder's state there. The loss is on the forecast of the window's
+    end only.
+
+    With a `likelihood`, what is fed back in training is the location of the forecast: the median of quantiles or the
+    first parameter of a Gaussian, Laplace, Cauchy or Gumbel distribution. In prediction it is what has been drawn, so
+    that samples are paths, each coherent in time: a high Monday makes for a high Tuesday, and quantiles of sums over
+    the horizon can be taken from them. The samples of the other models, and those of parallel decoding, are drawn
+    independently from step to step. With ``predict_likelihood_parameters=True`` the parameters are those after
+    locations. A single sample of an ensemble is drawn from what its members forecast together, and is no path; with
+    ``num_samples`` of 2 or more, each is a path of one member.
+
+    Parameters
+    ----------
+    {chunk_parameters}
+    {recurrent_parameters}
+    n_rnn_layers
+        Number of recurrent layers of the encoder, and of the decoder. Each of the decoder's starts from the last state
+        of the encoder's layer of the same height and, of an LSTM, from its cell.
+    decoding
+        ``"parallel"`` or ``"autoregressive"``.
+    teacher_forcing
+        With autoregressive decoding, the share of steps whose decoder is told in training what came true at the step
+        before, rather than the network's own forecast of it: one number for all epochs, or two such as ``(1.0, 0.0)``,
+        for the first epoch and the last, between which it changes evenly (scheduled sampling [3]_). At 1 training is as
+        fast as with parallel decoding, but the decoder never meets its own errors. Early stopping may end training at
+        another rate than the last. Values that are missing are never told.
+    attention
+        Whether each step of the decoder attends to all states of the encoder, with the general score of Luong [4]_.
+    {dropout_parameters}
+    activation
+        Name of the ``torch.nn`` activation between the fully connected layers of the head (not that of the recurrent
+        layers, which is always tanh).
+    hidden_fc_sizes
+        Sizes of hidden fully connected layers between a step's state and its forecast; by default none.
+    {shared_parameters}
+
+    References
+    ----------
+    .. [1] S. Lin et al., "SegRNN: Segment Recurrent Neural Network for Long-Term Time Series Forecasting", 2023,
+           https://arxiv.org/abs/2308.11200
+    .. [2] K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
+           Translation", 2014, https://arxiv.org/abs/1406.1078
+    .. [3] S. Bengio et al., "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks", 2015,
+           https://arxiv.org/abs/1506.03099
+    .. [4] M.-T. Luong, H. Pham and C. D. Manning, "Effective Approaches to Attention-based Neural Machine
+           Translation", 2015, https://arxiv.org/abs/1508.04025
+    """
+
+    _module_class = EncoderDecoderRNNModule
+    _argument_checks: ClassVar = {
+        "decoding": one_of(get_args(Decoding)),
+        "teacher_forcing": _rates,
+        "attention": boolean,
+    }
+
+    def __init__(
+        self,
+        input_chunk_length: int,
+        output_chunk_length: int,
+        output_chunk_shift: int = 0,
+        model: CellName = "RNN",
+        hidden_dim: int = 32,
+        n_rnn_layers: int = 1,
+        decoding: Decoding = "parallel",
+        teacher_forcing: float | Sequence[float] = 0.0,
+        attention: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        activation: str = "ReLU",
+        hidden_fc_sizes: Sequence[int] | None = None,
+        use_static_covariates: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+
+    def _check_arguments(self, arguments: Mapping[str, Any]) -> None:
+        super()._check_arguments(dict(arguments))
+        likelihood = arguments.get("likelihood")
+        if arguments["decoding"] == "autoregressive" and not is_on_the_scale_of_the_target(likelihood):
+            raise ValueError(
+                f'Expected `likelihood` to be {ON_THE_SCALE_OF_THE_TARGET} with decoding="autoregressive", got '
+                f"{type(likelihood).__name__}, none of whose parameters is a value of the target to feed back. Give "
+                'decoding="parallel", or another likelihood.'
+            )
