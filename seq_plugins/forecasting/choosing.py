@@ -130,8 +130,10 @@ def score_lines(scores: Sequence[Score], plan: Plan) -> list[str]:
     best = best_of(scores)
     has_mase = np.isfinite(best.mase)
     ordered = sorted(scores, key=lambda score: score.mase if has_mase else score.mae)
-    span = f"in {min(plan.quantiles):g} to {max(plan.quantiles):g}"
+    has_band = len(set(plan.quantiles)) > 1
+    span = f"in {min(plan.quantiles):g} to {max(plan.quantiles):g}" if has_band else ""
     lines = [f"{'model':<18}{'MASE':>8}{'MAE':>12}{span:>18}"]
-    return lines + [
-        f"{score.model:<18}{score.mase:>8.3f}{score.mae:>12.4g}{score.coverage:>18.0%}" for score in ordered
-    ]
+    for score in ordered:
+        coverage = f"{score.coverage:>18.0%}" if has_band else ""
+        lines.append(f"{score.model:<18}{score.mase:>8.3f}{score.mae:>12.4g}{coverage}")
+    return lines

@@ -23,6 +23,8 @@ AUTO = "auto"
 TRIED = ["SeasonalNaive", "LinearModel", "Seq2SeqRNNModel"]
 """Models among which ``--model auto`` chooses."""
 
+_TOLERANCE = 0.1  # of a coverage, which a few forecasts tell no better
+
 
 def _level(text: str) -> float:
     level = float(text)
@@ -31,7 +33,11 @@ def _level(text: str) -> float:
     return level
 
 
-_level.__name__ = "number"
+def _minimum(text: str) -> float:
+    return float("-inf") if text == "none" else float(text)
+
+
+_level.__name__ = _minimum.__name__ = "number"  # argparse names it when a text is none
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -67,6 +73,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     forecasting.add_argument("--horizon", type=positive, metavar="N", help="time steps to forecast (default: guessed)")
     forecasting.add_argument(
         "--quantiles", nargs="+", type=_level, metavar="LEVEL", help="levels beside the median (default: 0.1 0.9)"
+    )
+    forecasting.add_argument(
+        "--minimum",
+        type=_minimum,
+        metavar="VALUE",
+        help="what no forecast falls below, or none (default: 0 if no value does)",
     )
     forecasting.add_argument(
         "--model",
@@ -138,6 +150,7 @@ def _forecast(table: Path, output: Path, options: argparse.Namespace) -> None:
         options.quantiles or (0.1, 0.9),
         20 if options.epochs is None else options.epochs,
         0 if options.seed is None else options.seed,
+        options.minimum,
         settings,
     )
     plan = make_plan(wishes, panel, rows.options.axis_zone, notes)
@@ -152,21 +165,31 @@ def _forecast(table: Path, output: Path, options: argparse.Namespace) -> None:
         scores = backtest(tried, panel, plan, advance)
     chosen_name = best_of([score for score in scores if score.model in {each.name for each in forecasters}]).model
     print("\n".join(["", f"Backtest of {plan.n_folds} x {plan.horizon} time steps:", *score_lines(scores, plan), ""]))
-    _tell(_verdict(best_of(scores).model, chosen_name))
+    _tell(_verdict(scores, chosen_name, plan))
     (chosen,) = (forecaster for forecaster in forecasters if forecaster.name == chosen_name)
     with _bar(plan.n_epochs, chosen_name) as advance:
         chosen.fit(panel, advance)
     _write(output, chosen, panel, rows, scores)
 
 
-def _verdict(best: str, chosen: str) -> list[str]:
+def _verdict(scores: "Sequence[Score]", chosen: str, plan: "Plan") -> list[str]:
+    from seq_plugins.forecasting.choosing import best_of
+
     naive = TRIED[0]
-    if best != naive:
-        return [f"{chosen} forecasts."]
-    found = f"{naive} has the smallest error: no model tried is better than repeating the last season."
-    if chosen == naive:
-        return [f"{found} It forecasts; to have a network all the same, name it with --model."]
-    return [f"{found} {chosen} forecasts, as asked; --model {AUTO} would take {naive}."]
+    if best_of(scores).model != naive:
+        told = [f"{chosen} forecasts."]
+    else:
+        told = [f"{naive} has the smallest error: no model tried is better than repeating the last season."]
+        told += [
+            "It forecasts; to have a network all the same, name it with --model."
+            if chosen == naive
+            else f"{chosen} forecasts, as asked; --model {AUTO} would take {naive}."
+        ]
+    (coverage,) = (score.coverage for score in scores if score.model == chosen)
+    asked = max(plan.quantiles) - min(plan.quantiles)
+    if coverage < asked - _TOLERANCE:
+        told.append(f"Its intervals were too narrow: {coverage:.0%} of the values lay within them, not {asked:.0%}.")
+    return told
 
 
 def _make_forecasters(names: Sequence[str], plan: "Plan") -> "list[Forecaster]":

@@ -37,7 +37,7 @@ class SeasonalNaive:
         points = last_season(values, self.plan.naive_season, self.plan.horizon)  # -> (H, C)
         quantiles = np.stack([self._quantiles_of_errors(values, step) for step in range(self.plan.horizon)])
         quantiles -= quantiles[..., self.plan.levels.index(0.5)][..., None]  # the median is the naive forecast
-        return np.maximum(points[..., None] + quantiles, -np.inf if self.plan.minimum is None else self.plan.minimum)
+        return np.maximum(points[..., None] + quantiles, self.plan.lowest)
 
     def _quantiles_of_errors(self, values: np.ndarray, step: int) -> np.ndarray:
         """Return the quantiles of what a value is away from the one that is repeated `step` steps ahead, `(C, Q)`."""

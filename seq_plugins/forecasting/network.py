@@ -110,7 +110,7 @@ class Network:
             )
         shape = (self.plan.horizon, panel.targets[0].n_components, len(self.plan.levels))
         values = np.stack([forecast.values(copy=False).reshape(shape) for forecast in forecasts]).astype("float64")
-        return np.maximum(self.scaling.restore(values), -np.inf if self.plan.minimum is None else self.plan.minimum)
+        return np.maximum(self.scaling.restore(values), self.plan.lowest)
 
     def save(self, folder: Path) -> None:
         """Save the network's two files in a folder, without the training series."""
@@ -209,6 +209,8 @@ def _errors_told(name: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise UserError(f"{name}: {' '.join(str(error).split())}") from error
+    except SystemExit as error:  # what Lightning makes of an interruption
+        raise KeyboardInterrupt from error
     finally:
         logger.disabled = was_disabled
 

@@ -13,9 +13,10 @@ from seq_plugins.tables import Panel, TableOptions
 from seq_plugins.tables.files import first_three
 from seq_plugins.tables.times import written
 
-_HORIZONS = {"h": 24, "D": 14, "B": 10, "W": 8, "MS": 12, "ME": 12, "BMS": 12, "BME": 12, "QS": 4, "QE": 4}
+_HORIZONS = {"D": 14, "B": 10, "W": 8, "MS": 12, "ME": 12, "BMS": 12, "BME": 12, "QS": 4, "QE": 4, "YS": 3, "YE": 3}
 _SEASONS = {"D": 7, "B": 5, "W": 52, "MS": 12, "ME": 12, "BMS": 12, "BME": 12, "QS": 4, "QE": 4}
 _ANY_HORIZON = 12
+_LONGEST_DAY = 96  # steps, of a quarter of an hour
 _LONGEST_WINDOW = 512
 _MOST_WINDOWS = 3200  # of an epoch: windows one step apart are nearly the same
 _MOST_FOLDS = 3
@@ -77,6 +78,11 @@ class Plan:
         return sorted(asked | {0.5} | {round(1 - level, 6) for level in asked})
 
     @property
+    def lowest(self) -> float:
+        """What no forecast falls below, as a number."""
+        return -np.inf if self.minimum is None else self.minimum
+
+    @property
     def naive_season(self) -> int:
         """Time steps back to the value that the seasonal naive forecast repeats."""
         return max(self.seasons, default=1)
@@ -93,6 +99,7 @@ class Wishes:
     quantiles: Sequence[float]
     n_epochs: int
     seed: int
+    minimum: float | None
     settings: dict[str, Any]
 
 
@@ -146,7 +153,7 @@ def make_plan(wishes: Wishes, panel: Panel, zone: str | None, notes: list[str]) 
         find_stride(panel, input_length, horizon, seasons),
         wishes.seed,
         panel.has_gaps or min(map(len, trained.targets)) < input_length + horizon,
-        _find_minimum(panel, notes),
+        _find_minimum(wishes.minimum, panel, notes),
         wishes.settings,
     )
 
@@ -155,7 +162,9 @@ def _guess_horizon(panel: Panel, notes: list[str]) -> int:
     if panel.n_known:
         notes.append(f"Horizon: {panel.n_known} time steps, as far as --future reaches (--horizon).")
         return panel.n_known
-    horizon = _HORIZONS.get(_kind(panel.freq), _ANY_HORIZON)
+    is_within_days = not isinstance(panel.freq, int) and panel.end - (panel.end - panel.freq) < _DAY
+    a_day = next(iter(_usual_seasons(panel.freq)), _ANY_HORIZON)
+    horizon = min(a_day, _LONGEST_DAY) if is_within_days else _HORIZONS.get(_kind(panel.freq), _ANY_HORIZON)
     notes.append(f"Horizon: {horizon} time steps (--horizon).")
     return horizon
 
@@ -180,11 +189,11 @@ def _find_seasons(wishes: Wishes, horizon: int, length: int, panel: Panel, notes
     if wishes.seasons is not None:
         return sorted(set(wishes.seasons) - {1})
     seasons = _usual_seasons(panel.freq)
-    longest = min(_LONGEST_WINDOW, (length - horizon) // 2)
+    longest = wishes.input_length or min(_LONGEST_WINDOW, (length - horizon) // 2)
     while seasons and needed_by(seasons) > longest:
         seasons = seasons[:-1]
-    told = f"Seasons of {' and '.join(map(str, seasons))} time steps" if seasons else "No season"
-    notes.append(f"{told} (--season-length).")
+    told = f"{' and '.join(map(str, seasons))} time steps" if seasons else "none"
+    notes.append(f"Season: {told} (--season-length).")
     return seasons
 
 
@@ -230,10 +239,12 @@ def find_stride(panel: Panel, input_length: int, horizon: int, seasons: Sequence
     return stride
 
 
-def _find_minimum(panel: Panel, notes: list[str]) -> float | None:
+def _find_minimum(asked: float | None, panel: Panel, notes: list[str]) -> float | None:
+    if asked is not None:
+        return asked if np.isfinite(asked) else None
     if any((one.values(copy=False) < 0).any() for one in panel.targets):
         return None
-    notes.append("No value is below 0, so no forecast is either.")
+    notes.append("No value is below 0, so no forecast is either (--minimum none).")
     return 0.0
 
 

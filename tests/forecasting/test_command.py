@@ -117,10 +117,11 @@ def test_where_nothing_is_better_than_the_last_season_the_command_says_so_and_fo
 ) -> None:
     days = pd.date_range("2024-01-01", periods=60)
     pd.DataFrame({"day": days, "sold": days.dayofweek + 1.0}).to_csv("weeks.csv", index=False)
-    arguments = ["forecast", "weeks.csv", "--target", "sold", "--horizon", "7", *QUICK[2:]]
+    arguments = ["forecast", "weeks.csv", "--target", "sold", "--horizon", "7", "--minimum", "none", *QUICK[2:]]
     assert main(arguments) == 0
     assert "SeasonalNaive has the smallest error: no model tried is better" in capsys.readouterr().out
     assert _names("weeks-forecast/model") == ["forecaster.json", "history.csv"]
+    assert json.loads(Path("weeks-forecast/model/forecaster.json").read_text())["plan"]["minimum"] is None
     np.testing.assert_array_equal(_read("weeks-forecast")["median"], (np.arange(60, 67) % 7) + 1)
     Path("new.csv").write_text("day,sold\n2024-03-01,5\n2024-03-02,60\n")
     assert main(["forecast", "--model", "weeks-forecast", "--update", "new.csv"]) == 0
@@ -141,6 +142,8 @@ def test_several_targets_and_categories_known_in_advance() -> None:
         "kind",
         "--quantiles",
         "0.25",
+        "--minimum",
+        "45",
         "--output",
         "out",
     ]
@@ -148,6 +151,7 @@ def test_several_targets_and_categories_known_in_advance() -> None:
     forecasts = _read()
     assert list(forecasts["target"]) == ["sold", "profit"] * 14
     assert list(forecasts.columns) == ["day", "target", "step", "median", "q0.25"]
+    assert forecasts["q0.25"].min() == 45
     about = json.loads(Path("out/model/forecaster.json").read_text())
     assert about["table"]["categories"] == {"kind": ["no", "yes"]}
     assert set(about["scaling"]["targets"]) == {"sold", "profit"}
@@ -166,6 +170,18 @@ def test_an_interrupted_run_leaves_what_was_there(
     assert capsys.readouterr().err.endswith("interrupted: nothing was written.\n")
     assert Path("out/forecast.csv").read_bytes() == before
     assert _names() == ["out", "shop.csv"]
+
+
+def test_an_interruption_that_lightning_turns_into_an_exit_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def leave(*args: object, **kwargs: object) -> None:
+        sys.exit(1)
+
+    monkeypatch.setattr("seq_plugins.LinearModel.fit", leave)
+    assert _forecast("shop") == 130
+    assert capsys.readouterr().err.endswith("interrupted: nothing was written.\n")
+    assert _names() == ["shop.csv"]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +217,7 @@ def test_an_interrupted_run_leaves_what_was_there(
             "--input-length: 100 steps of input and 14 of forecast",
         ),
         (
-            ["shop.csv", "--target", "sold", "--input-length", "3"],
+            ["shop.csv", "--target", "sold", "--input-length", "3", "--season-length", "7"],
             "--input-length: expected at least 7 steps for seasons",
         ),
         (["shop.csv", "--target", "sold", "--output", "."], "--output: . holds shop.csv"),
@@ -287,7 +303,7 @@ def test_the_errors_that_the_page_quotes_are_raised_word_for_word(capsys: pytest
     main(["forecast", "products.csv", "--target", "sold"])
     main(["forecast", "sales.csv", "--target", "sold", "--set", "lr=0.1"])
     raised = capsys.readouterr().err.splitlines()
-    quoted = re.findall(r"^> (error: .*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    quoted = re.findall(r"^(error: .*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert len(quoted) == len(raised) == 3
     for words, message in zip(quoted, raised, strict=True):
         assert re.fullmatch(re.escape(words).replace("…", ".*"), message), message
