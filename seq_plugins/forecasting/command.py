@@ -235,12 +235,23 @@ def _update(table: Path, output: Path, options: argparse.Namespace) -> None:
         )
         with _bar(plan.n_epochs, forecaster.name) as advance:
             forecaster.fit(panel, advance)
-    elif not plan.has_gaps and _window_of(panel, plan).has_gaps:
-        raise UserError(
-            f"{table}: values are missing within the last {plan.input_length} time steps, and the model was trained on "
-            "none that are. Add --refit."
-        )
+    elif not plan.has_gaps:
+        _check_window(table, panel, plan)
     _write(output, forecaster, panel, rows, [])
+
+
+def _check_window(table: Path, panel: "Panel", plan: "Plan") -> None:
+    """Refuse gaps in what a forecast is made from, where the model has learnt from none."""
+    from seq_plugins.tables.files import first_three
+
+    with_gaps = [i for i in range(len(panel.ids)) if _window_of(panel.select([i]), plan).has_gaps]
+    if with_gaps:
+        names = first_three((repr(panel.ids[i]) for i in with_gaps), len(with_gaps))
+        of_which = f" of {len(with_gaps):,} series ({names})" if len(panel.ids) > 1 else ""
+        raise UserError(
+            f"{table}: values are missing within the last {plan.input_length} time steps{of_which}, and the model was "
+            "trained on none that are. Add --refit."
+        )
 
 
 def _window_of(panel: "Panel", plan: "Plan") -> "Panel":

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from math import ceil
 
 import numpy as np
 
@@ -34,18 +33,18 @@ class SeasonalNaive:
         return np.stack([self._forecast(one.values(copy=False)) for one in panel.targets])
 
     def _forecast(self, values: np.ndarray) -> np.ndarray:
-        points = last_season(values, self.plan.naive_season, self.plan.horizon)  # -> (H, C)
-        quantiles = np.stack([self._quantiles_of_errors(values, step) for step in range(self.plan.horizon)])
+        season, horizon = self.plan.naive_season, self.plan.horizon
+        points = last_season(values, season, horizon)  # -> (H, C)
+        off_by = np.stack([self._quantiles_of_errors(values, lag) for lag in range(season, horizon + season, season)])
+        quantiles = off_by[np.arange(horizon) // season]  # -> (H, C, Q)
         quantiles -= quantiles[..., self.plan.levels.index(0.5)][..., None]  # the median is the naive forecast
         return np.maximum(points[..., None] + quantiles, self.plan.lowest)
 
-    def _quantiles_of_errors(self, values: np.ndarray, step: int) -> np.ndarray:
-        """Return the quantiles of what a value is away from the one that is repeated `step` steps ahead, `(C, Q)`."""
-        lag = self.plan.naive_season * ceil((step + 1) / self.plan.naive_season)
+    def _quantiles_of_errors(self, values: np.ndarray, lag: int) -> np.ndarray:
+        """Return the quantiles of what a value is away from the one `lag` steps before, `(C, Q)`."""
         errors = values[lag:] - values[:-lag]
-        n_levels = len(self.plan.levels)
         if not len(errors):
-            return np.zeros((values.shape[1], n_levels))
+            return np.zeros((values.shape[1], len(self.plan.levels)))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "All-NaN slice encountered", RuntimeWarning)
             return np.nan_to_num(np.nanquantile(errors, self.plan.levels, axis=0).T)

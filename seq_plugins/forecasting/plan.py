@@ -159,12 +159,16 @@ def make_plan(wishes: Wishes, panel: Panel, zone: str | None, notes: list[str]) 
 
 
 def _guess_horizon(panel: Panel, notes: list[str]) -> int:
+    longest = max(panel.length // 4, 1)  # so that there is something to train on
     if panel.n_known:
-        notes.append(f"Horizon: {panel.n_known} time steps, as far as --future reaches (--horizon).")
-        return panel.n_known
+        horizon = min(panel.n_known, longest)
+        reason = ", as far as --future reaches" if horizon == panel.n_known else ""
+        notes.append(f"Horizon: {horizon} time steps{reason} (--horizon).")
+        return horizon
     is_within_days = not isinstance(panel.freq, int) and panel.end - (panel.end - panel.freq) < _DAY
     a_day = next(iter(_usual_seasons(panel.freq)), _ANY_HORIZON)
     horizon = min(a_day, _LONGEST_DAY) if is_within_days else _HORIZONS.get(_kind(panel.freq), _ANY_HORIZON)
+    horizon = min(horizon, longest)
     notes.append(f"Horizon: {horizon} time steps (--horizon).")
     return horizon
 

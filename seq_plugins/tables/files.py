@@ -97,7 +97,8 @@ def read_source(path: Path, texts: Collection[str]) -> Source:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read as a CSV file: it is not in UTF-8. Save it as UTF-8.") from error
     except (OSError, ValueError, EOFError, pd.errors.ParserWarning) as error:  # errors of pandas are ValueErrors
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        told = str(error.strerror if isinstance(error, OSError) and error.strerror else error).strip()
+        reason = (told.splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(f"{path}: cannot be read as a {'Parquet' if is_parquet else 'CSV'} file: {reason}.") from error
     frame = source.frame
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])

@@ -183,10 +183,10 @@ def _resampled(rows: Rows, are_dates: bool, notes: list[str]) -> tuple[pd.DataFr
 
 
 def _with_indicators(frame: pd.DataFrame, rows: Rows) -> pd.DataFrame:
-    """Return the rows with a column of 0 and 1 for each category, in place of the columns of texts."""
+    """Return the rows with a column of 0 and 1 for each category, in place of the columns of texts: empty is none."""
     for column, names in (rows.options.categories or {}).items():
         texts = frame[column]
-        indicators = {f"{column}={name}": (texts == name).astype("float64").where(texts.notna()) for name in names}
+        indicators = {f"{column}={name}": (texts == name).astype("float64") for name in names}
         frame = frame.drop(columns=column).assign(**indicators)
     return frame
 

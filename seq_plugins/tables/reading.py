@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,11 @@ class Rows:
         The columns that the options name, sorted: times as UTC, or as they stand without a zone, or as integers;
         targets as numbers, covariates and statics as numbers or texts.
     options
-        How it was read, without what had to be found out, but for the frequency.
+        How it was read, with what has been found out but for the frequency and the categories.
     path
         File of the table, for errors.
+    notes
+        What has been guessed.
     """
 
     frame: pd.DataFrame
@@ -152,7 +155,7 @@ def read_rows(path: Path, options: TableOptions, is_first: bool = True) -> Rows:
         notes.append("--time-zone changes nothing: the time stamps have no time of day.")
         zone = None
     elif times.is_utc and zone is None:
-        notes.append("Time stamps have offsets and are written as UTC; --time-zone names a zone.")
+        notes.append("Forecasts have times in UTC, as the table's offsets tell it; --time-zone names a zone.")
         zone = "UTC"
     elif zone is not None and not times.is_utc:
         values = to_utc(source, options.time, values, pd.Series(pd.factorize(ids)[0]), zone, notes)
@@ -198,7 +201,10 @@ def _check_columns(source: Source, options: TableOptions) -> None:
     known = list(source.frame.columns)
     for column in options.columns:
         if column not in known:
-            raise UserError(f"{source.path}: no column {column!r}; its columns are {', '.join(map(repr, known))}.")
+            near = get_close_matches(column.lower(), [name.lower() for name in known], n=1)
+            meant = [f" Did you mean {name!r}?" for name in known if name.lower() in near]
+            names = ", ".join(map(repr, known))
+            raise UserError(f"{source.path}: no column {column!r}; its columns are {names}.{''.join(meant)}")
 
 
 def _read_ids(source: Source, options: TableOptions) -> pd.Series:
@@ -221,6 +227,7 @@ def _check_duplicates(source: Source, frame: pd.DataFrame, options: TableOptions
         return
     keys = list(frame.columns)
     rows = np.flatnonzero(is_twofold)
+    clocks = [column for column in source.frame.columns if column.lower() in ("hour", "time") and column != keys[-1]]
     possible_ids = _possible_ids(source, frame[keys[-1]], options)
     remedy = "To make one value of them, give --resample mean (or sum, or last) and the steps with --freq."
     if options.time_zone is None and may_be_local and are_in_autumn_nights(frame.loc[is_twofold, keys[-1]]):
@@ -228,6 +235,8 @@ def _check_duplicates(source: Source, frame: pd.DataFrame, options: TableOptions
             "They are in nights in which summer time ends, when the clock shows an hour twice: name its zone, such as "
             "--time-zone Europe/Berlin, and all are kept."
         )
+    elif clocks:
+        remedy = f"Join columns {keys[-1]!r} and {clocks[0]!r} in one of times, such as 2024-01-31 14:00."
     elif possible_ids:
         remedy = (
             f"Column {possible_ids[0]!r} tells them apart: if it says which series a row is of, give --id "
@@ -277,7 +286,7 @@ def _read_covariate(source: Source, column: str, options: TableOptions, notes: l
             f"{first_three(map(repr, texts.dropna().unique()), n_texts)}. At most {MOST_CATEGORIES} can be categories: "
             "leave it out, or name a column of groups."
         )
-    notes.append(f"Column {column!r} holds {n_texts} categories.")
+    notes.append(f"Column {column!r} holds categories: {first_three(map(repr, texts.dropna().unique()), n_texts)}.")
     return texts
 
 

@@ -11,11 +11,12 @@ import pandas as pd
 from seq_plugins._command_line import UserError
 from seq_plugins.tables.files import Source, counted, first_three
 
-USUAL_NAMES = ("time", "date", "datetime", "timestamp", "day", "week", "month", "hour", "ds")
+USUAL_NAMES = ("time", "date", "datetime", "timestamp", "ds", "hour", "day", "week", "month", "quarter", "year", "step")
 
 _SHORT_DATE = r"^\s*(\d{1,2})([./-])(\d{1,2})\2(?:\d{4}|\d{2})(?!\d)"  # 3/4/2024, either way round
 _OFFSET = r"\d{1,2}:\d{2}.*(?:Z|[+-]\d{2}:?\d{2})$"
 _N_LOOKED_AT = 200
+_FIRST_SECOND, _LAST_SECOND = 946_684_800, 4_102_444_800  # of this century, since 1970
 
 
 def find_time_column(source: Source, day_first: bool | None, taken: Iterable[str]) -> str:
@@ -145,6 +146,12 @@ def _read_integers(source: Source, column: str, notes: list[str]) -> Times:
         if dates.notna().all():
             notes.append(f"Column {column!r} holds dates as numbers, such as {integers.iloc[0]}.")
             return Times(dates.astype("datetime64[ns]"))
+    for unit, in_second in (("seconds", 1), ("milliseconds", 1000)):
+        if integers.between(_FIRST_SECOND * in_second, _LAST_SECOND * in_second).all():
+            notes.append(f"Column {column!r} holds {unit} since 1970.")
+            return Times(
+                pd.to_datetime(integers * (1000 // in_second), unit="ms").astype("datetime64[ns]"), is_utc=True
+            )
     return Times(integers)
 
 

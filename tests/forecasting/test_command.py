@@ -275,6 +275,10 @@ def test_holes_are_refused_by_a_model_that_has_learnt_from_none(capsys: pytest.C
     Path("new.csv").write_text("day,sold,promotion\n2024-05-02,60,1\n2024-05-16,,0\n")
     assert main(["forecast", "--model", "out", "--update", "new.csv", "--output", "later"]) == 2
     assert "the model was trained on none that are. Add --refit." in capsys.readouterr().err
+    assert _forecast("products") == 0
+    Path("new.csv").write_text("week,product,category,sold\n26.02.2024,P003,toys,9\n")
+    assert main(["forecast", "--model", "out", "--update", "new.csv", "--output", "later"]) == 2
+    assert "time steps of 4 series ('P000', 'P001', 'P002' and 1 more), and the model" in capsys.readouterr().err
 
 
 def test_the_command_line_says_what_it_can_do(tmp_path: Path) -> None:

@@ -99,6 +99,8 @@ def test_a_time_zone_changes_nothing_about_dates() -> None:
         (["20240102", "20240103"], None, "2024-01-03"),
         (["2024-01", "2024-02"], None, "2024-02-01"),
         (["Jan 2 2024", "Jan 3 2024"], None, "2024-01-03"),
+        (["1704153600", "1704240000"], None, "2024-01-03"),
+        (["1704153600000", "1704240000000"], None, "2024-01-03"),
     ],
 )
 def test_dates_are_read_as_they_are_meant(texts: list[str], day_first: bool | None, second: str) -> None:
@@ -149,11 +151,13 @@ def test_texts_are_categories_and_ids_stay_as_they_are_written() -> None:
     text = "day,shop,sky,kind,sold\n"
     for day in ("2024-01-01", "2024-01-02"):
         text += f"{day},007,sun,NA,1\n{day},NA,rain,big,2\n"
+    text += "2024-01-03,007,,,1\n"  # empty: none of them
     panel, rows, _ = _read(text, target=["sold"], id="shop", past=["sky"], static=["kind"])
     assert panel.ids == ["007", "NA"]
     assert panel.past is not None
     assert list(panel.past[0].components) == ["sky=rain", "sky=sun"]
-    np.testing.assert_array_equal(panel.past[0].values(), [[0, 1], [0, 1]])
+    np.testing.assert_array_equal(panel.past[0].values(), [[0, 1], [0, 1], [0, 0]])
+    np.testing.assert_array_equal(panel.past[1].values(), [[1, 0], [1, 0], [np.nan, np.nan]])
     assert list(panel.targets[0].static_covariates.loc["sold"]) == [1, 0]  # NA, big
     assert rows.options.categories == {"sky": ["rain", "sun"], "kind": ["NA", "big"]}
 
@@ -180,7 +184,12 @@ TWO_DAYS = "day,sold\n2024-01-01,1\n2024-01-02,2\n"
 @pytest.mark.parametrize(
     ("text", "options", "told"),
     [
-        (TWO_DAYS, {"target": ["sales"]}, "no column 'sales'; its columns are 'day', 'sold'"),
+        (TWO_DAYS, {"target": ["Sold"]}, "no column 'Sold'; its columns are 'day', 'sold'. Did you mean 'sold'?"),
+        (
+            "day,hour,sold\n2024-01-01,0,1\n2024-01-01,1,2\n",
+            {"time": "day"},
+            "Join columns 'day' and 'hour' in one of times, such as 2024-01-31 14:00.",
+        ),
         (TWO_DAYS, {"future": ["sold"]}, "--target and --future: column 'sold' can be only one of them"),
         (TWO_DAYS, {"static": ["day"]}, "Name the column of their ids with --id"),
         (TWO_DAYS, {"freq": "fortnight"}, "--freq: expected one of pandas' names"),
