@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,3 +72,39 @@ def raise_naming_file(error: OSError, path: Path, temporary: Path) -> NoReturn:
         raise error
     reason = f"{os.strerror(error.errno)}; it was not written, and what was there before stays"
     raise OSError(error.errno, reason, str(path)) from error
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a new temporary folder beside `path`; it takes the place of `path`, and all in it, if nothing failed.
+
+    Parameters
+    ----------
+    path
+        Folder to write; the one that it is in must exist.
+
+    Raises
+    ------
+    OSError
+        If it can't be written; what was at `path` stays.
+    """
+    path = path.absolute()
+    temporary, before = (path.with_name(f".{path.name}.{uuid4().hex}.{end}") for end in ("part", "old"))
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                flush_to_disk(file)
+        if path.exists():
+            path.rename(before)
+        try:
+            temporary.rename(path)
+        except BaseException:
+            if before.exists():
+                before.rename(path)
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(before, ignore_errors=True)

@@ -49,14 +49,15 @@ def test_commands_and_their_options_exist(page: Path) -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     for command in re.findall(r"(?:^|`)make ([^`\n]+)", text, flags=re.MULTILINE):
         assert {word for word in shlex.split(command) if "=" not in word} <= targets, command
-    for name, rest in re.findall(r"(?:^|`)python -m benchmarks(?: (\w+))?([^`\n]*)", text, flags=re.MULTILINE):
-        assert set(re.findall(r"(--[\w-]+)", rest)) <= _options(name), name + rest
+    commands = re.findall(r"(?:^|`)python -m (benchmarks|seq_plugins)(?: (\w+))?([^`\n]*)", text, flags=re.MULTILINE)
+    for package, name, rest in commands:
+        assert set(re.findall(r"(--[\w-]+)", rest)) <= _options(package, name), name + rest
 
 
 @cache
-def _options(command: str) -> set[str]:
-    """Return the options that ``python -m benchmarks COMMAND --help`` names."""
-    arguments = [sys.executable, "-m", "benchmarks", *([command] if command else []), "--help"]
+def _options(package: str, command: str) -> set[str]:
+    """Return the options that ``python -m PACKAGE COMMAND --help`` names."""
+    arguments = [sys.executable, "-m", package, *([command] if command else []), "--help"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(arguments, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
     return set(re.findall(r"(--[\w-]+)", done.stdout))

@@ -109,6 +109,7 @@ def test_the_wheel_holds_what_its_user_needs_and_works_outside_the_checkout(tmp_
     assert sources <= names
     assert {"seq_plugins/py.typed", "seq_plugins/_data/chicago_ridership.csv", "seq_plugins/_data/README.md"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert any(name.endswith("entry_points.txt") for name in names)  # the command seq-plugins
     script = """
 import sys
 sys.path.insert(0, "installed")
@@ -119,9 +120,15 @@ from seq_plugins.datasets import ChicagoRidershipDataset
 riders = ChicagoRidershipDataset().load()["ridership"].astype("float32")[-100:] / 1e4
 model = SimpleRNNModel(14, 7, n_epochs=1, pl_trainer_kwargs={"accelerator": "cpu", "enable_progress_bar": False})
 print(len(model.fit(riders).predict(7)), "days forecast")
+
+from seq_plugins.__main__ import main
+riders.to_dataframe().to_csv("riders.csv")
+arguments = ["--target", "ridership", "--horizon", "7", "--model", "SeasonalNaive", "--output", "forecast"]
+assert main(["forecast", "riders.csv", *arguments]) == 0
 """
     done = _run(script, tmp_path)
-    assert done.stdout.endswith("7 days forecast\n"), done.stderr
+    assert "7 days forecast\n" in done.stdout, done.stderr
+    assert "Forecasts are in forecast: forecast.csv, forecast.png" in done.stdout, done.stderr
 
 
 def test_the_linter_before_a_commit_has_the_version_of_the_pinned_one() -> None:

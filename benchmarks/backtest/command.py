@@ -2,11 +2,10 @@
 
 import argparse
 import datetime
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.core.errors import UserError
 from benchmarks.core.options import positive
@@ -14,6 +13,7 @@ from benchmarks.core.progress import Progress
 from benchmarks.harness.options import add_run_options, check_run_options, open_engine
 from benchmarks.harness.table_task import csv_task
 from benchmarks.harness.task import Task, read_task
+from seq_plugins._command_line import read_settings
 
 if TYPE_CHECKING:
     from benchmarks.harness.session import Session
@@ -114,19 +114,6 @@ def _results_folder(options: argparse.Namespace, task: Task) -> Path:
     return Path("results") / f"{task.name}-{datetime.datetime.now():%Y-%m-%d-%H%M%S}"
 
 
-def _own_settings(texts: list[str]) -> dict[str, Any]:
-    settings = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        try:
-            settings[name] = json.loads(value)
-        except ValueError:
-            settings[name] = value
-        if not sign or not name:
-            raise UserError(f"--set: expected NAME=VALUE, such as hidden_dim=64, got {text!r}.")
-    return settings
-
-
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0 done, 1 a model failed, 130 interrupted."""
     check_run_options(options)
@@ -137,7 +124,7 @@ def run(options: argparse.Namespace) -> int:
     from benchmarks.harness.session import make_all, open_session
 
     entries = find_entries(options.models, task)
-    settings = _own_settings(options.set)
+    settings = read_settings(options.set)
     if settings and options.choosing:
         entries = [replace(entry, candidate=settings) for entry in entries]
     elif settings:

@@ -1,8 +1,6 @@
 """What goes wrong, and how it is told in a row."""
 
-
-class UserError(Exception):
-    """Something that the user can mend: told in one line, without a traceback."""
+from seq_plugins._command_line import UserError as UserError
 
 
 class MissingRivalError(Exception):

@@ -1,6 +1,5 @@
 """What the commands' arguments have in common."""
 
-import argparse
 import json
 import tempfile
 from collections.abc import Iterable
@@ -8,27 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.core.errors import UserError
+from seq_plugins._command_line import positive as positive
+from seq_plugins._command_line import whole_number_from
 from seq_plugins._files import atomic_file
 
-
-def positive(text: str) -> int:
-    """Return the whole number that an option stands for, at least 1."""
-    return _at_least(1, text)
-
-
-def at_least_two(text: str) -> int:
-    """Return the whole number that an option stands for, at least 2."""
-    return _at_least(2, text)
-
-
-positive.__name__ = at_least_two.__name__ = "whole number"  # argparse names it when a text is no number
-
-
-def _at_least(smallest: int, text: str) -> int:
-    number = int(text)
-    if number < smallest:
-        raise argparse.ArgumentTypeError(f"expected at least {smallest}, got {text}")
-    return number
+at_least_two = whole_number_from(2)
 
 
 def check_names(option: str, names: Iterable[str], known: Iterable[str], separator: str = ", ") -> None:

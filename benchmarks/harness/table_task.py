@@ -7,11 +7,12 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from darts import TimeSeries
+from darts import TimeSeries, concatenate
 
 from benchmarks.core.errors import UserError
 from benchmarks.harness.task import Period, Task, read_task
+from seq_plugins.tables import TableOptions, component_names, make_panel, read_rows
+from seq_plugins.tables.files import counted, first_three
 
 
 def csv_task(
@@ -51,16 +52,11 @@ def csv_task(
     Raises
     ------
     UserError
-        If the file cannot be read, a column is missing, dates are unsorted, doubled, missing or no dates, values are no
-        numbers or missing, or the series is too short.
+        If the file cannot be read, a column is missing, dates are doubled, missing or no dates, values are no numbers
+        or missing, or the series is too short.
     """
-    kinds = [*((column, "--target") for column in target), *((column, "--past") for column in past_covariates)]
-    kinds += [(column, "--future") for column in future_covariates]
-    for column, _ in kinds:
-        options = [option for name, option in kinds if name == column]
-        if len(options) > 1:
-            raise UserError(f"{' and '.join(options)}: column {column!r} can be only one of them. Name it once.")
-    source = _read_csv(path, time, [*target, *past_covariates, *future_covariates], freq)
+    options = TableOptions(target, time=time, past=past_covariates, future=future_covariates, freq=freq)
+    source, (_, past_components, future_components) = _read_series(path, options)
     input_length = 4 * horizon if input_length is None else input_length
     times = source.time_index
     first_stop, first_test = _period_starts(len(times))
@@ -75,8 +71,8 @@ def csv_task(
         name=path.stem,
         dataset=path.name,
         target=list(target),
-        past_covariates=list(past_covariates),
-        future_covariates=list(future_covariates),
+        past_covariates=past_components,
+        future_covariates=future_components,
         input_chunk_length=input_length,
         output_chunk_length=horizon,
         season_length=_usual_season(freq) if season_length is None else season_length,
@@ -114,39 +110,18 @@ def _usual_season(freq: str) -> int:
     return seasons.get(freq.split("-")[0], 1)
 
 
-def _read_csv(path: Path, time: str, columns: Sequence[str], freq: str) -> TimeSeries:
-    try:
-        frame = pd.read_csv(path)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as a CSV file: {reason}") from error
-    missing = [column for column in [time, *columns] if column not in frame.columns]
-    if missing:
-        raise UserError(f"{path}: no column {missing[0]!r}; its columns are {', '.join(map(repr, frame.columns))}.")
-    if pd.api.types.is_numeric_dtype(frame[time]):
-        raise UserError(f"{path}: column {time!r} holds numbers. Give dates, such as 2024-01-31.")
-    try:
-        offset = pd.tseries.frequencies.to_offset(freq)
-        times = pd.DatetimeIndex(pd.to_datetime(frame[time]))
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: --freq {freq} or column {time!r} makes no dates: {reason}") from error
-    if times.isna().any():
-        raise UserError(f"{path}: column {time!r} has no date in row {int(np.argmax(times.isna())) + 2}.")
-    if times.duplicated().any():
-        raise UserError(f"{path}: {times[times.duplicated()][0]} stands twice in column {time!r}. Keep one row of it.")
-    if not times.is_monotonic_increasing:
-        raise UserError(f"{path}: column {time!r} is not sorted. Sort the rows by it.")
-    expected = pd.date_range(times[0], times[-1], freq=offset)
-    gaps = expected.difference(times)
-    if len(gaps) or len(expected) != len(times):
-        where = f"{gaps[0]} is missing" if len(gaps) else "times do not follow it"
+def _read_series(path: Path, options: TableOptions) -> tuple[TimeSeries, list[list[str]]]:
+    """Return the series of a table, and the components that are targets, past and future covariates."""
+    rows = read_rows(path, options)
+    if rows.frame[rows.time].dtype.kind != "M":
+        raise UserError(f"{path}: column {rows.time!r} holds numbers. Give dates, such as 2024-01-31.")
+    panel, rows = make_panel(rows, [])
+    parts = [panel.targets[0], *(part[0][: panel.length] for part in (panel.past, panel.future) if part is not None)]
+    source = concatenate(parts, axis=1)
+    missing = source.time_index[np.isnan(source.values(copy=False)).any(axis=1)]
+    if len(missing):
         raise UserError(
-            f"{path}: with --freq {freq}, {where} in column {time!r}. Fill the gaps or give another --freq."
+            f"{path}: with --freq {options.freq}, values are missing at {counted(len(missing), 'time step')}: "
+            f"{first_three(map(str, missing), len(missing))}. Fill the gaps or give another --freq."
         )
-    values = frame[list(columns)].apply(pd.to_numeric, errors="coerce")
-    finite = np.isfinite(values.to_numpy(dtype=float))
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
-        raise UserError(f"{path}: no number in column {columns[column]!r}, row {row + 2}. Fill it first.")
-    return TimeSeries.from_times_and_values(times, values.to_numpy(dtype=float), columns=list(columns), freq=freq)
+    return source, [component_names(columns, rows) for columns in (options.target, options.past, options.future)]

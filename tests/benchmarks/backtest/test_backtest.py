@@ -245,13 +245,12 @@ def test_a_model_that_fails_has_a_row_that_says_so_and_stops_no_other(
         (None, [*COLUMNS, "--past", "price", "price"], "--past and --past: column 'price' can be only one of them"),
         ("numbers", COLUMNS, "column 'day' holds numbers. Give dates"),
         (None, [*COLUMNS, "--models", "Oracle"], "--models: no model 'Oracle'"),
-        (None, [*COLUMNS, "--freq", "fortnight"], "--freq fortnight"),
-        (None, [*COLUMNS, "--freq", "h"], "with --freq h, 2024-01-01 01:00:00 is missing"),
-        ("gap", COLUMNS, "with --freq D, 2024-01-06 00:00:00 is missing"),
-        ("twice", COLUMNS, "2024-01-06 00:00:00 stands twice in column 'day'"),
-        ("unsorted", COLUMNS, "column 'day' is not sorted"),
-        ("no date", COLUMNS, "column 'day' makes no dates"),
-        ("no number", COLUMNS, "no number in column 'sold', row 7"),
+        (None, [*COLUMNS, "--freq", "fortnight"], "--freq: expected one of pandas' names such as h, 15min, D"),
+        (None, [*COLUMNS, "--freq", "h"], "with --freq h, values are missing at 2,737 time steps: 2024-01-01 01:00:00"),
+        ("gap", COLUMNS, "with --freq D, values are missing at 1 time step: 2024-01-06 00:00:00"),
+        ("twice", COLUMNS, "column 'day' repeats a time stamp in 1 row: line 8 (2024-01-06)"),
+        ("no date", COLUMNS, "column 'day' holds 1 text where dates are expected: line 7 (someday)"),
+        ("no number", COLUMNS, "column 'sold' holds 1 text where numbers are expected: line 7 (many)"),
         ("empty", COLUMNS, "cannot be read as a CSV file"),
         (None, [*COLUMNS, "--address", "10.0.0.5:6379"], "Give --engine ray too"),
         (None, [*COLUMNS, "--engine", "ray", "--address", "auto", "--jobs", "2"], "Leave --jobs out"),
@@ -270,8 +269,6 @@ def test_wrong_input_ends_with_one_line_that_says_what_to_do_and_writes_nothing(
         frame = frame.drop(index=5)
     elif change == "twice":
         frame.loc[6, "day"] = "2024-01-06"
-    elif change == "unsorted":
-        frame = frame.iloc[::-1]
     elif change == "no date":
         frame.loc[5, "day"] = "someday"
     elif change == "no number":

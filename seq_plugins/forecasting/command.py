@@ -1,0 +1,325 @@
+"""The command ``forecast``: from a table of one or many series to forecasts of what comes next."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seq_plugins._command_line import UserError, positive, read_settings, whole_number_from
+from seq_plugins._files import atomic_folder
+from seq_plugins._progress import progress_bar
+
+if TYPE_CHECKING:
+    from seq_plugins.forecasting.choosing import Forecaster, Score
+    from seq_plugins.forecasting.plan import Plan
+    from seq_plugins.tables import Panel, Rows, TableOptions
+
+SUMMARY = "forecast what comes next in a table"
+
+AUTO = "auto"
+TRIED = ["SeasonalNaive", "LinearModel", "Seq2SeqRNNModel"]
+"""Models among which ``--model auto`` chooses."""
+
+_TOLERANCE = 0.1  # of a coverage, which a few forecasts tell no better
+
+
+def _level(text: str) -> float:
+    level = float(text)
+    if not 0 < level < 1:
+        raise argparse.ArgumentTypeError(f"expected levels between 0 and 1, such as 0.1 0.5 0.9, got {text}")
+    return level
+
+
+def _minimum(text: str) -> float:
+    return float("-inf") if text == "none" else float(text)
+
+
+_level.__name__ = _minimum.__name__ = "number"  # argparse names it when a text is none
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    command.description = (
+        "Forecast what comes next in a table: CSV or Parquet, a row for each time step, or for each time step of each "
+        "series. What is not named is guessed, and every guess is told. Writes forecast.csv, forecast.png, scores.csv "
+        "and the model to a folder, all or nothing."
+    )
+    command.add_argument("table", nargs="?", type=Path, metavar="TABLE", help="CSV or Parquet file")
+    columns = command.add_argument_group("columns")
+    columns.add_argument("--target", nargs="+", metavar="COLUMN", help="what to forecast")
+    columns.add_argument("--time", metavar="COLUMN", help="time stamps: dates or whole numbers (default: found)")
+    columns.add_argument("--id", metavar="COLUMN", help="which series a row is of, in a table of many")
+    columns.add_argument("--static", nargs="+", metavar="COLUMN", help="what never changes in a series")
+    columns.add_argument("--future", nargs="+", metavar="COLUMN", help="known in advance, also for the horizon")
+    columns.add_argument("--past", nargs="+", metavar="COLUMN", help="known up to the forecast only")
+    reading = command.add_argument_group("how the table is read")
+    reading.add_argument("--time-zone", metavar="ZONE", help="zone of local times, such as Europe/Berlin")
+    reading.add_argument(
+        "--day-first", action=argparse.BooleanOptionalAction, help="whether 3/4/2024 is in April (default: found)"
+    )
+    reading.add_argument("--freq", help="frequency, as pandas writes it, such as h, D or W-MON (default: found)")
+    reading.add_argument(
+        "--resample", choices=["mean", "sum", "last"], help="make one value of the target of each step of --freq"
+    )
+    reading.add_argument(
+        "--missing",
+        choices=["keep", "zero", "interpolate"],
+        help="what missing values become: kept as such, which models can deal with, 0, or interpolated (default: keep)",
+    )
+    forecasting = command.add_argument_group("forecasts")
+    forecasting.add_argument("--horizon", type=positive, metavar="N", help="time steps to forecast (default: guessed)")
+    forecasting.add_argument(
+        "--quantiles", nargs="+", type=_level, metavar="LEVEL", help="levels beside the median (default: 0.1 0.9)"
+    )
+    forecasting.add_argument(
+        "--minimum",
+        type=_minimum,
+        metavar="VALUE",
+        help="what no forecast falls below, or none (default: 0 if no value does)",
+    )
+    forecasting.add_argument(
+        "--model",
+        nargs="+",
+        metavar="NAME",
+        help=f"{AUTO}, the best of {', '.join(TRIED)} (default); names of models; or, with --update, a folder",
+    )
+    forecasting.add_argument("--input-length", type=positive, metavar="N", help="time steps a forecast is made from")
+    forecasting.add_argument(
+        "--season-length", nargs="+", type=positive, metavar="N", help="time steps of a season, or several; 1 for none"
+    )
+    forecasting.add_argument("--folds", type=positive, metavar="N", help="forecasts in the backtest (default: up to 3)")
+    forecasting.add_argument("--epochs", type=positive, metavar="N", help="epochs of networks (default: 20)")
+    forecasting.add_argument("--seed", type=whole_number_from(0), metavar="N", help="seed of networks (default: 0)")
+    forecasting.add_argument(
+        "--set", nargs="+", metavar="NAME=VALUE", help="arguments of the model, values as in JSON: hidden_dim=64"
+    )
+    later = command.add_argument_group("a saved model")
+    later.add_argument("--update", type=Path, metavar="TABLE", help="new rows, for the model in the folder of --model")
+    later.add_argument("--refit", action="store_true", help="train it again, on all rows")
+    command.add_argument("--output", type=Path, metavar="FOLDER", help="(default: the table's name and -forecast)")
+
+
+_WITH_UPDATE = {"command", "model", "update", "refit", "output"}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command and return its exit code: 0 done, 130 interrupted."""
+    table = options.table if options.update is None else options.update
+    if table is None:
+        raise UserError("expected a table to forecast: a CSV or Parquet file. Or give --model FOLDER --update TABLE.")
+    output = Path(f"{table.name.split('.')[0]}-forecast") if options.output is None else options.output
+    try:
+        if options.update is None:
+            _forecast(table, output, options)
+        else:
+            _update(table, output, options)
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing was written.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        raise UserError(f"--output: cannot write {output}: {error.strerror or error}.") from error
+    return 0
+
+
+def _forecast(table: Path, output: Path, options: argparse.Namespace) -> None:
+    if not options.target:
+        raise UserError("--target: name the column to forecast, or several.")
+    if options.refit:
+        raise UserError("--refit: it trains a saved model again. Give --model FOLDER --update TABLE.")
+    settings = read_settings(options.set or [])
+    from seq_plugins.tables import make_panel, read_rows
+
+    rows = read_rows(table, _table_options(options))
+    notes = list(rows.notes)
+    panel, rows = make_panel(rows, notes)
+    # PyTorch is imported only here, so that a table that can't be read is told at once
+    from seq_plugins.forecasting.choosing import backtest, best_of, score_lines
+    from seq_plugins.forecasting.model_folder import check_output
+    from seq_plugins.forecasting.naive import SeasonalNaive
+    from seq_plugins.forecasting.plan import Wishes, check_future, make_plan
+
+    check_output(output)
+    wishes = Wishes(
+        options.horizon,
+        options.input_length,
+        options.season_length,
+        options.folds,
+        options.quantiles or (0.1, 0.9),
+        20 if options.epochs is None else options.epochs,
+        0 if options.seed is None else options.seed,
+        options.minimum,
+        settings,
+    )
+    plan = make_plan(wishes, panel, rows.options.axis_zone, notes)
+    check_future(panel, plan.horizon, rows.options, table, notes)
+    names = options.model or [AUTO]
+    forecasters = _make_forecasters(names, plan)
+    _tell(notes)
+    tried = forecasters
+    if all(forecaster.name != TRIED[0] for forecaster in forecasters):
+        tried = [SeasonalNaive(plan), *forecasters]  # what every forecast has to be better than
+    with _bar(sum(forecaster.name != TRIED[0] for forecaster in tried) * plan.n_epochs, "backtest") as advance:
+        scores = backtest(tried, panel, plan, advance)
+    chosen_name = best_of([score for score in scores if score.model in {each.name for each in forecasters}]).model
+    print("\n".join(["", f"Backtest of {plan.n_folds} x {plan.horizon} time steps:", *score_lines(scores, plan), ""]))
+    _tell(_verdict(scores, chosen_name, plan))
+    (chosen,) = (forecaster for forecaster in forecasters if forecaster.name == chosen_name)
+    with _bar(plan.n_epochs, chosen_name) as advance:
+        chosen.fit(panel, advance)
+    _write(output, chosen, panel, rows, scores)
+
+
+def _verdict(scores: "Sequence[Score]", chosen: str, plan: "Plan") -> list[str]:
+    from seq_plugins.forecasting.choosing import best_of
+
+    naive = TRIED[0]
+    if best_of(scores).model != naive:
+        told = [f"{chosen} forecasts."]
+    else:
+        told = [f"{naive} has the smallest error: no model tried is better than repeating the last season."]
+        told += [
+            "It forecasts; to have a network all the same, name it with --model."
+            if chosen == naive
+            else f"{chosen} forecasts, as asked; --model {AUTO} would take {naive}."
+        ]
+    (coverage,) = (score.coverage for score in scores if score.model == chosen)
+    asked = max(plan.quantiles) - min(plan.quantiles)
+    if coverage < asked - _TOLERANCE:
+        told.append(f"Its intervals were too narrow: {coverage:.0%} of the values lay within them, not {asked:.0%}.")
+    return told
+
+
+def _make_forecasters(names: Sequence[str], plan: "Plan") -> "list[Forecaster]":
+    from seq_plugins.forecasting.naive import SeasonalNaive
+    from seq_plugins.forecasting.network import Network, check_model_names, check_settings
+
+    names = list(dict.fromkeys(names))
+    check_model_names(names, [AUTO, SeasonalNaive.name])
+    if AUTO in names:
+        names = list(dict.fromkeys([*TRIED, *(name for name in names if name != AUTO)]))
+    networks = [name for name in names if name != SeasonalNaive.name]
+    plans = dict(zip(networks, check_settings(networks, plan), strict=True))
+    return [Network(name, plans[name]) if name in plans else SeasonalNaive(plan) for name in names]
+
+
+def _update(table: Path, output: Path, options: argparse.Namespace) -> None:
+    given = [name for name, value in vars(options).items() if name not in _WITH_UPDATE and value is not None]
+    if given:
+        name = "TABLE" if given[0] == "table" else f"--{given[0].replace('_', '-')}"
+        raise UserError(f"--update: tables are read as the model's own was. Leave {name} out.")
+    if not options.model or len(options.model) > 1:
+        raise UserError("--update: name the folder of the saved model with --model.")
+    from seq_plugins.forecasting.model_folder import check_output, load_forecaster
+    from seq_plugins.forecasting.plan import check_future, find_stride
+    from seq_plugins.tables import join_rows, make_panel, read_rows
+
+    check_output(output)
+    saved = load_forecaster(Path(options.model[0]))
+    forecaster, before = saved.forecaster, saved.rows
+    if options.refit:
+        before = replace(before, options=replace(before.options, categories=None))
+    new = read_rows(table, before.options, is_first=False)
+    notes = list(new.notes)
+    panel, rows = make_panel(join_rows(before, new), notes)
+    plan = forecaster.plan
+    check_future(panel, plan.horizon, rows.options, table, notes)
+    _tell(notes)
+    if options.refit:
+        forecaster.plan = plan = replace(
+            plan,
+            stride=find_stride(panel, plan.input_length, plan.horizon, plan.seasons),
+            has_gaps=panel.has_gaps or min(map(len, panel.targets)) < plan.input_length + plan.horizon,
+        )
+        with _bar(plan.n_epochs, forecaster.name) as advance:
+            forecaster.fit(panel, advance)
+    elif not plan.has_gaps:
+        _check_window(table, panel, plan)
+    _write(output, forecaster, panel, rows, [])
+
+
+def _check_window(table: Path, panel: "Panel", plan: "Plan") -> None:
+    """Refuse gaps in what a forecast is made from, where the model has learnt from none."""
+    from seq_plugins.tables.files import first_three
+
+    with_gaps = [i for i in range(len(panel.ids)) if _window_of(panel.select([i]), plan).has_gaps]
+    if with_gaps:
+        names = first_three((repr(panel.ids[i]) for i in with_gaps), len(with_gaps))
+        of_which = f" of {len(with_gaps):,} series ({names})" if len(panel.ids) > 1 else ""
+        raise UserError(
+            f"{table}: values are missing within the last {plan.input_length} time steps{of_which}, and the model was "
+            "trained on none that are. Add --refit."
+        )
+
+
+def _window_of(panel: "Panel", plan: "Plan") -> "Panel":
+    from seq_plugins.tables import Panel
+
+    lengths = [max(len(one) - plan.input_length, 0) for one in panel.targets]
+
+    def cut(series: Any) -> Any:
+        return None if series is None else [one[n:] for one, n in zip(series, lengths, strict=True)]
+
+    return Panel(cut(panel.targets), cut(panel.past), cut(panel.future), panel.ids)
+
+
+def _write(output: Path, forecaster: "Forecaster", panel: "Panel", rows: "Rows", scores: "Sequence[Score]") -> None:
+    from seq_plugins.forecasting.choosing import forecastable
+    from seq_plugins.forecasting.model_folder import MODEL, save_forecaster
+    from seq_plugins.forecasting.writing import draw_forecasts, write_forecasts, write_scores
+    from seq_plugins.tables.files import first_three
+
+    plan = forecaster.plan
+    alive = panel.select(forecastable(panel, plan))
+    left_out = sorted(set(panel.ids) - set(alive.ids))
+    if not alive.ids:
+        raise UserError(
+            f"{rows.path}: nothing was observed in the last {plan.input_length} time steps to forecast from."
+        )
+    if left_out:
+        told = first_three(map(repr, left_out), len(left_out))
+        _tell([f"Not forecast, since not observed within {plan.input_length} time steps: {told}."])
+    quantiles = forecaster.forecast(alive)
+    with atomic_folder(output) as folder:
+        write_forecasts(folder / "forecast.csv", alive, quantiles, plan, rows.options)
+        draw_forecasts(folder / "forecast.png", alive, quantiles, plan, rows.options)
+        if scores:
+            write_scores(folder / "scores.csv", scores, forecaster.name)
+        save_forecaster(folder / MODEL, forecaster, rows)
+    print(f"Forecasts are in {output}: {', '.join(sorted(entry.name for entry in output.iterdir()))}")
+
+
+def _table_options(options: argparse.Namespace) -> "TableOptions":
+    from seq_plugins.tables import TableOptions
+
+    return TableOptions(
+        target=options.target,
+        time=options.time,
+        id=options.id,
+        static=options.static or (),
+        future=options.future or (),
+        past=options.past or (),
+        time_zone=options.time_zone,
+        day_first=options.day_first,
+        freq=options.freq,
+        resample=options.resample,
+        missing=options.missing or "keep",
+    )
+
+
+def _tell(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+@contextmanager
+def _bar(n_epochs: int, what: str) -> Iterator[Callable[[], None]]:
+    """Show a progress bar where somebody looks at it, and give what advances it by an epoch."""
+    with progress_bar(total=n_epochs, desc=what, unit="epoch", disable=not sys.stderr.isatty() or not n_epochs) as bar:
+
+        def advance() -> None:
+            bar.update()
+
+        yield advance
