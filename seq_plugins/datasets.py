@@ -41,7 +41,7 @@ class ChicagoRidershipDataset:
 
     5698 days, 2001-01-22 to 2016-08-28, none missing. Components:
 
-    - ``ridership``: entries at the station's turnstiles, riders a day
+    - ``ridership``: entries at the station's turnstiles, riders per day
     - ``day_type_W``, ``day_type_A``, ``day_type_U``: 1 on weekdays, on Saturdays, and on Sundays and holidays, else 0;
       known in advance
     - ``temp_min``, ``temp``, ``temp_max``: lowest, median and highest temperature, °F

@@ -1,4 +1,4 @@
-"""Every error that docs/errors.md quotes is raised, and every error of the checks at the door is quoted there."""
+"""Every error that docs/errors.md quotes is raised, and every error of input validation is quoted there."""
 
 import ast
 import re

@@ -11,6 +11,7 @@ import pytest
 
 import seq_plugins
 from tests.conftest import MODEL_NAMES
+from tests.documents import blocks
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,9 +53,12 @@ assert not too_much, too_much
 
 
 def test_the_code_in_the_readme_runs_in_a_fresh_interpreter(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert blocks
-    done = _run(blocks[0], tmp_path)
+    proof, first_forecast = (block.code for block in blocks(ROOT / "README.md", "python"))
+    done = _run(proof, tmp_path)
+    assert done.returncode == 0, done.stderr
+    moved = re.findall(r"(\w+RNNModel) (\[.*\])", done.stdout)  # as the text below it says
+    assert moved == [("BlockRNNModel", str([*[False] * 6, True])), ("SimpleRNNModel", str([True] * 7))]
+    done = _run(first_forecast, tmp_path)
     assert done.returncode == 0, done.stderr
     last_line = done.stdout.splitlines()[-1]
     error, mean = (int(number.replace(",", "")) for number in re.findall(r"[\d,]+", last_line))

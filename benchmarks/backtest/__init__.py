@@ -1,1 +1,1 @@
-"""The command ``backtest``: our models beside Darts' on the same inputs, with tables and a report."""
+"""The command ``backtest``: our models compared with Darts' on the same inputs, with tables and a report."""

@@ -1,4 +1,4 @@
-"""The command ``backtest``: our models beside Darts' on the same inputs and periods."""
+"""The command ``backtest``: our models compared with Darts' on the same inputs and periods."""
 
 import argparse
 import datetime
@@ -18,7 +18,7 @@ from seq_plugins._command_line import read_settings
 if TYPE_CHECKING:
     from benchmarks.harness.session import Session
 
-SUMMARY = "backtest our models beside Darts' on the same inputs and periods"
+SUMMARY = "backtest our models compared with Darts' on the same inputs and periods"
 
 QUANTILE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 

@@ -1,4 +1,4 @@
-"""The folder of a backtest's results: rows and forecasts as they finish, so that a killed run can go on."""
+"""The folder of a backtest's results: rows and forecasts as they finish, so that an interrupted run can resume."""
 
 import json
 import os

@@ -15,7 +15,7 @@ from benchmarks.core.timing import measure_cases
 from benchmarks.core.timing_table import table_lines
 from benchmarks.speed.steps import share_lines, step_shares
 
-SUMMARY = "measure our speed beside Darts', Keras' and NeuralForecast's on the same work"
+SUMMARY = "measure our speed compared with Darts', Keras' and NeuralForecast's on the same work"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Draw the forecast of README's first example beside what came true: ``python docs/pictures/draw_forecast.py``."""
+"""Draw README's first forecast beside what came true: ``python docs/pictures/draw_forecast.py``."""
 
 import re
 import warnings
@@ -16,8 +16,8 @@ DAYS_BEFORE = 42
 
 
 def run_first_example() -> dict[str, Any]:
-    """Run the first Python block of README and return its names."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    """Run README's first forecast and return its names."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- ten lines -->")[1]
     (block,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)[:1]
     names: dict[str, Any] = {}
     with warnings.catch_warnings():
@@ -39,7 +39,7 @@ def draw(names: dict[str, Any], path: Path) -> None:
         forecast.time_index, forecast.values(), "o-", color="tab:red", markersize=3, label="forecast of Seq2SeqRNNModel"
     )
     axes.axvline(before.end_time(), color="0.8", zorder=0)
-    axes.set_ylabel("riders a day")
+    axes.set_ylabel("riders per day")
     axes.yaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
     axes.set_ylim(bottom=0)
     axes.set_title("Clark/Lake, Chicago", loc="left")

@@ -89,8 +89,8 @@ class LossWatch:
         # a first loss may be tiny by chance: where data are near zero, or where the network knows the first batch
         if last > _LARGEST_GROWTH * max(first, 1.0) and last > _LARGEST_GROWTH * self._loss_of_the_largest_error():
             raise DivergenceError(
-                f"The loss has grown from {first:.3g} to {last:.3g} after {self._epoch}; forecasts of zero would give "
-                f"less. {_advice_on_precision(self._trainer) or _REMEDIES}"
+                f"The loss has grown from {first:.3g} to {last:.3g} after {self._epoch}, which is worse "
+                f"than predicting zero. {_advice_on_precision(self._trainer) or _REMEDIES}"
             )
 
     @property

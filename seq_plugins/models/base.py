@@ -1,4 +1,4 @@
-"""The model that all models share: checks at the door, data sets, training, prediction, ONNX export."""
+"""The model that all models share: input validation, data sets, training, prediction, ONNX export."""
 
 import copy
 import functools

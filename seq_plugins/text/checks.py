@@ -1,4 +1,4 @@
-"""Checks of texts, labels and weights at the door."""
+"""Validation of texts, labels and weights."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -9,7 +9,7 @@ References
        https://aclanthology.org/P12-2018
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ JOINT = "\x1f"
 """What stands between the words of an n-gram: a character that is in no word."""
 
 INVERSE_REGULARISATION = 1.0
+_DOCUMENTS_AT_ONCE = 2000
 _STRENGTH_OF_PRIOR = 5.0  # in documents
 _NETWORK_BY_PRIOR = 0.5  # weight of the network where there is nothing to learn it from
 
@@ -64,78 +65,92 @@ class NgramCounts:
     def __init__(self, texts: NumberedTexts, longest: int, chosen: np.ndarray | None = None) -> None:
         self.longest = longest
         documents = texts.documents if chosen is None else [texts.documents[number] for number in chosen.tolist()]
-        flat = _Flat.of(texts.tokens, documents)
-        self._words, words = np.unique(flat.words, return_inverse=True)  # those of the chosen documents
-        self._all_words = flat.names
-        self._pairs: list[np.ndarray] = []  # for each length the column of the n-gram without its last word, and that
-        places, columns, first = flat.places, words, 0
-        found = [(flat.documents, columns)]
+        numbers: dict[str, int] = {}
+        word_of_token = np.array([numbers.setdefault(token.lower(), len(numbers)) for token in texts.tokens], np.int64)
+        all_words = list(numbers)
+        parts = [
+            _Part([word_of_token[document] for document in documents[first : first + _DOCUMENTS_AT_ONCE]])
+            for first in range(0, len(documents), _DOCUMENTS_AT_ONCE)
+        ]
+        distinct = _merged(part.codes for part in parts)
+        self._words = [all_words[number] for number in distinct.tolist()]
+        self._pairs: list[np.ndarray] = []  # for each length the place of the n-gram without its last word, and that
+        n_ngrams = len(distinct)
+        for part in parts:
+            part.finish(distinct, 0)
+            part.words = part.columns
         for length in range(2, longest + 1):
-            kept = flat.has_next(places, length)
-            places = places[kept]
-            following = words[places + length - 1]
-            pairs, columns = np.unique((columns[kept] - first) * len(self._words) + following, return_inverse=True)
-            first += len(self._words) if length == 2 else len(self._pairs[-1])
-            self._pairs.append(pairs)
-            columns = columns + first
-            found.append((flat.documents[places], columns))
-        n_ngrams = len(self._words) + sum(map(len, self._pairs))
-        self.contained = _as_matrix(found, (len(documents), n_ngrams))
+            n_shorter = len(distinct)
+            for part in parts:
+                part.lengthen(length, n_ngrams - n_shorter, len(self._words))
+            distinct = _merged(part.codes for part in parts)
+            for part in parts:
+                part.finish(distinct, n_ngrams)
+            self._pairs.append(distinct)
+            n_ngrams += len(distinct)
+        empty = sparse.csr_matrix((0, n_ngrams), dtype=np.float32)
+        self.contained = sparse.vstack([empty, *(part.as_matrix(n_ngrams) for part in parts)], format="csr")
 
     def names(self) -> list[str]:
         """Return the n-grams, in the order of the columns."""
-        words = [self._all_words[number] for number in self._words.tolist()]
-        names, shorter = list(words), words
+        names, shorter = list(self._words), self._words
         for pairs in self._pairs:
-            before, last = np.divmod(pairs, len(words))
+            before, last = np.divmod(pairs, len(self._words))
             shorter = [
-                shorter[place] + JOINT + words[word] for place, word in zip(before.tolist(), last.tolist(), strict=True)
+                shorter[place] + JOINT + self._words[word]
+                for place, word in zip(before.tolist(), last.tolist(), strict=True)
             ]
             names += shorter
         return names
 
 
-class _Flat(NamedTuple):
-    """The words of documents, one after the other.
+class _Part:
+    """Some documents, whose n-grams of a length become codes, and these columns of a matrix.
 
     Parameters
     ----------
-    names
-        The distinct words, in lower case.
-    words
-        Numbers of the words.
     documents
-        Number of the document of each.
-    places
-        Numbers from 0 to that of words.
+        Words of each, as codes.
     """
 
-    names: list[str]
-    words: np.ndarray
-    documents: np.ndarray
-    places: np.ndarray
-
-    @classmethod
-    def of(cls, tokens: Sequence[str], documents: Sequence[np.ndarray]) -> "_Flat":
-        numbers: dict[str, int] = {}
-        number_of_token = np.array([numbers.setdefault(token.lower(), len(numbers)) for token in tokens], np.int64)
-        words = number_of_token[np.concatenate([np.zeros(0, np.int32), *documents])]
+    def __init__(self, documents: Sequence[np.ndarray]) -> None:
+        self._n_documents = len(documents)
+        self.words = np.zeros(0, np.int32)
+        self.columns = self.words
+        self.codes = np.concatenate([np.zeros(0, np.int64), *documents])
         lengths = np.array([len(document) for document in documents], np.int64)
-        return cls(list(numbers), words, np.repeat(np.arange(len(documents)), lengths), np.arange(len(words)))
+        self._document = np.repeat(np.arange(len(documents), dtype=np.int32), lengths)
+        self._places = np.arange(len(self._document), dtype=np.int32)  # where the n-grams begin
+        self._found: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def has_next(self, places: np.ndarray, length: int) -> np.ndarray:
-        """Tell for which places the document has as many words from there on."""
-        last = places + length - 1
-        inside = last < len(self.words)
-        return inside & (self.documents[last.clip(max=len(self.words) - 1)] == self.documents[places])
+    def lengthen(self, length: int, first_shorter: int, n_words: int) -> None:
+        """Make codes of the n-grams with a word more, those that end within their document."""
+        last = self._places + (length - 1)
+        kept = np.flatnonzero(last < len(self._document))
+        kept = kept[self._document[last[kept]] == self._document[self._places[kept]]]
+        self._places = self._places[kept]
+        shorter = self.columns[kept].astype(np.int64) - first_shorter
+        self.codes = shorter * n_words + self.words[self._places + (length - 1)]
+
+    def finish(self, distinct: np.ndarray, first: int) -> None:
+        """Take the codes' places among all distinct ones, from column `first` on, for columns."""
+        self.columns = (np.searchsorted(distinct, self.codes) + first).astype(np.int32)
+        self._found.append((self._document[self._places], self.columns))
+        self.codes = np.zeros(0, np.int64)
+
+    def as_matrix(self, n_ngrams: int) -> sparse.csr_matrix:
+        """Return a matrix with a one where a document has an n-gram, `(N, G)`."""
+        rows, columns = (np.concatenate(found) for found in zip(*self._found, strict=True))
+        ones = np.ones(len(rows), np.float32)
+        matrix = sparse.coo_matrix((ones, (rows, columns)), (self._n_documents, n_ngrams)).tocsr()
+        matrix.data[:] = 1
+        return matrix
 
 
-def _as_matrix(found: Sequence[tuple[np.ndarray, np.ndarray]], shape: tuple[int, int]) -> sparse.csr_matrix:
-    """Return a matrix of ones in the rows and columns given, each once."""
-    rows, columns = (np.concatenate(part) for part in zip(*found, strict=True))
-    matrix = sparse.coo_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape).tocsr()
-    matrix.data[:] = 1
-    return matrix
+def _merged(all_codes: Iterable[np.ndarray]) -> np.ndarray:
+    """Return all distinct codes, sorted."""
+    distinct: np.ndarray = np.unique(np.concatenate([np.zeros(0, np.int64), *map(np.unique, all_codes)]))
+    return distinct
 
 
 class NgramWeights(NamedTuple):
@@ -181,8 +196,7 @@ def fit_weights(contained: sparse.csr_matrix, codes: np.ndarray, weights: np.nda
     for row, code in zip(found, coded, strict=True):
         is_inside = codes == code
         ratios = log_count_ratios(contained, is_inside, weights)
-        weighted = contained.astype(np.float64)
-        weighted.data *= ratios[weighted.indices]
+        weighted = sparse.csr_matrix((ratios[contained.indices], contained.indices, contained.indptr), contained.shape)
         regression = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
         regression.fit(weighted, is_inside, sample_weight=weights)
         row[used] = regression.coef_[0] * ratios

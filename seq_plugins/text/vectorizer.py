@@ -269,7 +269,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         if warns and encoded.n_mostly_unknown:
             warnings.warn(
                 f"{encoded.n_mostly_unknown} of {len(texts.documents)} texts have no vector for more than half of "
-                "their words: what is made of them rests on the others. `unknown` of the vectorizer lists such words.",
+                "their words: predictions rest on the others. `unknown` of the vectorizer lists such words.",
                 stacklevel=3,
             )
         return encoded.documents

@@ -1,4 +1,4 @@
-"""Checks of series as they are read, so that bad input fails at the door and not in mid-training."""
+"""Checks of series as they are read, so that bad input fails at once and not in mid-training."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -35,8 +35,10 @@ def _fit(texts: list[str], codes: np.ndarray, weights: np.ndarray, longest: int,
     return NgramClassifier(longest, counts.names(), *fit_weights(counts.contained, codes, weights, n_classes))
 
 
+@pytest.mark.parametrize("n_at_once", [1, 4, 2000])
 @pytest.mark.parametrize("longest", [1, 2, 4])
-def test_counts_are_those_of_an_obvious_loop(longest: int) -> None:
+def test_counts_are_those_of_an_obvious_loop(longest: int, n_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seq_plugins.text.ngrams._DOCUMENTS_AT_ONCE", n_at_once)
     texts = ["a Fine fine film", "", "fine", "fine film a fine film", "dull film", "a dull dull dull film"]
     counts = NgramCounts(ENCODER.number(texts), longest)
     names = counts.names()

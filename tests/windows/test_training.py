@@ -1,4 +1,4 @@
-"""Training windows beside Darts' own data set and, for the weights of whole windows, the obvious loop."""
+"""Training windows compared with Darts' own data set and, for the weights of whole windows, the obvious loop."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,4 @@
-"""Errors of forecasts, beside Darts' metrics and obvious loops, and the interval around a difference of errors."""
+"""Errors of forecasts, compared with Darts' and obvious loops, and the interval of a difference of errors."""
 
 import numpy as np
 import pandas as pd
