@@ -108,7 +108,7 @@ def _own_arguments(draw: st.DrawFn, name: str, input_length: int) -> dict[str, A
     if takes(name, "pool_size"):
         convolved = down_sampled_step_ends(input_length, arguments["kernel_size"], arguments["stride"])
         arguments["pool_size"] = draw(st.integers(1, min(3, len(convolved))))
-    if takes(name, "n_rnn_layers"):
+    if takes(name, "n_rnn_layers") and takes(name, "dilations"):
         n_layers, n_steps = arguments["n_rnn_layers"], _n_states(arguments, input_length)
         if n_steps > 1:
             dilations = st.lists(st.integers(1, n_steps - 1), min_size=n_layers, max_size=n_layers)
