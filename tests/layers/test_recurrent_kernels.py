@@ -735,6 +735,7 @@ def test_the_first_compilation_is_told_and_later_processes_use_its_code(copied_p
     assert list(kept_in.glob("*.nbc"))
 
 
+@pytest.mark.slow
 def test_processes_that_compile_different_types_at_once_keep_the_right_code(copied_package: Path) -> None:
     script = """
 import sys

@@ -80,6 +80,7 @@ def test_a_network_depends_on_known_covariates_where_the_target_does() -> None:
         assert error < 0.1, name
 
 
+@pytest.mark.slow
 def test_on_the_shipped_data_sequence_to_sequence_beats_the_rivals_in_the_median_of_three_seeds() -> None:
     """The main job's task, with the same epochs and inputs for all; fewer years and epochs, for the time's sake."""
     task = read_task("chicago").load()

@@ -154,7 +154,13 @@ def test_without_missing_values_masking_changes_no_level(kind: Any) -> None:
     "ignore:_check_is_size will be removed:FutureWarning",
     "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
 )
-@pytest.mark.parametrize("arguments", [{}, {"likelihood": GaussianLikelihood()}], ids=["points", "Gaussian"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param({}, id="points", marks=pytest.mark.slow),
+        pytest.param({"likelihood": GaussianLikelihood()}, id="Gaussian"),
+    ],
+)
 def test_a_saved_and_an_exported_network_forecast_the_same(
     model_name: str, arguments: dict[str, Any], tmp_path: Path
 ) -> None:

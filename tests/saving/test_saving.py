@@ -215,7 +215,14 @@ def test_a_save_that_fails_leaves_the_file_before_it_whole(tmp_path: Path) -> No
     # Darts' instance normalisation keeps the statistics of its batch
     "ignore:The tensor attributes? self\\.(network\\.)?pl_module\\.rin",
 )
-@pytest.mark.parametrize("case", ["bare", "covariates and likelihood", "shift and normalisation"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param("bare", marks=pytest.mark.slow),
+        "covariates and likelihood",
+        pytest.param("shift and normalisation", marks=pytest.mark.slow),
+    ],
+)
 def test_an_exported_network_gives_the_same_numbers_for_batches_of_any_size(
     model_name: str, case: str, tmp_path: Path
 ) -> None:
