@@ -27,6 +27,7 @@ def test_naive_intervals_are_the_forecast_and_a_quantile_of_its_past_errors(mode
     np.testing.assert_allclose(middle - low, widths, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_conformal_quantile_regression_corrects_quantiles_that_are_far_too_narrow(model_name: str) -> None:
     series = make_series(200)
     model = make_model(model_name, likelihood=QuantileRegression(QUANTILES), n_epochs=1).fit(series[:60])

@@ -724,6 +724,7 @@ def copied_package(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_first_compilation_is_told_and_later_processes_use_its_code(copied_package: Path) -> None:
     messages = [run_on_a_copy(copied_package, FIRST_CALL) for _ in range(2)]
 

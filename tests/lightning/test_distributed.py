@@ -13,7 +13,6 @@ import pytest
 from tests.conftest import MODEL_NAMES
 
 ROOT = Path(__file__).parents[2]
-QUICK = "Seq2SeqRNNModel"
 
 SCRIPT = """
 import json, os, sys
@@ -66,9 +65,8 @@ def _train(name: str, n_processes: int, folder: Path) -> list[dict[str, Any]]:
     return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(n_processes)]
 
 
-@pytest.mark.parametrize(
-    "name", [QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in MODEL_NAMES if name != QUICK)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODEL_NAMES)
 def test_two_processes_draw_the_windows_of_one_and_at_most_one_repeat(name: str, tmp_path: Path) -> None:
     (alone,) = _train(name, 1, tmp_path / "one")
     together = _train(name, 2, tmp_path / "two")

@@ -271,6 +271,7 @@ def test_an_ensemble_of_samples_and_weights_gives_samples(model_name: str) -> No
     assert values_of(ensemble.predict(OUTPUT, **certain)).shape == (OUTPUT, 3, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     # PyTorch's exporter calls what it has deprecated itself, and names one dimension for several inputs
     "ignore:_check_is_size will be removed:FutureWarning",
@@ -296,6 +297,7 @@ def test_darts_forecasts_from_an_exported_network_without_pytorch(model_name: st
         _assert_close(forecast, of_model)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of shap, when it is imported
 def test_shapley_values_and_the_mean_add_up_to_the_forecast(model_name: str) -> None:
     from darts.explainability import ShapExplainer

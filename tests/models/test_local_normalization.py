@@ -156,11 +156,9 @@ def test_without_missing_values_masking_changes_no_level(kind: Any) -> None:
 )
 @pytest.mark.parametrize(
     "arguments",
-    [
-        pytest.param({}, id="points", marks=pytest.mark.slow),
-        pytest.param({"likelihood": GaussianLikelihood()}, id="Gaussian"),
-    ],
+    [pytest.param({}, id="points"), pytest.param({"likelihood": GaussianLikelihood()}, id="Gaussian")],
 )
+@pytest.mark.slow
 def test_a_saved_and_an_exported_network_forecast_the_same(
     model_name: str, arguments: dict[str, Any], tmp_path: Path
 ) -> None:

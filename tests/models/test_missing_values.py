@@ -589,6 +589,7 @@ def test_a_model_saved_before_there_was_a_choice_loads(
             each.predict(OUTPUT, with_gap(make_series(), 30))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     # PyTorch's exporter calls what it has deprecated itself, and names one dimension for several inputs
     "ignore:_check_is_size will be removed:FutureWarning",
@@ -657,6 +658,7 @@ def _error(model: SequenceModel, series: TimeSeries, truth: TimeSeries) -> float
     return statistics.fmean(mae(truth, forecast) for forecast in forecasts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_with_a_tenth_of_the_values_missing_a_weekly_pattern_is_learnt_nearly_as_well(name: str) -> None:
     generator = np.random.default_rng(0)

@@ -159,6 +159,7 @@ def test_a_model_with_a_season_trains_alike_on_both_paths_and_is_saved_with_it(m
     np.testing.assert_array_equal(values_of(loaded.predict(OUTPUT)), forecasts[1])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     # PyTorch's exporter calls what it has deprecated itself, and names one dimension for several inputs
     "ignore:_check_is_size will be removed:FutureWarning",

@@ -218,8 +218,8 @@ def test_a_save_that_fails_leaves_the_file_before_it_whole(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param("bare", marks=pytest.mark.slow),
-        "covariates and likelihood",
+        "bare",
+        pytest.param("covariates and likelihood", marks=pytest.mark.slow),
         pytest.param("shift and normalisation", marks=pytest.mark.slow),
     ],
 )

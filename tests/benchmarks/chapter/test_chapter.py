@@ -458,6 +458,7 @@ def test_processes_take_runs_of_several_rows_at_once(monkeypatch: pytest.MonkeyP
         assert {row["task"] for row in rows} == {name}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("source")
 def test_two_processes_give_the_numbers_of_one() -> None:
     found = [runs_of(small_row(name), 2) for name in ("seq2seq-dropout", "conv1d-gru")]

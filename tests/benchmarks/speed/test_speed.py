@@ -29,6 +29,7 @@ def _no_other_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmarks.core.rivals, "find_spec", lambda name: None)
 
 
+@pytest.mark.slow
 def test_every_case_beside_darts_gives_a_whole_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cases = [case for case in make_cases(QUICK, 1, PROCESSES) if case.name not in IN_PROCESSES_OF_THEIR_OWN]
     chosen = ",".join(case.name for case in cases)
