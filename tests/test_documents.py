@@ -20,7 +20,8 @@ def _name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page, "python"))], ids=_name)
+# README's is run by test_package.py, each block in an interpreter of its own
+@pytest.mark.parametrize("page", [page for page in PAGES[1:] if any(blocks(page, "python"))], ids=_name)
 def test_the_code_of_a_page_runs_from_top_to_bottom(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

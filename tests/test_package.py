@@ -91,6 +91,38 @@ def test_an_unknown_name_is_told() -> None:
         getattr(seq_plugins.models, "TransformerModel")  # noqa: B009
 
 
+def test_models_forecast_where_no_package_is_that_is_not_declared(tmp_path: Path) -> None:
+    extras = (
+        "gensim",
+        "lightgbm",
+        "mlflow",
+        "nltk",
+        "onnx",
+        "onnxruntime",
+        "onnxscript",
+        "optuna",
+        "ray",
+        "statsforecast",
+    )
+    script = f"""
+import sys
+for name in {extras!r}:
+    sys.modules[name] = None
+import numpy as np
+from darts import TimeSeries
+import seq_plugins
+
+series = TimeSeries.from_values(np.arange(30, dtype=np.float32) % 7)
+for name in seq_plugins.models.MODEL_MODULES:
+    model_class = getattr(seq_plugins, name)
+    model = model_class(8, 2, n_epochs=1, pl_trainer_kwargs={{"enable_progress_bar": False}}).fit(series)
+    model.save("model.pt")
+    assert len(model_class.load("model.pt").predict(2)) == 2
+"""
+    done = _run(script, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_wheel_holds_what_its_user_needs_and_works_outside_the_checkout(tmp_path: Path) -> None:
     build = subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)],

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
 from math import ceil
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from darts.utils.data.torch_datasets.utils import (
     TorchTrainingBatch,
 )
 from darts.utils.likelihood_models.torch import QuantileRegression
-from darts.utils.onnx.export import OnnxExportBundle
 from torch import nn
 
 from seq_plugins.layers import HorizonHead, SegmentHead
@@ -49,6 +48,9 @@ from seq_plugins.lightning.training_loop import (
     sees_batches,
     validates_within_epochs,
 )
+
+if TYPE_CHECKING:
+    from darts.utils.onnx.export import OnnxExportBundle  # which imports onnx; that is not needed otherwise
 
 # B: batch, L: input chunk length, s: output chunk shift, H: output chunk length, C: target components,
 # P: past covariates, F: future covariates, S: static covariates (flattened), I = C + P + F + S: features of a step
@@ -758,7 +760,7 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
         else:
             super().to_dtype(dtype)
 
-    def _onnx_wrapper(self, input_sample: PLModuleInput) -> OnnxExportBundle:
+    def _onnx_wrapper(self, input_sample: PLModuleInput) -> "OnnxExportBundle":
         bundle: OnnxExportBundle = super()._onnx_wrapper(input_sample)
         # a batch of one would be taken for a constant
         bundle.example_inputs = tuple(example.repeat(2, 1, 1) for example in bundle.example_inputs)
