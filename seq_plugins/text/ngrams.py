@@ -27,8 +27,7 @@ JOINT = "\x1f"
 
 INVERSE_REGULARISATION = 1.0
 _DOCUMENTS_AT_ONCE = 2000
-_STRENGTH_OF_PRIOR = 5.0  # in documents
-_NETWORK_BY_PRIOR = 0.5  # weight of the network where there is nothing to learn it from
+_STRENGTH_OF_PRIOR = 1.0  # in documents
 
 
 def ngrams_of(words: Sequence[str], longest: int) -> list[str]:
@@ -283,7 +282,8 @@ class Mixture(NamedTuple):
 def fit_mixture(linear: np.ndarray, network: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> Mixture:
     """Return the mixture that makes the labels of held-out documents most likely; no weight is negative.
 
-    A weak prior holds the linear classifier at 1 and the network at a half, which is what did well for few documents.
+    A weak prior holds the linear classifier at 1 and the network at 0: a few documents are no reason to trust it. Where
+    there are none to learn from, the network has half the weight, which is what did well.
 
     Parameters
     ----------
@@ -297,15 +297,17 @@ def fit_mixture(linear: np.ndarray, network: np.ndarray, codes: np.ndarray, weig
         Weight of each, `(N,)`.
     """
     n_outputs = linear.shape[1]
+    if not len(codes):
+        return Mixture(1.0, 0.5, np.zeros(n_outputs))
 
     def loss(parameters: np.ndarray) -> float:
         logits = Mixture(parameters[0], parameters[1], parameters[2:]).logits(linear, network)
         if n_outputs == 1:
             logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
         losses = logsumexp(logits, axis=1) - logits[np.arange(len(codes)), codes]
-        prior = (parameters[0] - 1) ** 2 + (parameters[1] - _NETWORK_BY_PRIOR) ** 2 + (parameters[2:] ** 2).sum()
+        prior = (parameters[0] - 1) ** 2 + parameters[1] ** 2 + (parameters[2:] ** 2).sum()
         return float(weights @ losses + 0.5 * _STRENGTH_OF_PRIOR * prior)
 
     bounds = [(0.0, None), (0.0, None), *[(None, None)] * n_outputs]
-    found = minimize(loss, np.array([1.0, _NETWORK_BY_PRIOR, *[0.0] * n_outputs]), method="L-BFGS-B", bounds=bounds).x
+    found = minimize(loss, np.array([1.0, 0.1, *[0.0] * n_outputs]), method="L-BFGS-B", bounds=bounds).x
     return Mixture(float(found[0]), float(found[1]), found[2:])
