@@ -1,5 +1,6 @@
-"""Checks of arguments that forecasters and text estimators share."""
+"""Checks of arguments, and of environment variables, that forecasters and text estimators share."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,3 +43,22 @@ def check_number(
         bounds.append((f"below {below:g}", value < below))
     if not all(holds for _, holds in bounds):
         raise ValueError(f"Expected {name} to be {' and '.join(text for text, _ in bounds)}, got {value!r}.")
+
+
+def is_switched_off(switch: str) -> bool:
+    """Find out whether an environment variable keeps layers to PyTorch's kernels.
+
+    Parameters
+    ----------
+    switch
+        Name of the variable.
+
+    Raises
+    ------
+    ValueError
+        If it is neither ``auto`` nor ``torch``.
+    """
+    setting = os.environ.get(switch, "auto")
+    if setting not in ("auto", "torch"):
+        raise ValueError(f"Expected the environment variable {switch} to be 'auto' or 'torch', got {setting!r}.")
+    return setting == "torch"

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from seq_plugins._arguments import is_switched_off
 from seq_plugins.layers.dropout import VariationalDropout
 from seq_plugins.layers.head import Dense
 from seq_plugins.layers.members import by_member, linear
@@ -24,7 +25,6 @@ from seq_plugins.layers.recurrent_kernels import (
     MAX_PRODUCT,
     are_functions_transformed,
     is_recorded,
-    is_switched_off,
     stands_for_several,
 )
 from seq_plugins.layers.scratch_memory import ScratchMemory, carve, n_bytes_of

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd import forward_ad
 
+from seq_plugins._arguments import is_switched_off
 from seq_plugins.layers.members import by_member
 from seq_plugins.layers.scratch_memory import ScratchMemory, carve, n_bytes_of
 
@@ -196,14 +197,6 @@ def _find_objection(
     if load_loops(cell, inputs.dtype) is None:
         return "numba is missing, fails or keeps no machine code"
     return None
-
-
-def is_switched_off(switch: str) -> bool:
-    """Find out whether an environment variable keeps layers to PyTorch's kernels."""
-    setting = os.environ.get(switch, "auto")
-    if setting not in ("auto", "torch"):
-        raise ValueError(f"Expected the environment variable {switch} to be 'auto' or 'torch', got '{setting}'.")
-    return setting == "torch"
 
 
 def are_functions_transformed() -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from math import ceil
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -315,8 +316,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             trainer = self._make_trainer(self._make_network(), copy(self.vectorizer_.table_))
             found, history = self._train_without(trainer, learned, held_out)
             logits.append(found)
-            losses = [row.get("validation_loss", 0.0) for row in history]
-            n_epochs.append(int(np.argmin(losses)) + 1 if self.early_stopping else len(history))
+            best = min(history, key=itemgetter("validation_loss")) if self.early_stopping else history[-1]
+            n_epochs.append(best["epoch"])
         return np.concatenate(logits), round(float(np.mean(n_epochs)))
 
     @contextmanager

@@ -11,7 +11,6 @@ is ``torch``, they are PyTorch's operations.
 """
 
 import logging
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
+from seq_plugins._arguments import is_switched_off
 from seq_plugins.text.documents import Documents
 
 # N: documents, W: distinct words, D: dimensions of a word, K: kernel size, F: filters, P: positions of a window
@@ -167,10 +167,7 @@ class PooledConvolution(torch.autograd.Function):
 
 
 def _choose_loops(weight: torch.Tensor) -> Loops | None:
-    setting = os.environ.get(SWITCH, "auto")
-    if setting not in ("auto", "torch"):
-        raise ValueError(f"Expected the environment variable {SWITCH} to be 'auto' or 'torch', got {setting!r}.")
-    if setting == "torch" or weight.dtype not in (torch.float32, torch.float64) or not weight.is_cpu:
+    if is_switched_off(SWITCH) or weight.dtype not in (torch.float32, torch.float64) or not weight.is_cpu:
         return None
     return load_loops(weight.dtype)
 

@@ -328,18 +328,18 @@ def _read(path: Path, kind: str, limit: int | None) -> KeyedVectors:
             vectors = _read_binary(path, limit)
         else:
             vectors = _read_text(path, limit)
-    except UnicodeDecodeError as error:
+    except (OSError, EOFError, ValueError, IndexError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError | _OtherKindError):
+            raise
+        if not isinstance(error, UnicodeDecodeError) or kind == "keyed":
+            raise ValueError(
+                f"Expected word vectors in {path}, but it is truncated, damaged or of another kind: {error}. Fetch it "
+                "again, or give it the ending of its kind."
+            ) from error
         raise ValueError(
             f"Expected words in UTF-8 in {path}, got others: {error}. If the file is whole, load it with gensim's "
             f"`KeyedVectors.load_word2vec_format({str(path)!r}, binary={kind == 'binary'}, unicode_errors='replace')`, "
             "and pass what that returns."
-        ) from error
-    except (OSError, EOFError, ValueError, IndexError, KeyError, AttributeError, pickle.UnpicklingError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError | _OtherKindError):
-            raise
-        raise ValueError(
-            f"Expected word vectors in {path}, but it is truncated, damaged or of another kind: {error}. Fetch it "
-            "again, or give it the ending of its kind."
         ) from error
     except MemoryError as error:
         raise ValueError(

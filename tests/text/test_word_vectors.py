@@ -168,6 +168,7 @@ def test_a_truncated_file_is_told(kind: str, tmp_path: Path) -> None:
     ("noise.bin.gz", bytes(range(256))),
     ("noise.kv", bytes(range(256))),
     ("dict.kv", pickle.dumps({"a": 1})),
+    ("damaged.kv", pickle.dumps("fine", protocol=2).replace(b"fine", b"f\xffne")),
 ])  # fmt: skip
 def test_a_file_that_holds_no_vectors_is_told(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
