@@ -129,7 +129,10 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
     rin: Any
 
     generators: Sequence[torch.Generator] | None = None
-    """Random numbers of each member: the order of its batches and its dropout masks."""
+    """Random numbers of each member: the order of its batches and, on a CPU, its dropout masks."""
+
+    generators_on_device: Sequence[torch.Generator] | None = None
+    """In training, random numbers of each member on its device: its dropout masks."""
 
     sequence_to_sequence: bool = False
     """Whether the loss is on every step of the input, or on the last one only."""
@@ -535,7 +538,9 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
         trainer = self.trainer
         self.loss_watch = LossWatch(self, trainer) if should_watch(trainer) else None
         self.forget_losses()
-        self._let_members_draw(self.generators)
+        if self.generators is not None:
+            self.generators_on_device = [_on_device(generator, self.device) for generator in self.generators]
+        self._let_members_draw(self.generators_on_device)
         state, self._state_to_resume = self._state_to_resume, None
         if state is not None and trainer.ckpt_path is not None:
             restore_training_state(trainer, state)
@@ -642,7 +647,7 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
 
     def on_train_end(self) -> None:
         """Let go of the losses."""
-        self.loss_watch = self._last_train_loss = None
+        self.loss_watch = self._last_train_loss = self.generators_on_device = None
         self._let_members_draw(None)
 
     def _let_members_draw(self, generators: Sequence[torch.Generator] | None) -> None:
@@ -794,6 +799,13 @@ class Encoder(Protocol):
 def has_loss_on_every_step(sequence_to_sequence: bool, use_reversible_instance_norm: bool | dict[str, Any]) -> bool:
     """Return whether the loss is on every step: the normalisation's statistics come from the whole window, and peek."""
     return sequence_to_sequence and not use_reversible_instance_norm
+
+
+def _on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """Return what a model with the seed of `generator` draws from on a device."""
+    if generator.device.type == device.type:
+        return generator
+    return torch.Generator(device).manual_seed(generator.initial_seed())
 
 
 def _as_slice(positions: Sequence[int]) -> slice | None:
