@@ -162,6 +162,14 @@ def test_nothing_after_the_forecast_point_moves_a_forecast_but_known_covariates(
             for name in _sequence_to_sequence_models()
             for variant, arguments in LOCAL.items()
         ],
+        *[
+            pytest.param(
+                "EncoderDecoderRNNModel",
+                {"decoding": decoding, "attention": True, "n_rnn_layers": 2, "decoder_starts": 5},
+                id=f"{decoding} decoding, attention, two layers",
+            )
+            for decoding in ("parallel", "autoregressive")
+        ],
         pytest.param("Seq2SeqRNNModel", {"n_rnn_layers": 2}, id="two layers"),
         pytest.param("Seq2SeqRNNModel", VARIANTS["dilated layers"], id="dilated layers"),
         pytest.param("Seq2SeqRNNModel", {"hidden_fc_sizes": [8], "activation": "Tanh"}, id="hidden layers"),
