@@ -78,6 +78,7 @@ function drawSteps() {
 
 // ---- forecasts
 
+const CLOCK = { hours: "%H:%M", minutes: "%H:%M", day: "%d %b", date: "%d %b", week: "%d %b", month: "%b %Y", year: "%Y" };
 const unpacked = new WeakMap();
 
 function unpack(packed) {
@@ -119,7 +120,7 @@ function drawBrowsing() {
     parts.unshift(element("label", {}, "Series", select));
   }
   if (forecasts.levels.length) {
-    const box = element("input", { type: "checkbox", id: "intervals" });
+    const box = element("input", { type: "checkbox", id: "show-intervals" });
     box.checked = state.intervals;
     box.addEventListener("change", () => { state.intervals = box.checked; drawForecast(); });
     parts.push(element("label", {}, box, "intervals"));
@@ -178,7 +179,7 @@ function drawForecast() {
     }
   }
   const { color, stroke, fill, shape, strokeDash, strokeWidth } = channels();
-  const x = { field: "t", title: null, ...(forecasts.times ? { type: "temporal", scale: { type: "utc" } } : { type: "quantitative", title: "step", scale: { zero: false, nice: false } }) };
+  const x = { field: "t", title: null, ...(forecasts.times ? { type: "temporal", scale: { type: "utc" }, axis: { format: CLOCK } } : { type: "quantitative", title: "step", scale: { zero: false, nice: false } }) };
   const title = inUnit(data.components.length > 1 ? data.components[forecasts.components[component]] : data.components[0]);
   const y = { field: "y", type: "quantitative", scale: { zero: false }, title };
   const tooltip = [{ field: "model", title: "line" }, { field: "text", title: "time" }, { field: "y", type: "quantitative", title: "value", format: NUMBER }];
@@ -420,7 +421,7 @@ function drawCurve(place, model) {
     layer: [
       { data: { name: "train" }, mark: { type: "line", clip: true, strokeDash: [1, 3], color: css("quiet"), strokeWidth: 1.4 }, encoding },
       { mark: { type: "line", clip: true, color }, encoding },
-      { data: { name: "lowest" }, mark: { type: "point", shape, stroke: color, fill: isHollow ? css("page") : color, size: 60 }, encoding },
+      { data: { name: "lowest" }, mark: { type: "point", shape, stroke: color, fill: isHollow ? css("page") : color, size: 60, opacity: 1 }, encoding },
     ],
   }, { rows, train, lowest: data.stops_early ? lowest : [] });
 }

@@ -51,7 +51,7 @@ function drawCurves() {
 
 function drawFit() {
   const rows = data.models.map(({ name }) => ({ model: name, ...data.fit[name] }));
-  drawIfAny("fit", costChart({ x: "seconds", y: "accuracy", title: "accuracy", format: "%" }), { rows, named: rows });
+  drawIfAny("fit", costChart({ x: "seconds", y: "accuracy", title: "accuracy", format: "%" }), { rows, named: [] }); // the names are long
 }
 
 function drawPhrases() {

@@ -134,6 +134,9 @@ def test_a_page_does_what_it_is_clicked_for_and_asks_no_network(folder: tuple[st
     areas = browser.run("document.querySelectorAll('[data-view=forecast] .mark-area path').length")
     assert areas == (4 if likelihood == "quantile" else 0)
 
+    intervals = browser.run("document.querySelectorAll('#intervals tbody tr').length")
+    assert intervals == (2 if likelihood == "quantile" else 0)
+
     background = "getComputedStyle(document.body).backgroundColor"
     light = browser.run(background)
     browser.click("#theme")
