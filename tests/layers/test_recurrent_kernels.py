@@ -196,7 +196,7 @@ def test_values_and_gradients_equal_those_of_pytorchs_layer(
 def test_first_and_second_derivatives_equal_finite_differences(
     layer_class: type[RecurrentLayer], is_masked: bool, layer_norm: bool
 ) -> None:
-    layer, inputs = make_layer(layer_class, 2, 3, layer_norm=layer_norm), make_inputs(2, 4, 2)
+    layer, inputs = make_layer(layer_class, 2, 3, layer_norm=layer_norm), make_inputs(2, 2 if layer_norm else 4, 2)
     mask = make_mask(2, layer) if is_masked else None
     names = [name for name, _ in layer.named_parameters()]
 
