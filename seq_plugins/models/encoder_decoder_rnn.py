@@ -134,6 +134,8 @@ class EncoderDecoderRNNModule(SequenceModule):
         Share of each layer's inputs dropped.
     recurrent_dropout
         Share of each layer's state hidden from its next step.
+    layer_norm
+        Whether the sums that enter each layer's gates are normalised.
     decoding
         ``"parallel"`` or ``"autoregressive"``.
     teacher_forcing
@@ -157,6 +159,7 @@ class EncoderDecoderRNNModule(SequenceModule):
         n_rnn_layers: int,
         dropout: float,
         recurrent_dropout: float,
+        layer_norm: bool,
         decoding: Decoding,
         teacher_forcing: float | Sequence[float],
         attention: bool,
@@ -168,8 +171,8 @@ class EncoderDecoderRNNModule(SequenceModule):
         is_parallel = decoding == "parallel"
         given_dim = self.future_dim + (Positions.n_features if is_parallel else self.n_targets)
         layers = hidden_dim, n_rnn_layers, dropout, recurrent_dropout
-        self.encoder = RecurrentStack(model, self.input_dim, *layers)
-        self.decoder = RecurrentStack(model, given_dim, *layers)
+        self.encoder = RecurrentStack(model, self.input_dim, *layers, layer_norm=layer_norm)
+        self.decoder = RecurrentStack(model, given_dim, *layers, layer_norm=layer_norm)
         self.positions = Positions(self.output_chunk_length) if is_parallel else None
         self.teacher_forcing = None if is_parallel else TeacherForcing(_first_and_last(teacher_forcing))
         self.attention = LuongAttention(hidden_dim) if attention else None
@@ -389,6 +392,7 @@ class EncoderDecoderRNNModel(SequenceModel):
     decoder_starts
         With `sequence_to_sequence`, number of steps that decoders start from in training, at most.
     {dropout_parameters}
+    {layer_norm_parameters}
     activation
         Name of the ``torch.nn`` activation between the fully connected layers of the head (not that of the recurrent
         layers, which is always tanh).
@@ -431,6 +435,7 @@ class EncoderDecoderRNNModel(SequenceModel):
         decoder_starts: int = 8,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        layer_norm: bool = False,
         activation: str = "ReLU",
         hidden_fc_sizes: Sequence[int] | None = None,
         use_static_covariates: bool = True,

@@ -24,6 +24,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "dilations": [8, [0], [2.5], "8"],
     "dropout": [-0.1, 1.0, "0.2", float("nan"), True],
     "recurrent_dropout": [-0.1, 1.0, None],
+    "layer_norm": [None, 1, "yes"],
     "activation": ["relu", "Softmax", "GLU", "Linear", None, 3],
     "hidden_fc_sizes": [8, [0], [8, 2.5], "64", [None]],
     "segment_length": [0, 2.5, "2", [2]],

@@ -38,6 +38,7 @@ def _own_arguments(model_name: str) -> dict[str, Any]:
         "dilations": [2, 3],
         "dropout": 0.2,
         "recurrent_dropout": 0.2,
+        "layer_norm": True,
         "activation": "Tanh",
         "gated": True,
         "decoding": "autoregressive",
