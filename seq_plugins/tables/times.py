@@ -113,7 +113,7 @@ def read_times(source: Source, column: str, day_first: bool | None, notes: list[
     Raises
     ------
     UserError
-        If some are missing, or are no dates and no integers, or dates can be read in two ways.
+        If some are missing, or are neither dates nor integers, or dates can be read in two ways.
     """
     values = source.frame[column]
     missing = np.flatnonzero(values.isna())
