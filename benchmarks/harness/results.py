@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -235,12 +236,12 @@ class Results:
         periods
             Names of the test periods.
         """
-        ledger = self.path.parent / LEDGER
         new = [_Evaluation(run.task, period, run.model, run.seed, self.path.name, run.candidate) for period in periods]
-        with ledger.open("a", encoding="utf-8") as file:
+        with (self.path / LEDGER).open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(asdict(evaluation)) + "\n" for evaluation in new))
         counts = dict.fromkeys(periods, 0)
-        for line in ledger.read_text(encoding="utf-8").splitlines():
+        ledgers = sorted(self.path.parent.glob(f"*/{LEDGER}"))
+        for line in chain.from_iterable(ledger.read_text(encoding="utf-8").splitlines() for ledger in ledgers):
             try:
                 noted = _Evaluation(**json.loads(line))
             except (ValueError, TypeError):  # cut off by a kill
