@@ -181,7 +181,7 @@ def _table(summaries: Sequence[ModelSummary]) -> list[str]:
     steps = shown_steps(max(len(summary.rows[0].mae) for summary in summaries))
     errors = shown_errors(summaries)
     heads = [f"t+{step + 1}" for step in steps] + ["mean", "min - max", *(ERROR_HEADS[error] for error in errors)]
-    heads += ["seeds", "fit s", "beside the best rival"]
+    heads += ["seeds", "fit s", "difference from the best rival"]
     lines = [f"{'model':24}" + "".join(f"{head:>{_width(head)}}" for head in heads)]
     for summary in summaries:
         cells = [number(summary.median(step)) if summary.has_steps else "" for step in steps]
@@ -212,7 +212,7 @@ def lead_text(lead: Difference | None) -> str:
 
 
 def _width(head: str) -> int:
-    return {"min - max": 18, "beside the best rival": 34}.get(head, 8)
+    return {"min - max": 18, "difference from the best rival": 34}.get(head, 8)
 
 
 def shown_steps(horizon: int) -> list[int]:
