@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 import seq_plugins
@@ -17,6 +16,7 @@ from seq_plugins.forecasting.plan import Plan
 from seq_plugins.forecasting.scaling import Scaling
 from seq_plugins.models import MODEL_MODULES
 from seq_plugins.tables import Rows, TableOptions
+from seq_plugins.tables.files import with_texts
 
 ABOUT, HISTORY, MODEL = "forecaster.json", "history.csv", "model"
 _FORMAT = 1
@@ -111,8 +111,7 @@ def _load_model(folder: Path, about: dict[str, Any], plan: Plan) -> Forecaster:
 
 def _read_history(path: Path, options: TableOptions, has_dates: bool) -> pd.DataFrame:
     texts = [column for column in (options.id, *(options.categories or {})) if column is not None]
-    converters: dict[Any, Any] = {column: lambda text: text or np.nan for column in texts}
-    frame = pd.read_csv(path, converters=converters, float_precision="round_trip")[options.columns]
+    frame = with_texts(pd.read_csv(path, float_precision="round_trip"), path, texts)[options.columns]
     if has_dates:
         stamps = pd.to_datetime(frame[options.time], format="ISO8601").astype("datetime64[ns]")
         frame = frame.assign(**{str(options.time): stamps})

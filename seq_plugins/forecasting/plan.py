@@ -230,8 +230,8 @@ def _find_calendar(panel: Panel) -> list[str]:
     step = panel.end - (panel.end - panel.freq)
     first = min(one.start_time() for one in panel.targets)
     found = ["hour"] if step < _DAY else []
-    found += ["dayofweek"] if step <= _DAY else []
-    return [*found, *(["dayofyear"] if panel.end - first >= 2 * 365 * _DAY else [])]
+    found += ["day_of_week"] if step <= _DAY else []
+    return [*found, *(["day_of_year"] if panel.end - first >= 2 * 365 * _DAY else [])]
 
 
 def find_stride(panel: Panel, input_length: int, horizon: int, seasons: Sequence[int]) -> int:

@@ -108,25 +108,40 @@ def read_source(path: Path, texts: Collection[str]) -> Source:
 
 
 def _read_csv(path: Path, texts: Collection[str]) -> Source:
-    delimiter = _find_delimiter(path)
-    # as they stand: the id NA and the id 007 are no missing value and no number
-    converters: dict[Any, Any] = dict.fromkeys(texts, _text_or_missing)
+    options: dict[str, Any] = {
+        "sep": _find_delimiter(path),
+        "encoding": "utf-8-sig",
+        "index_col": False,
+        "skip_blank_lines": False,  # so that lines can be counted
+        "low_memory": False,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # lines longer than the header
-        frame = pd.read_csv(
-            path,
-            sep=delimiter,
-            encoding="utf-8-sig",
-            index_col=False,
-            converters=converters,
-            skip_blank_lines=False,  # so that lines can be counted
-            low_memory=False,
-        )
-    return Source(path, frame, delimiter)
+        frame = pd.read_csv(path, **options)
+        return Source(path, with_texts(frame, path, texts, **options), options["sep"])
 
 
-def _text_or_missing(text: str) -> Any:
-    return text.strip() or np.nan
+def with_texts(frame: pd.DataFrame, path: Path, columns: Collection[str], **options: Any) -> pd.DataFrame:
+    """Return a CSV file's table with some columns as they stand: the id NA is not missing, and 007 is no number.
+
+    Parameters
+    ----------
+    frame
+        The table as pandas reads it.
+    path
+        Path of the file.
+    columns
+        Names of the columns; one that the table lacks is passed over.
+    **options
+        Of ``pd.read_csv``, with which `frame` was read.
+    """
+    names = [name for name in frame.columns if name.strip() in columns]
+    if not names:
+        return frame
+    # read once more: pandas has no option for single columns, and 3.1 looks for NA in what converters return, too
+    texts = pd.read_csv(path, usecols=names, dtype="str", keep_default_na=False, **options)
+    stripped = {name: texts[name].str.strip() for name in names}
+    return frame.assign(**{name: values.where(values != "") for name, values in stripped.items()})
 
 
 def _find_delimiter(path: Path) -> str:

@@ -116,7 +116,7 @@ def test_where_nothing_is_better_than_the_last_season_the_command_says_so_and_fo
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     days = pd.date_range("2024-01-01", periods=60)
-    pd.DataFrame({"day": days, "sold": days.dayofweek + 1.0}).to_csv("weeks.csv", index=False)
+    pd.DataFrame({"day": days, "sold": days.day_of_week + 1.0}).to_csv("weeks.csv", index=False)
     arguments = ["forecast", "weeks.csv", "--target", "sold", "--horizon", "7", "--minimum", "none", *QUICK[2:]]
     assert main(arguments) == 0
     assert "SeasonalNaive has the smallest error: no model tried is better" in capsys.readouterr().out

@@ -148,7 +148,7 @@ def test_semicolons_and_decimal_commas_are_understood() -> None:
 
 
 def test_texts_are_categories_and_ids_stay_as_they_are_written() -> None:
-    text = "day,shop,sky,kind,sold\n"
+    text = "day, shop ,sky,kind,sold\n"
     for day in ("2024-01-01", "2024-01-02"):
         text += f"{day},007,sun,NA,1\n{day},NA,rain,big,2\n"
     text += "2024-01-03,007,,,1\n"  # empty: none of them
