@@ -39,11 +39,12 @@ docs: $(DOCS_INSTALLED)
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs docs/_build
 	@echo "Open docs/_build/index.html"
 
-# the pictures of README and docs/
+# the pictures of README and docs/, and the outputs of notebooks
 pictures: $(INSTALLED)
 	$(BIN)/python docs/pictures/draw_forecast.py
 	$(BIN)/python docs/pictures/draw_networks.py
 	$(BIN)/python docs/pictures/draw_architecture.py
+	$(BIN)/python -m tests.notebooks
 
 # the tables of README, benchmarks/ and docs/, from the published results
 tables: $(INSTALLED)

@@ -1,5 +1,6 @@
 """README and docs/ are true: code runs, commands and options exist, links lead somewhere, errors say what is quoted."""
 
+import json
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ import pytest
 
 from tests.conftest import MODEL_NAMES
 from tests.documents import PAGES, ROOT, blocks, links
+from tests.notebooks import NOTEBOOKS, code_cells, run, texts
 
 
 def _name(page: Path) -> str:
@@ -36,6 +38,35 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(
         else:
             # line numbers of errors are those of the page
             exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), names)  # noqa: S102 our own pages
+
+
+_NUMBER = re.compile(r"\d[\d,.]*")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=_name)
+def test_a_notebook_prints_and_draws_what_is_stored_with_it(path: Path) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell, outputs in zip(code_cells(notebook), run(notebook), strict=True):
+        said, stored = texts(outputs), texts(cell["outputs"])
+        assert len(outputs) == len(cell["outputs"])
+        if "varies" not in cell["metadata"].get("tags", []):
+            assert said == stored
+            continue
+        # errors of what has been trained differ a little from processor to processor
+        assert re.sub(r" +", " ", _NUMBER.sub("1", said)) == re.sub(r" +", " ", _NUMBER.sub("1", stored))
+        assert _numbers(said) == pytest.approx(_numbers(stored), rel=0.3)
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(number.replace(",", "")) for number in _NUMBER.findall(text)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=_name)
+def test_a_notebook_is_small_and_its_links_lead_somewhere(path: Path) -> None:
+    assert path.stat().st_size < 300_000
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    assert not [link for link in re.findall(r"\]\((?!https?:)([^)#]+)", text) if not (path.parent / link).exists()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
