@@ -2,12 +2,38 @@
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 
 class UserError(Exception):
     """Something that the user can mend: told in one line, without a traceback."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells wrong options as wrong input is told, in one line, and which option is meant."""
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse arguments, those of a command as well, and refuse options that it does not have.
+
+        Raises
+        ------
+        UserError
+            If there is one.
+        """
+        options, unknown = super().parse_known_args(*args, **kwargs)
+        wrong = [text.partition("=")[0] for text in unknown if text.startswith("-")]
+        if wrong:
+            near = get_close_matches(wrong[0], re.findall(r"--[\w-]+", self.format_usage()), n=1, cutoff=0.75)
+            self.error(f"there is no option {wrong[0]}" + "".join(f" (did you mean {name}?)" for name in near))
+        return options, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Tell what is wrong with the options."""
+        message = re.sub(r"^argument (.*?): ", r"\1: ", message).rstrip(".")
+        raise UserError(f"{message}. All options: {self.prog} --help.")
 
 
 def whole_number_from(smallest: int) -> Callable[[str], int]:

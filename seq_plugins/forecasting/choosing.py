@@ -135,5 +135,6 @@ def score_lines(scores: Sequence[Score], plan: Plan) -> list[str]:
     lines = [f"{'model':<18}{'MASE':>8}{'MAE':>12}{span:>18}"]
     for score in ordered:
         coverage = f"{score.coverage:>18.0%}" if has_band else ""
-        lines.append(f"{score.model:<18}{score.mase:>8.3f}{score.mae:>12.4g}{coverage}")
+        mase = f"{score.mase:.3f}" if np.isfinite(score.mase) else "-"
+        lines.append(f"{score.model:<18}{mase:>8}{score.mae:>12.4g}{coverage}")
     return lines

@@ -109,7 +109,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0 done, 130 interrupted."""
     table = options.table if options.update is None else options.update
     if table is None:
-        raise UserError("expected a table to forecast: a CSV or Parquet file. Or give --model FOLDER --update TABLE.")
+        raise UserError(
+            "expected a table to forecast, CSV or Parquet, before the options. Or give --model FOLDER --update TABLE."
+        )
     output = Path(f"{table.name.split('.')[0]}-forecast") if options.output is None else options.output
     try:
         if options.update is None:

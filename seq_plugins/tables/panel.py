@@ -280,5 +280,12 @@ def _tell_of_gaps(
         done = {"keep": "kept as missing", "zero": "taken for 0", "interpolate": "interpolated"}[missing]
         n_all = sum(one.values(copy=False).size for one in panel.targets)
         notes.append(
-            f"Missing values: {n_missing:,} of {n_all:,}, {n_absent:,} time steps have no row; {done} (--missing)."
+            f"Missing values: {n_missing:,} of {n_all:,}, {counted(n_absent, 'time step')} without a row; {done} "
+            "(--missing)."
         )
+        n_steps = sum(map(len, panel.targets))
+        if n_absent > n_steps / 2:
+            notes.append(
+                f"Most of the {n_steps:,} time steps have no row: --freq and --resample mean (or sum, or last) make "
+                "longer ones."
+            )

@@ -119,7 +119,9 @@ def test_where_nothing_is_better_than_the_last_season_the_command_says_so_and_fo
     pd.DataFrame({"day": days, "sold": days.day_of_week + 1.0}).to_csv("weeks.csv", index=False)
     arguments = ["forecast", "weeks.csv", "--target", "sold", "--horizon", "7", "--minimum", "none", *QUICK[2:]]
     assert main(arguments) == 0
-    assert "SeasonalNaive has the smallest error: no model tried is better" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "SeasonalNaive has the smallest error: no model tried is better" in told
+    assert re.search(r"SeasonalNaive +- +0 ", told)  # no error in training to divide by
     assert _names("weeks-forecast/model") == ["forecaster.json", "history.csv"]
     assert json.loads(Path("weeks-forecast/model/forecaster.json").read_text())["plan"]["minimum"] is None
     np.testing.assert_array_equal(_read("weeks-forecast")["median"], (np.arange(60, 67) % 7) + 1)
@@ -220,6 +222,12 @@ def test_an_interruption_that_lightning_turns_into_an_exit_is_one(
             ["shop.csv", "--target", "sold", "--input-length", "3", "--season-length", "7"],
             "--input-length: expected at least 7 steps for seasons",
         ),
+        (["shop.csv", "--targte", "sold"], "there is no option --targte (did you mean --target?). All options: "),
+        (["shop.csv", "--target", "sold", "--timezone=UTC"], "no option --timezone (did you mean --time-zone?)"),
+        (["shop.csv", "--target", "sold", "--lr", "0.1"], "there is no option --lr. All options: "),
+        (["shop.csv", "--target", "sold", "--missing", "drop"], "--missing: invalid choice: 'drop'"),
+        (["shop.csv", "--target", "sold", "--horizon", "30d"], "--horizon: invalid whole number value: '30d'"),
+        (["--target", "sold", "shop.csv"], "expected a table to forecast, CSV or Parquet, before the options"),
         (["shop.csv", "--target", "sold", "--output", "."], "--output: . holds shop.csv"),
         (["shop.csv", "--target", "sold", "--output", "no/where"], "--output: the folder of no/where does not exist"),
         (["shop.csv", "--target", "sold", "--output", "shop.csv"], "--output: shop.csv is a file"),

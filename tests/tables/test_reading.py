@@ -124,6 +124,16 @@ def test_whole_numbers_are_time_stamps_too() -> None:
     assert (panel.freq, panel.length, list(panel.times_after(2))) == (10, 5, [60, 70])
 
 
+def test_where_most_time_steps_have_no_row_longer_ones_are_offered() -> None:
+    text = "step,sold\n" + "".join(f"{step},1\n" for step in (1, 40, 81, 123))
+    _, _, notes = _read(text, target=["sold"], time="step")
+    assert "Missing values: 119 of 123, 119 time steps without a row; kept as missing (--missing)." in notes
+    assert any("Most of the 123 time steps have no row: --freq and --resample" in note for note in notes)
+    panel, _, notes = _read(text, target=["sold"], time="step", freq="40", resample="sum")
+    np.testing.assert_array_equal(_values(panel), [1, 1, 1, 1])
+    assert not any("Most of" in note for note in notes)
+
+
 def test_values_are_resampled_by_the_aggregation_that_is_named() -> None:
     text = "time,sold,rain\n2024-01-01 09:00,1,0\n2024-01-01 17:30,2,1\n2024-01-03 10:00,4,1\n"
     panel, _, notes = _read(text, target=["sold"], past=["rain"], freq="D", resample="sum")
