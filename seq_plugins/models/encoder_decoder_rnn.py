@@ -348,10 +348,11 @@ def _rates(name: str, value: Any) -> None:
 class EncoderDecoderRNNModel(SequenceModel):
     """An encoder reads the window, and a decoder, started from its state, makes the horizon step by step.
 
-    With ``decoding="parallel"`` [1]_ the decoder is given at each step the future covariates of that step and a learnt
-    position, and all steps are decoded at once. With ``decoding="autoregressive"`` [2]_ it is given the covariates and
-    the value of the step before: the newest of the target at first, then the network's own last forecast. In training
-    it may be told what came true instead (`teacher_forcing`). That takes one call of the decoder for each step.
+    With ``decoding="parallel"`` (Lin, 2023) the decoder is given at each step the future covariates of that step and a
+    learnt position, and all steps are decoded at once. With ``decoding="autoregressive"`` (Cho, 2014) it is given the
+    covariates and the value of the step before: the newest of the target at first, then the network's own last
+    forecast. In training it may be told what came true instead (`teacher_forcing`). That takes one call of the decoder
+    for each step.
 
     Every step of the horizon depends on the newest input, through the state that the decoder starts from. One head for
     all steps makes the forecast of each from the decoder's state there.
@@ -381,11 +382,11 @@ class EncoderDecoderRNNModel(SequenceModel):
     teacher_forcing
         With autoregressive decoding, the share of steps whose decoder is told in training what came true at the step
         before, rather than the network's own forecast of it: one number for all epochs, or two such as ``(1.0, 0.0)``,
-        for the first epoch and the last, between which it changes evenly (scheduled sampling [3]_). At 1 training is as
+        for the first epoch and the last, between which it changes evenly (scheduled sampling). At 1 training is as
         fast as with parallel decoding, but the decoder never meets its own errors. Early stopping may end training at
         another rate than the last. Values that are missing are never told.
     attention
-        Whether each step of the decoder attends to all states of the encoder, with the general score of Luong [4]_.
+        Whether each step of the decoder attends to all states of the encoder, with the general score of Luong.
     sequence_to_sequence
         Whether the loss is on the forecasts from several steps of the window or on that from its end only, which takes
         less time.
@@ -402,14 +403,14 @@ class EncoderDecoderRNNModel(SequenceModel):
 
     References
     ----------
-    .. [1] S. Lin et al., "SegRNN: Segment Recurrent Neural Network for Long-Term Time Series Forecasting", 2023,
-           https://arxiv.org/abs/2308.11200
-    .. [2] K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
-           Translation", 2014, https://arxiv.org/abs/1406.1078
-    .. [3] S. Bengio et al., "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks", 2015,
-           https://arxiv.org/abs/1506.03099
-    .. [4] M.-T. Luong, H. Pham and C. D. Manning, "Effective Approaches to Attention-based Neural Machine
-           Translation", 2015, https://arxiv.org/abs/1508.04025
+    - S. Lin et al., "SegRNN: Segment Recurrent Neural Network for Long-Term Time Series Forecasting", 2023,
+      https://arxiv.org/abs/2308.11200
+    - K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
+      Translation", 2014, https://arxiv.org/abs/1406.1078
+    - S. Bengio et al., "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks", 2015,
+      https://arxiv.org/abs/1506.03099
+    - M.-T. Luong, H. Pham and C. D. Manning, "Effective Approaches to Attention-based Neural Machine
+      Translation", 2015, https://arxiv.org/abs/1508.04025
     """
 
     _module_class = EncoderDecoderRNNModule
