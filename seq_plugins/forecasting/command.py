@@ -1,6 +1,7 @@
 """The command ``forecast``: from a table of one or many series to forecasts of what comes next."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -223,11 +224,12 @@ def _update(table: Path, output: Path, options: argparse.Namespace) -> None:
     forecaster, before = saved.forecaster, saved.rows
     if options.refit:
         before = replace(before, options=replace(before.options, categories=None))
-    new = read_rows(table, before.options, is_first=False)
-    notes = list(new.notes)
-    panel, rows = make_panel(join_rows(before, new), notes)
     plan = forecaster.plan
-    check_future(panel, plan.horizon, rows.options, table, notes)
+    with _options_of_update_told():
+        new = read_rows(table, before.options, is_first=False)
+        notes = list(new.notes)
+        panel, rows = make_panel(join_rows(before, new), notes)
+        check_future(panel, plan.horizon, rows.options, table, notes)
     _tell(notes)
     if options.refit:
         forecaster.plan = plan = replace(
@@ -240,6 +242,20 @@ def _update(table: Path, output: Path, options: argparse.Namespace) -> None:
     elif not plan.has_gaps:
         _check_window(table, panel, plan)
     _write(output, forecaster, panel, rows, [])
+
+
+@contextmanager
+def _options_of_update_told() -> Iterator[None]:
+    """Say of errors that name options of a first run that they cannot be given now."""
+    try:
+        yield
+    except UserError as error:
+        named = set(re.findall(r"--([\w-]+)", str(error))) - _WITH_UPDATE
+        if not named:
+            raise
+        raise UserError(
+            f"{error} With --update, options are those of the first run: for others, forecast a table of all rows anew."
+        ) from error
 
 
 def _check_window(table: Path, panel: "Panel", plan: "Plan") -> None:

@@ -103,6 +103,20 @@ def test_a_saved_model_goes_on_from_new_rows(refit: list[str]) -> None:
     pd.testing.assert_frame_equal(_read("again"), _read("later"), rtol=1e-5)
 
 
+def test_an_update_that_needs_other_options_says_that_they_are_those_of_the_first_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert _forecast("shop") == 0
+    Path("new.csv").write_text("day,sold,promotion\n2024-04-30,60,1\n")
+    assert main(["forecast", "--model", "out", "--update", "new.csv", "--output", "later"]) == 2
+    error = capsys.readouterr().err
+    assert "--future promotion: not known at 1 of 14 time steps to forecast" in error
+    assert error.endswith(
+        "With --update, options are those of the first run: for others, forecast a table of all rows anew.\n"
+    )
+    assert error.count("\n") == 1
+
+
 def test_the_same_seed_forecasts_the_same_and_another_does_not() -> None:
     found = []
     for seed in ("1", "1", "2"):
