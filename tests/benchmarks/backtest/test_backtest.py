@@ -33,6 +33,7 @@ def test_a_csv_file_is_backtested_into_rows_a_table_and_a_picture(
     assert code == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         ".lock",
+        "evaluations.jsonl",
         "settings.json",
         "rows.jsonl",
         "forecasts",
