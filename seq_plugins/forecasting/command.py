@@ -12,7 +12,7 @@ from seq_plugins._progress import epoch_bar
 
 if TYPE_CHECKING:
     from seq_plugins.forecasting.choosing import Forecaster, Score
-    from seq_plugins.forecasting.plan import Plan
+    from seq_plugins.forecasting.plan import Plan, Wishes
     from seq_plugins.tables import Panel, TableOptions
 
 SUMMARY = "forecast what comes next in a table"
@@ -135,40 +135,14 @@ def _forecast(table: Path, output: Path, options: argparse.Namespace) -> None:
     notes = list(rows.notes)
     panel, rows = make_panel(rows, notes)
     # PyTorch is imported only here, so that a table that can't be read is told at once
-    from seq_plugins.forecasting.best_model import holds_best_model, read_best_model
     from seq_plugins.forecasting.choosing import backtest, best_of, score_lines
     from seq_plugins.forecasting.model_folder import check_output
     from seq_plugins.forecasting.naive import SeasonalNaive
-    from seq_plugins.forecasting.network import check_own_options
-    from seq_plugins.forecasting.plan import Wishes, check_future, make_plan
+    from seq_plugins.forecasting.plan import check_future, make_plan
     from seq_plugins.forecasting.results import write_results
 
     check_output(output)
-    check_own_options(settings)
-    names, wishes = options.model or [AUTO], Wishes()
-    if folders := [name for name in names if holds_best_model(Path(name))]:
-        if len(names) > 1:
-            raise UserError(f"--model: {folders[0]} is the folder of a backtest. Leave the other names out.")
-        best = read_best_model(Path(folders[0]))
-        names, wishes = [best.name], best.wishes()
-        notes.append(
-            f"{best.name} has the settings of the backtest in {folders[0]}, {best.n_epochs} epochs (--epochs)."
-        )
-    given = {
-        "horizon": options.horizon,
-        "input_length": options.input_length,
-        "seasons": options.season_length,
-        "n_folds": options.folds,
-        "quantiles": options.quantiles,
-        "n_epochs": options.epochs,
-        "seed": options.seed,
-        "minimum": options.minimum,
-    }
-    wishes = replace(
-        wishes,
-        settings=wishes.settings | settings,
-        **{name: value for name, value in given.items() if value is not None},
-    )
+    names, wishes = _wishes(options, settings, notes)
     plan = make_plan(wishes, panel, rows.options.axis_zone, notes)
     check_future(panel, plan.horizon, rows.options, table, notes)
     forecasters = _make_forecasters(names, plan)
@@ -185,6 +159,43 @@ def _forecast(table: Path, output: Path, options: argparse.Namespace) -> None:
     with epoch_bar(plan.n_epochs, chosen_name) as advance:
         chosen.fit(panel, advance)
     _tell(write_results(output, chosen, panel, rows, scores))
+
+
+def _wishes(options: argparse.Namespace, settings: dict[str, Any], notes: list[str]) -> "tuple[list[str], Wishes]":
+    """Return the models that are tried, and what is asked for: by the options or, beneath them, by a backtest."""
+    from seq_plugins.forecasting.best_model import holds_best_model, read_best_model
+    from seq_plugins.forecasting.network import check_own_options, merged
+    from seq_plugins.forecasting.plan import Wishes
+
+    check_own_options(settings)
+    given = {
+        "horizon": options.horizon,
+        "input_length": options.input_length,
+        "seasons": options.season_length,
+        "n_folds": options.folds,
+        "quantiles": options.quantiles,
+        "n_epochs": options.epochs,
+        "seed": options.seed,
+        "minimum": options.minimum,
+    }
+    names, wishes = options.model or [AUTO], Wishes()
+    folders = [name for name in names if holds_best_model(Path(name))]
+    if folders:
+        if len(names) > 1:
+            raise UserError(f"--model: {folders[0]} is the folder of a backtest. Leave the other names out.")
+        best = read_best_model(Path(folders[0]))
+        names, wishes = [best.name], best.wishes()
+    wishes = replace(
+        wishes,
+        settings=merged(wishes.settings, settings),
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    if folders:
+        notes.append(
+            f"{names[0]} has the settings of the backtest in {folders[0]}, and is trained for {wishes.n_epochs} epochs "
+            "(--epochs)."
+        )
+    return names, wishes
 
 
 def _verdict(scores: "Sequence[Score]", chosen: str, plan: "Plan") -> list[str]:
@@ -244,11 +255,10 @@ def _update(table: Path, output: Path, options: argparse.Namespace) -> None:
     check_future(panel, plan.horizon, rows.options, table, notes)
     _tell(notes)
     if options.refit:
+        stride = find_stride(panel, plan.input_length, plan.horizon, plan.seasons) if plan.has_recipe else plan.stride
         forecaster.plan = plan = replace(
             plan,
-            stride=find_stride(panel, plan.input_length, plan.horizon, plan.seasons)
-            if plan.has_recipe
-            else plan.stride,
+            stride=stride,
             has_gaps=panel.has_gaps or min(map(len, panel.targets)) < plan.input_length + plan.horizon,
         )
         with epoch_bar(plan.n_epochs, forecaster.name) as advance:

@@ -176,8 +176,8 @@ def make_model(name: str, plan: Plan, on_epoch: Callable[[], None]) -> Any:
         "pl_trainer_kwargs": {"enable_progress_bar": False},
     }
     accepted = inspect.signature(model_class).parameters
-    recipe = _merged(own, _recipe(plan)) if plan.has_recipe else own
-    arguments = _merged({name: value for name, value in recipe.items() if name in accepted}, plan.settings)
+    recipe = merged(own, _recipe(plan)) if plan.has_recipe else own
+    arguments = merged({name: value for name, value in recipe.items() if name in accepted}, plan.settings)
     arguments["pl_trainer_kwargs"] = arguments["pl_trainer_kwargs"] | {"callbacks": [_CountEpochs(on_epoch)]}
     for argument, (module, kind) in _CLASSES.items():
         if isinstance(arguments.get(argument), str):
@@ -216,14 +216,22 @@ def _recipe(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _merged(recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recipe with settings in place of its own; of dictionaries, entry by entry."""
+def merged(arguments: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments with settings in place of their own; of dictionaries, entry by entry.
+
+    Parameters
+    ----------
+    arguments
+        The arguments.
+    settings
+        The settings.
+    """
     both = {
-        name: recipe[name] | value
+        name: arguments[name] | value
         for name, value in settings.items()
-        if isinstance(recipe.get(name), dict) and isinstance(value, dict)
+        if isinstance(arguments.get(name), dict) and isinstance(value, dict)
     }
-    return {**recipe, **settings, **both}
+    return {**arguments, **settings, **both}
 
 
 @contextmanager

@@ -26,12 +26,15 @@ def _run() -> None:
 
 def test_the_best_model_of_a_backtest_is_trained_with_its_settings_where_no_option_has_others() -> None:
     assert read_best_model(Path("run")) == BEST
-    assert _forecast("--folds", "1", "--epochs", "1", "--set", "batch_size=16") == 0
+    assert _forecast("--folds", "1", "--epochs", "1", "--set", 'optimizer_kwargs={"weight_decay": 0.1}') == 0
     about = json.loads(Path("out/model/forecaster.json").read_text())
     plan = about["plan"]
     assert about["forecaster"] == "LinearModel"
     assert {"horizon": 7, "input_length": 21, "stride": 3, "seed": 4, "quantiles": [0.2]}.items() <= plan.items()
-    assert (plan["n_epochs"], plan["settings"]) == (1, {"batch_size": 16, "optimizer_kwargs": {"lr": 0.01}})
+    assert (plan["n_epochs"], plan["settings"]) == (
+        1,
+        {"batch_size": 64, "optimizer_kwargs": {"lr": 0.01, "weight_decay": 0.1}},
+    )
     assert not plan["has_recipe"]
     Path("new.csv").write_text("day,sold\n2024-04-30,60\n")
     assert main(["forecast", "--model", "out", "--update", "new.csv", "--refit", "--output", "later"]) == 0
