@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.backtest.evaluation import Evaluation
+from benchmarks.backtest.tables import number
 from benchmarks.harness.entries import ModelEntry, ModelSettings, find_entry
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.run import first_seed
@@ -29,6 +30,25 @@ def best_model(evaluation: Evaluation) -> BestModel | None:
     if not epochs or only_in_backtests(entry, evaluation.plan):
         return None
     return as_best_model(entry, evaluation.plan, round(statistics.median(epochs)))
+
+
+def rivals_ahead(evaluation: Evaluation) -> list[str]:
+    """Return what is to be told of rivals with a smaller error in a test period than the best of ours."""
+    told = []
+    for period in evaluation.plan.task.tests:
+        entrants = [
+            summary
+            for summary in evaluation.summaries
+            if summary.period == period.name and not summary.is_ensemble and not summary.is_published
+        ]  # the best first
+        best = next((summary for summary in entrants if summary.label == evaluation.best_of_ours), None)
+        rival = next((summary for summary in entrants if not summary.rows[0].is_ours), None)
+        if best is not None and rival is not None and rival.ranking < best.ranking:
+            told.append(
+                f"In {period.name}, {rival.name} was ahead of {best.name}: {best.ranked_by.upper()} "
+                f"{number(rival.ranking)} against {number(best.ranking)}."
+            )
+    return told
 
 
 def only_in_backtests(entry: ModelEntry, plan: Plan) -> Sequence[str]:

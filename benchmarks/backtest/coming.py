@@ -74,7 +74,7 @@ def forecast_coming(output: Path, best: BestModel, table: Table, threads: int) -
         told = write_results(output, network, table.panel, table.rows, [])
     floor = [] if plan.minimum is None else ["No value is below 0, so no forecast is either."]
     fitted = f"{best.name} is fitted on all {table.panel.length:,} time steps, for {plan.n_epochs} epochs."
-    return ["", fitted, *floor, *told]
+    return [fitted, *floor, *told]
 
 
 def _plan(best: BestModel, table: Table) -> ForecastPlan:

@@ -18,6 +18,7 @@ from seq_plugins._command_line import read_settings
 from seq_plugins.tables import TableOptions
 
 if TYPE_CHECKING:
+    from benchmarks.backtest.evaluation import Evaluation
     from benchmarks.harness.session import Session
 
 SUMMARY = "backtest our models compared with Darts' on the same inputs and periods"
@@ -166,23 +167,24 @@ def run(options: argparse.Namespace) -> int:
     ):
         try:
             make_all([session], engine, progress)
-            code = _tell(session, options.forecasts)
-            if options.then_forecast and table is not None:
-                code = max(code, _forecast(session, table))
-            return code
+            evaluation = _tell(session, options.forecasts)
+            if options.then_forecast and table is not None and not _forecast(session, evaluation, table):
+                return 1
+            return 1 if session.failures else 0
         except KeyboardInterrupt:
             print(f"\ninterrupted; --resume --output {session.results.path} goes on from here.", file=sys.stderr)
             return 130
 
 
-def _tell(session: "Session", forecasts: str | None) -> int:
+def _tell(session: "Session", forecasts: str | None) -> "Evaluation | None":
+    """Write tables and the report and tell what is in them; return what the results say together, if there are any."""
     from benchmarks.backtest.best import best_model
     from benchmarks.backtest.evaluation import evaluate
     from benchmarks.backtest.forecast_tables import write_tables
     from benchmarks.backtest.tables import choice_lines, table_lines, write_csv
     from seq_plugins.forecasting.best_model import write_best_model
 
-    task, results = session.plan.task, session.results
+    task, results, evaluation = session.plan.task, session.results, None
     if results.rows:
         evaluation = evaluate(session.plan, session.row_maker, results.rows, results.load)
         results.append(evaluation.ensemble_rows)
@@ -203,16 +205,18 @@ def _tell(session: "Session", forecasts: str | None) -> int:
         if forecasts is not None:
             print(write_tables(results.forecast_folder, evaluation, forecasts, Progress("table")))
     print(f"\nResults are in {results.path}: {', '.join(sorted(path.name for path in results.path.glob('[!.]*')))}")
-    return 1 if session.failures else 0
+    return evaluation
 
 
-def _forecast(session: "Session", table: Table) -> int:
+def _forecast(session: "Session", evaluation: "Evaluation | None", table: Table) -> bool:
+    """Forecast what comes next with the best of ours, and return whether there is one."""
+    from benchmarks.backtest.best import best_model, rivals_ahead
     from benchmarks.backtest.coming import forecast_coming
-    from seq_plugins.forecasting.best_model import holds_best_model, read_best_model
 
-    path = session.results.path
-    if not holds_best_model(path):
+    best = None if evaluation is None else best_model(evaluation)
+    if evaluation is None or best is None:
         print("Nothing is forecast, since no model of ours has finished.", file=sys.stderr)
-        return 1
-    print("\n".join(forecast_coming(path / FORECAST, read_best_model(path), table, session.plan.threads)))
-    return 0
+        return False
+    told = forecast_coming(session.results.path / FORECAST, best, table, session.plan.threads)
+    print("\n".join(["", *rivals_ahead(evaluation), *told]))
+    return True

@@ -1,6 +1,7 @@
 """What comes next, after a backtest: the best of ours fitted on all of the table, by the package's own command."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import pandas as pd
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.backtest.best import as_best_model, best_model
-from benchmarks.backtest.evaluation import evaluate
+from benchmarks.backtest.best import as_best_model, best_model, rivals_ahead
+from benchmarks.backtest.evaluation import Evaluation, evaluate
 from benchmarks.harness.entries import find_entries
-from benchmarks.harness.forecasts import RunResult
+from benchmarks.harness.forecasts import PeriodForecasts, RunResult
 from benchmarks.harness.plan import Plan, Run, plan_runs
 from benchmarks.harness.rows import RowMaker
 from benchmarks.harness.run import make_model
@@ -107,31 +108,43 @@ def test_the_package_makes_the_model_with_the_arguments_that_it_had_in_the_backt
     assert {key: value for key, value in in_backtest.items() if value is not None and key not in in_package} == {}
 
 
-def test_the_best_model_is_trained_for_as_many_epochs_as_the_backtest_kept(tmp_path: Path) -> None:
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Plan, Callable[[Plan, float], Evaluation]]:
+    """A plan, and what gives a backtest of it, in which a rival has a given error and ours are off by 1."""
     task = small_task(tmp_path)
-    plan = Plan(task)
-    entries = find_entries(["NaiveSeasonal", "LinearModel", "SimpleRNNModel-GRU"], task)
-    results, rows, maker = {}, [], RowMaker(plan)
-    errors = {"SimpleRNNModel-GRU": 2.0, "LinearModel": 1.0, "NaiveSeasonal": None}
-    truth = maker.truth["test"]
-    for (run,) in plan_runs(plan, entries, 3):
-        made = _result(run, errors[run.model], truth)
-        results[run.key] = made
-        rows += maker.make_rows([run], [made], {"test": 1})
+    plan, maker = Plan(task), RowMaker(Plan(task))
+    stopping = {"SimpleRNNModel-GRU": 2.0, "LinearModel": 1.0, "NaiveSeasonal": None}
 
-    def best(plan: Plan) -> Any:
-        return best_model(evaluate(plan, maker, rows, lambda run: results[run.key]))
+    def evaluation(plan: Plan, error: float) -> Evaluation:
+        results, rows = {}, []
+        for (run,) in plan_runs(plan, find_entries(list(stopping), task), 3):
+            off_by = error if run.model == "NaiveSeasonal" else 1.0
+            results[run.key] = _result(run, stopping[run.model], maker.truth["test"] + off_by)
+            rows += maker.make_rows([run], [results[run.key]], {"test": 1})
+        return evaluate(plan, maker, rows, lambda run: results[run.key])
 
-    found = best(plan)
-    assert (found.name, found.n_epochs, found.quantiles) == ("LinearModel", 20, [])  # of 10, 20 and 30
-    by_component = {"LinearModel": {"by_component": True}}
-    assert best(replace(plan, task=replace(task, models=by_component))) is None
+    return plan, evaluation
 
 
-def _result(run: Run, stopping_mae: float | None, truth: np.ndarray) -> RunResult:
-    from benchmarks.harness.forecasts import PeriodForecasts
-
+def _result(run: Run, stopping_mae: float | None, predicted: np.ndarray) -> RunResult:
     starts = pd.date_range(run.tests[0].start, periods=N_TEST - 2).to_numpy()
-    forecasts = [PeriodForecasts("test", starts, truth + 1.0, None, 0.1)]
+    forecasts = [PeriodForecasts("test", starts, predicted, None, 0.1)]
     best_epoch = None if run.seed is None else 10 * run.seed
     return RunResult(run.key, 0.1, 1, 40, best_epoch, [], [], stopping_mae, [], [], forecasts)
+
+
+def test_the_best_model_is_trained_for_as_many_epochs_as_the_backtest_kept(made: Any) -> None:
+    plan, evaluation = made
+    best = best_model(evaluation(plan, 2.0))
+    assert best is not None
+    assert (best.name, best.n_epochs, best.quantiles) == ("LinearModel", 20, [])  # of 10, 20 and 30
+    by_component = replace(plan.task, models={"LinearModel": {"by_component": True}})
+    assert best_model(evaluation(replace(plan, task=by_component), 2.0)) is None
+
+
+def test_a_rival_that_was_ahead_in_the_test_period_is_told(made: Any) -> None:
+    plan, evaluation = made
+    assert rivals_ahead(evaluation(plan, 2.0)) == []
+    assert rivals_ahead(evaluation(plan, 0.5)) == [
+        "In test, NaiveSeasonal was ahead of LinearModel: MAE 0.5 against 1."
+    ]
