@@ -33,12 +33,12 @@ def test_a_csv_file_is_backtested_into_rows_a_table_and_a_picture(
     assert code == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         ".lock",
+        "evaluations.jsonl",
         "settings.json",
         "rows.jsonl",
         "forecasts",
         "table.csv",
         "report.html",
-        "evaluations.jsonl",
         "best_model.json",
     }
     rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
