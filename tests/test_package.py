@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import seq_plugins
-from tests.conftest import MODEL_NAMES
+from tests.conftest import MODEL_NAMES, THREADS
 from tests.documents import blocks
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,9 @@ def _run(script: str, cwd: Path, **environment: str) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         check=False,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | environment,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        | {"OMP_NUM_THREADS": str(THREADS)}
+        | environment,
     )
 
 

@@ -68,6 +68,11 @@ class Evaluation:
         forecasts = [_of_period(of_seed, summary.period) for of_seed in finished]
         return [mean_forecasts(forecasts)] if summary.is_ensemble else forecasts
 
+    def of_seed(self, row: BacktestRow) -> list[PeriodForecasts]:
+        """Return the forecasts of a model and seed in each test period, read anew; none if some are missing."""
+        finished = self.finished(row, [row.seed])
+        return [_of_period(finished[0], period.name) for period in self.plan.task.tests] if finished else []
+
     def finished(self, row: BacktestRow, seeds: Iterable[int | None]) -> list[list[RunResult]]:
         """Return what the runs of each seed of a row's model have given; seeds that lack a run are left out."""
         groups = [runs_of(self.plan, row.model, row.candidate, seed) for seed in seeds]

@@ -45,7 +45,7 @@ function drawConfusion() {
 
 function drawCurves() {
   const rows = Object.entries(data.curves).flatMap(([model, points]) => points.map(([x, y]) => ({ model, x, y })));
-  const x = { field: "x", title: "training texts", scale: { type: "log", base: 2, nice: false } };
+  const x = { field: "x", title: "training texts", scale: { type: "log", base: 2, nice: false }, axis: { labelOverlap: "greedy", labelSeparation: 8 } };
   drawIfAny("curves", linesChart({ x, y: { field: "y", title: "accuracy", axis: { format: "%" } } }), { rows });
 }
 
