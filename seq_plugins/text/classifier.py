@@ -359,8 +359,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         first = 0
         for held in (numbers[fold] for fold in folds):
             rest = np.setdiff1d(all_documents, held)
-            fitted = fit_weights(counts.contained[rest], labelled.codes[rest], labelled.weights[rest], n_classes)
-            linear[first : first + len(held)] = fitted.logits(counts.contained[held])
+            fitted = fit_weights(counts.contained.take(rest), labelled.codes[rest], labelled.weights[rest], n_classes)
+            linear[first : first + len(held)] = fitted.logits(counts.contained.take(held))
             first += len(held)
         held = numbers[np.concatenate([np.zeros(0, np.int64), *folds])]
         self.mixture_ = fit_mixture(
