@@ -68,8 +68,8 @@ def day_types(days: pd.DatetimeIndex) -> pd.Series:
         Day types, indexed by `days`.
     """
     holidays = CTAHolidays().holidays(days[0], days[-1])
-    sundays = days.isin(holidays) | (days.dayofweek == SUNDAY)
-    return pd.Series(np.select([sundays, days.dayofweek == SATURDAY], ["U", "A"], "W"), index=days)
+    sundays = days.isin(holidays) | (days.day_of_week == SUNDAY)
+    return pd.Series(np.select([sundays, days.day_of_week == SATURDAY], ["U", "A"], "W"), index=days)
 
 
 def chicago_csv() -> bytes:

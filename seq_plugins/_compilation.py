@@ -25,6 +25,9 @@ OPTIONS: dict[str, Any] = {
 
 jit = numba.njit(**OPTIONS)
 
+sum_in_any_order = numba.njit(**OPTIONS | {"fastmath": {"contract", "reassoc"}})
+"""The same for functions whose sums may be taken in several parts at once, as vector registers need it."""
+
 
 def cached_jit(function: Callable[..., None]) -> dict[str, Any]:
     """Return `function` for each type of its arrays, compiled when it is first called.

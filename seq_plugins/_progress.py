@@ -1,5 +1,8 @@
 """Progress bars that leave nothing behind where they are not shown."""
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
@@ -27,3 +30,22 @@ def progress_bar(*args: Any, disable: bool, kind: Any = tqdm, **kwargs: Any) -> 
     """
     chosen: Any = _HiddenBar if disable else kind
     return chosen(*args, disable=disable, **kwargs)
+
+
+@contextmanager
+def epoch_bar(n_epochs: int, what: str) -> Iterator[Callable[[], None]]:
+    """Show a bar of epochs where somebody looks at it, and give what advances it by one.
+
+    Parameters
+    ----------
+    n_epochs
+        Number of epochs.
+    what
+        What is trained.
+    """
+    with progress_bar(total=n_epochs, desc=what, unit="epoch", disable=not sys.stderr.isatty() or not n_epochs) as bar:
+
+        def advance() -> None:
+            bar.update()
+
+        yield advance

@@ -18,6 +18,7 @@ from seq_plugins.models import SequenceModel
 
 INPUT, OUTPUT = 12, 4
 THREADS = int(os.environ.get("SEQ_PLUGINS_TEST_THREADS", "1"))  # small networks are fastest in one
+ACCELERATOR = os.environ.get("SEQ_PLUGINS_TEST_ACCELERATOR", "cpu")  # "gpu" runs the contract on one
 MODEL_NAMES: list[str] = [*seq_plugins.models.MODEL_MODULES]
 
 # a shell's script starts what runs in the background deaf to it, and tests interrupt themselves
@@ -71,7 +72,7 @@ def make_model(name: str, **arguments: Any) -> SequenceModel:
     }
     if takes(name, "hidden_dim"):
         defaults["hidden_dim"] = 8
-    trainer = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = {"accelerator": ACCELERATOR, "enable_progress_bar": False, "enable_model_summary": False}
     trainer |= arguments.pop("pl_trainer_kwargs", {})
     model: SequenceModel = getattr(seq_plugins, name)(**(defaults | arguments), pl_trainer_kwargs=trainer)
     return model

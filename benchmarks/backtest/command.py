@@ -4,6 +4,7 @@ import argparse
 import datetime
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,19 @@ from benchmarks.core.errors import UserError
 from benchmarks.core.options import positive
 from benchmarks.core.progress import Progress
 from benchmarks.harness.options import add_run_options, check_run_options, open_engine
-from benchmarks.harness.table_task import csv_task
+from benchmarks.harness.table_task import Table, csv_task, read_table
 from benchmarks.harness.task import Task, read_task
 from seq_plugins._command_line import read_settings
+from seq_plugins.tables import TableOptions
 
 if TYPE_CHECKING:
+    from benchmarks.backtest.evaluation import Evaluation
     from benchmarks.harness.session import Session
 
 SUMMARY = "backtest our models compared with Darts' on the same inputs and periods"
+
+FORECAST = "forecast"
+"""Folder, in that for results, of what comes next."""
 
 QUANTILE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
@@ -55,6 +61,17 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="go on in --output (default: the task's latest in results/) where a run with the same settings stopped; "
         "models and seeds may be added",
     )
+    command.add_argument(
+        "--forecasts",
+        choices=["csv", "parquet"],
+        help="write the forecasts of the test periods as tables too, one for each model and seed, with dates",
+    )
+    command.add_argument(
+        "--then-forecast",
+        action="store_true",
+        help="fit the best of ours on all of the CSV file, and write what comes next and the model to forecast/ in the "
+        "folder for results, as python -m seq_plugins forecast does",
+    )
     add_run_options(command)
     choosing = command.add_argument_group("for choosing settings")
     choosing.add_argument(
@@ -76,31 +93,28 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     csv.add_argument("--season-length", type=positive, help="steps of a season (default: by frequency)")
 
 
-def _task(options: argparse.Namespace) -> Task:
-    task = _named_task(options)
+def _read_table(options: argparse.Namespace) -> Table | None:
+    """Return the user's table, or ``None`` where a shipped task is named."""
+    if Path(options.dataset).suffix.lower() != ".csv":
+        return None
+    if not options.time or not options.target:
+        raise UserError("a CSV file needs --time and --target: the columns of the time stamps and of what to forecast.")
+    columns = TableOptions(
+        options.target, time=options.time, past=options.past, future=options.future, freq=options.freq
+    )
+    return read_table(Path(options.dataset), columns)
+
+
+def _task(options: argparse.Namespace, table: Table | None) -> Task:
+    if table is None:
+        task = read_task(options.dataset)
+    else:
+        task = csv_task(table, options.horizon, options.input_length, options.season_length)
     if not options.choosing:
         return task
     if task.choosing is None:
         raise UserError(f"--choosing: {task.name} names no periods for choosing settings. Leave it out.")
     return task.choosing
-
-
-def _named_task(options: argparse.Namespace) -> Task:
-    if Path(options.dataset).suffix.lower() != ".csv":
-        return read_task(options.dataset)
-    if not options.time or not options.target:
-        raise UserError("a CSV file needs --time and --target: the columns of the time stamps and of what to forecast.")
-    return csv_task(
-        Path(options.dataset),
-        options.time,
-        options.target,
-        options.past,
-        options.future,
-        options.freq,
-        options.horizon,
-        options.input_length,
-        options.season_length,
-    )
 
 
 def _results_folder(options: argparse.Namespace, task: Task) -> Path:
@@ -117,7 +131,15 @@ def _results_folder(options: argparse.Namespace, task: Task) -> Path:
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0 done, 1 a model failed, 130 interrupted."""
     check_run_options(options)
-    task = _task(options)
+    if options.forecasts == "parquet" and find_spec("pyarrow") is None:
+        raise UserError("--forecasts: Parquet is written with pyarrow: pip install pyarrow. Or give csv.")
+    table = _read_table(options)
+    task = _task(options, table)
+    if options.then_forecast and table is None:
+        raise UserError(
+            f"--then-forecast: nothing is known of what comes after {task.name}, which ends with its test periods. "
+            "Name a CSV file of yours with --dataset."
+        )
     # PyTorch is imported only here, so that wrong arguments are told at once
     from benchmarks.harness.entries import find_entries, with_candidates, with_settings
     from benchmarks.harness.plan import Plan, check_periods
@@ -134,6 +156,10 @@ def run(options: argparse.Namespace) -> int:
     levels = QUANTILE_LEVELS if options.likelihood == "quantile" else ()
     plan = Plan(task.load(), options.threads, levels, options.retrain_every)
     check_periods(plan)
+    if options.then_forecast and table is not None:
+        from benchmarks.backtest.coming import check_coming
+
+        print("\n".join(check_coming(plan, entries, table)))
     progress = Progress("run")
     with (
         open_engine(options, progress) as engine,
@@ -141,21 +167,29 @@ def run(options: argparse.Namespace) -> int:
     ):
         try:
             make_all([session], engine, progress)
-            return _tell(session)
+            evaluation = _tell(session, options.forecasts)
+            if options.then_forecast and table is not None and not _forecast(session, evaluation, table):
+                return 1
+            return 1 if session.failures else 0
         except KeyboardInterrupt:
             print(f"\ninterrupted; --resume --output {session.results.path} goes on from here.", file=sys.stderr)
             return 130
 
 
-def _tell(session: "Session") -> int:
+def _tell(session: "Session", forecasts: str | None) -> "Evaluation | None":
+    """Write tables and the report and tell what is in them; return what the results say together, if there are any."""
+    from benchmarks.backtest.best import best_model
     from benchmarks.backtest.evaluation import evaluate
+    from benchmarks.backtest.forecast_tables import write_tables
     from benchmarks.backtest.tables import choice_lines, table_lines, write_csv
+    from seq_plugins.forecasting.best_model import write_best_model
 
-    task, results = session.plan.task, session.results
+    task, results, evaluation = session.plan.task, session.results, None
     if results.rows:
         evaluation = evaluate(session.plan, session.row_maker, results.rows, results.load)
         results.append(evaluation.ensemble_rows)
         write_csv(results, evaluation.summaries)
+        write_best_model(results.path, best_model(evaluation))
         print("\n".join(table_lines(evaluation.summaries, "" if task.is_standardised else task.unit)))
         for path in session.row_maker.not_found:
             print(f"Not shown: published forecasts, since {path} is not there (see SEQ_PLUGINS_DATA).")
@@ -168,5 +202,21 @@ def _tell(session: "Session") -> int:
         from benchmarks.backtest.report import write_report  # it needs the extra `benchmarks`
 
         write_report(results.path / "report.html", evaluation, session.failures, results.about()["processor"])
+        if forecasts is not None:
+            print(write_tables(results.forecast_folder, evaluation, forecasts, Progress("table")))
     print(f"\nResults are in {results.path}: {', '.join(sorted(path.name for path in results.path.glob('[!.]*')))}")
-    return 1 if session.failures else 0
+    return evaluation
+
+
+def _forecast(session: "Session", evaluation: "Evaluation | None", table: Table) -> bool:
+    """Forecast what comes next with the best of ours, and return whether there is one."""
+    from benchmarks.backtest.best import best_model, rivals_ahead
+    from benchmarks.backtest.coming import forecast_coming
+
+    best = None if evaluation is None else best_model(evaluation)
+    if evaluation is None or best is None:
+        print("Nothing is forecast, since no model of ours has finished.", file=sys.stderr)
+        return False
+    told = forecast_coming(session.results.path / FORECAST, best, table, session.plan.threads)
+    print("\n".join(["", *rivals_ahead(evaluation), *told]))
+    return True

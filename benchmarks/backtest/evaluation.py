@@ -1,7 +1,7 @@
-"""What rows and forecasts of a folder say together: ensembles of seeds, leads over the best rival, what is shown."""
+"""What rows and forecasts of a folder say together: ensembles of seeds, leads over the best rival, forecasts."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,33 +14,7 @@ from benchmarks.harness.rows import BacktestRow, RowMaker
 
 # W: forecasts, H: steps forecast, C: target components, Q: quantile levels
 
-N_SHOWN = 4
-"""Number of forecasts of a test period that are shown, spaced evenly: chosen before any was seen."""
-
 _Key = tuple[str, str, bool]  # period, label of the model, whether it is an ensemble
-
-
-@dataclass(frozen=True)
-class ShownForecast:
-    """One forecast, for a picture.
-
-    Parameters
-    ----------
-    start
-        Time of the first step forecast.
-    true
-        What came true, `(H, C)`.
-    predicted
-        Point forecast, `(H, C)`.
-    low, high
-        Lowest and highest quantile, `(H, C)`, of a probabilistic forecast.
-    """
-
-    start: np.datetime64
-    true: np.ndarray
-    predicted: np.ndarray
-    low: np.ndarray | None
-    high: np.ndarray | None
 
 
 @dataclass
@@ -53,16 +27,20 @@ class Evaluation:
         What all runs share.
     rows
         Rows of single seeds.
+    row_maker
+        Maker of rows, which knows what came true.
+    load
+        Returns what a run has given, or ``None`` if it has not been made.
     """
 
     plan: Plan
     rows: list[BacktestRow]
+    row_maker: RowMaker
+    load: Callable[[Run], RunResult | None]
     ensemble_rows: list[BacktestRow] = field(default_factory=list)
     """Rows of the means of all seeds' forecasts."""
     summaries: list[ModelSummary] = field(default_factory=list)
     """One for each model and period, and for each ensemble, the best first."""
-    shown: dict[_Key, list[ShownForecast]] = field(default_factory=dict)
-    """Forecasts for pictures: those of a model's first seed, and of its ensemble."""
     curves: dict[str, list[tuple[list[float], list[float]]]] = field(default_factory=dict)
     """Losses of each epoch in training and validation, one pair a fit, by the label of the model."""
     best_rivals: dict[tuple[str, bool], str] = field(default_factory=dict)
@@ -76,6 +54,30 @@ class Evaluation:
             if row.is_ours and row.early_stopping_mae is not None:
                 found.setdefault(row.label, []).append(row.early_stopping_mae)
         return min(found, key=lambda model: statistics.median(found[model])) if found else None
+
+    def forecasts(self, summary: ModelSummary) -> list[PeriodForecasts]:
+        """Return the forecasts of each seed of a model in a test period, or of an ensemble, read anew.
+
+        There are none of what others have published, or if some are missing.
+        """
+        row = summary.rows[0]
+        seeds: list[int | None] = [*row.members] or [of_seed.seed for of_seed in summary.rows]
+        finished = [] if summary.is_published else self.finished(row, seeds)
+        if len(finished) < len(seeds):
+            return []
+        forecasts = [_of_period(of_seed, summary.period) for of_seed in finished]
+        return [mean_forecasts(forecasts)] if summary.is_ensemble else forecasts
+
+    def of_seed(self, row: BacktestRow) -> list[PeriodForecasts]:
+        """Return the forecasts of a model and seed in each test period, read anew; none if some are missing."""
+        finished = self.finished(row, [row.seed])
+        return [_of_period(finished[0], period.name) for period in self.plan.task.tests] if finished else []
+
+    def finished(self, row: BacktestRow, seeds: Iterable[int | None]) -> list[list[RunResult]]:
+        """Return what the runs of each seed of a row's model have given; seeds that lack a run are left out."""
+        groups = [runs_of(self.plan, row.model, row.candidate, seed) for seed in seeds]
+        results = [[self.load(run) for run in group] for group in groups]
+        return [[made for made in of_seed if made is not None] for of_seed in results if all(of_seed)]
 
 
 def evaluate(
@@ -97,18 +99,13 @@ def evaluate(
     load
         Returns what a run has given, or ``None`` if it has not been made.
     """
-    evaluation = Evaluation(plan, list(rows))
+    evaluation = Evaluation(plan, list(rows), row_maker, load)
     errors: dict[_Key, np.ndarray] = {}  # of each forecast, (W,), or of each series of a panel, (C,)
     by_model: dict[str, list[BacktestRow]] = {}
     for row in sorted(rows, key=lambda row: (row.label, row.seed or 0)):
         by_model.setdefault(row.label, []).append(row)
     for label, of_model in by_model.items():
-        first = of_model[0]
-        groups = [
-            runs_of(plan, first.model, first.candidate, seed) for seed in dict.fromkeys(row.seed for row in of_model)
-        ]
-        results = [[load(run) for run in group] for group in groups]
-        finished = [[made for made in of_seed if made is not None] for of_seed in results if all(of_seed)]
+        finished = evaluation.finished(of_model[0], dict.fromkeys(row.seed for row in of_model))
         evaluation.curves[label] = [
             (made.train_losses, made.validation_losses) for of_seed in finished for made in of_seed
         ]  # fmt: skip
@@ -117,15 +114,12 @@ def evaluate(
             forecasts = [_of_period(of_seed, period.name) for of_seed in finished]
             if not of_period or len(of_period) != len(forecasts):
                 continue
-            true = row_maker.truth[period.name]
             key = (period.name, label, False)
             errors[key] = np.mean([row_maker.error_of_each(made) for made in forecasts], axis=0)
-            evaluation.shown[key] = _shown(forecasts[0], true)
             if len(forecasts) > 1:
                 key = (period.name, label, True)
                 mean = mean_forecasts(forecasts)
                 errors[key] = row_maker.error_of_each(mean)
-                evaluation.shown[key] = _shown(mean, true)
                 evaluation.ensemble_rows.append(row_maker.make_ensemble_row(of_period, forecasts))
     leads = _leads(evaluation, errors)
     evaluation.summaries = summarise([*rows, *evaluation.ensemble_rows, *row_maker.published], leads)
@@ -134,21 +128,6 @@ def evaluate(
 
 def _of_period(results: Sequence[RunResult], period: str) -> PeriodForecasts:
     return join_folds([made for result in results for made in result.forecasts if made.period == period])
-
-
-def _shown(forecasts: PeriodForecasts, true: np.ndarray) -> list[ShownForecast]:
-    positions = np.unique(np.linspace(0, len(true) - 1, N_SHOWN + 2).round().astype(int)[1:-1])
-    quantiles = forecasts.quantiles
-    return [
-        ShownForecast(
-            forecasts.starts[position],
-            true[position],
-            forecasts.predicted[position],
-            None if quantiles is None else quantiles[position, ..., 0],
-            None if quantiles is None else quantiles[position, ..., -1],
-        )
-        for position in positions
-    ]
 
 
 def _leads(evaluation: Evaluation, errors: Mapping[_Key, np.ndarray]) -> dict[_Key, Difference]:

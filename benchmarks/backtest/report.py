@@ -1,22 +1,33 @@
-"""The report of a backtest: one page with rankings and pictures."""
+"""The report of a backtest: one interactive page, from the verdict down to single forecasts."""
 
 import datetime
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
-from markupsafe import Markup
+import numpy as np
 
+from benchmarks.backtest.browser import N_BOUNDS, N_VALUES, choose, pack_browser
+from benchmarks.backtest.diagnostics import Diagnostics, Grouping, diagnose, find_groupings, has_dates, worst_forecasts
 from benchmarks.backtest.evaluation import Evaluation
-from benchmarks.backtest.pictures import draw_curves, draw_forecasts, draw_horizon, draw_ranking
-from benchmarks.backtest.tables import ERROR_HEADS, ModelSummary, blocks, lead_text, number, shown_errors, shown_steps
-from benchmarks.core.page import PICTURE_STYLE, embed, write_page
+from benchmarks.backtest.tables import (
+    ERROR_HEADS,
+    ModelSummary,
+    blocks,
+    lead_text,
+    number,
+    shown_errors,
+    shown_steps,
+)
+from benchmarks.backtest.verdict import is_significant, verdict
+from benchmarks.core.page import Cell, Table, make_table, write_page
+from benchmarks.harness.forecasts import PeriodForecasts
 from benchmarks.harness.rows import BacktestRow
+from benchmarks.harness.series import TaskData
 
-N_IN_PICTURES = 10
-"""Number of models in pictures of errors by horizon."""
+N_SWITCHED_ON = 2
+"""Number of models of ours, and of rivals, that are switched on when the page opens."""
 
 
 def write_report(path: Path, evaluation: Evaluation, failures: Sequence[BacktestRow], processor: str) -> None:
@@ -34,125 +45,191 @@ def write_report(path: Path, evaluation: Evaluation, failures: Sequence[Backtest
         What the results were made on.
     """
     task = evaluation.plan.task
+    unit = "standard deviations of the training period" if task.is_standardised else task.unit
     by_period = {
         period.name: [summary for summary in evaluation.summaries if summary.period == period.name]
         for period in task.tests
     }
-    with mpl.rc_context(PICTURE_STYLE):
-        write_page(
-            path,
-            Path(__file__).with_name("report.html.jinja"),
-            title=f"Backtest: {task.name}",
-            task=task,
-            plan=evaluation.plan,
-            best_of_ours=evaluation.best_of_ours,
-            unit=_unit(evaluation),
-            n_seeds=max(len(summary.rows) for summary in evaluation.summaries),
-            processor=processor,
-            versions=evaluation.rows[0].versions,
-            made=datetime.datetime.now(),
-            failures=failures,
-            periods=[_period(evaluation, name, found) for name, found in by_period.items() if found],
-            curves=_curves(evaluation),
-            rows=evaluation.rows,
-            as_json=lambda settings: json.dumps(settings, indent=1),
-        )
+    periods = [_Period(evaluation, name, found, unit) for name, found in by_period.items() if found]
+    n_seeds = max(len(summary.rows) for summary in evaluation.summaries)
+    names = dict.fromkeys(summary.name for period in periods for summary in period.shown)
+    write_page(
+        path,
+        Path(__file__).with_name("report.html.jinja"),
+        scripts=[Path(__file__).with_name("report.js")],
+        data={
+            "models": _models(periods, list(names)),
+            "switched_on": _switched_on(periods[0].shown),
+            "unit": unit,
+            "ranked_by": ERROR_HEADS.get(task.ranked_by, ""),
+            "is_scaled": task.is_panel,
+            "stride": task.stride,
+            "components": task.target,
+            "periods": [period.data for period in periods],
+            "curves": _curves(evaluation),
+            "stops_early": task.early_stopping is not None,
+            "has_seeds": n_seeds > 1,
+        },
+        title=f"Backtest: {task.name}",
+        task=task,
+        plan=evaluation.plan,
+        best_of_ours=evaluation.best_of_ours,
+        unit=unit,
+        n_seeds=n_seeds,
+        has_dates=has_dates(task),
+        processor=processor,
+        versions=evaluation.rows[0].versions,
+        made=datetime.datetime.now(),
+        failures=failures,
+        periods=periods,
+        rows=evaluation.rows,
+        as_json=lambda settings: json.dumps(settings, indent=1),
+    )
 
 
-def _unit(evaluation: Evaluation) -> str:
-    task = evaluation.plan.task
-    return "standard deviations of the training period" if task.is_standardised else task.unit
-
-
-@dataclass(frozen=True)
 class _Period:
-    """What is told of a test period."""
+    """What is told of a test period.
 
-    name: str
-    tables: "list[_Table]"
-    ranking: Markup
-    horizon: Markup
-    forecasts: Markup | None
+    Parameters
+    ----------
+    evaluation
+        The backtest.
+    name
+        Name of the period.
+    summaries
+        Summaries of the period, the best model first.
+    unit
+        Unit of the errors.
+    """
 
-
-@dataclass(frozen=True)
-class _Table:
-    """A ranking of models, or of ensembles: for each what stands under which head."""
-
-    caption: str
-    summaries: Sequence[ModelSummary]
-    cells: list[dict[str, str]]
-
-
-def _period(evaluation: Evaluation, period: str, summaries: Sequence[ModelSummary]) -> _Period:
-    tables = [_rank(evaluation, ranked, period) for ranked in blocks(summaries)]
-    summaries = [summary for summary in summaries if not summary.is_published]
-    return _Period(
-        name=period,
-        tables=tables,
-        ranking=_show_ranking(summaries, period, _unit(evaluation)),
-        horizon=_show_horizon(summaries[:N_IN_PICTURES], _unit(evaluation)),
-        forecasts=_show_forecasts(evaluation, summaries),
-    )
-
-
-def _show_ranking(summaries: Sequence[ModelSummary], period: str, unit: str) -> Markup:
-    error = ERROR_HEADS.get(summaries[0].ranked_by, "Mean absolute error")
-    return embed(
-        draw_ranking(summaries, unit),
-        f"{error} over the horizon: a dot for each seed, a bar at the median; ours in red.",
-        f"{error} of each model in {period}, one dot a seed, a bar at the median; the best is "
-        f"{summaries[0].name} with {number(summaries[0].ranking)}, the last {summaries[-1].name} with "
-        f"{number(summaries[-1].ranking)}.",
-    )
+    def __init__(self, evaluation: Evaluation, name: str, summaries: Sequence[ModelSummary], unit: str) -> None:
+        self.name = name
+        self.verdict = verdict(summaries, unit)
+        self.tables = [_rank(evaluation, ranked, name) for ranked in blocks(summaries)]
+        self.shown = [summary for summary in summaries if not summary.is_published]
+        """Models that were run here, and ensembles: those in the pictures."""
+        self.data = {
+            "name": name,
+            "ranking": {summary.name: _significant_digits(summary.errors()) for summary in self.shown},
+            "steps": {
+                summary.name: _significant_digits([summary.median(step) for step in range(len(summary.rows[0].mae))])
+                for summary in self.shown
+            },
+            "fit_seconds": {summary.name: summary.fit_seconds for summary in self.shown},
+            **_diagnostics(evaluation, name, self.shown),
+        }
 
 
-def _show_horizon(best: Sequence[ModelSummary], unit: str) -> Markup:
-    return embed(
-        draw_horizon(best, unit),
-        f"Median over seeds; the {len(best)} best models.",
-        "Mean absolute error by step ahead. "
-        + " ".join(
-            f"{summary.name}: {number(summary.median(0))} at the first step, {number(summary.median(-1))} at the last."
-            for summary in best
-        ),
-    )
-
-
-def _show_forecasts(evaluation: Evaluation, summaries: Sequence[ModelSummary]) -> Markup | None:
-    names = {summary.name: (summary.period, summary.label, summary.is_ensemble) for summary in _depicted(summaries)}
-    shown = {name: evaluation.shown[key] for name, key in names.items() if key in evaluation.shown}
-    if not shown:
-        return None
-    days = ", ".join(str(forecast.start)[:16].replace("T", " ") for forecast in next(iter(shown.values())))
-    intervals = any(forecasts[0].low is not None for forecasts in shown.values())
+def _diagnostics(evaluation: Evaluation, period: str, summaries: Sequence[ModelSummary]) -> dict[str, Any]:
+    """Return what is told of the forecasts of a period, ready for JSON."""
+    task, true = evaluation.plan.task, evaluation.row_maker.truth[period]
+    scale = evaluation.row_maker.naive_error if task.is_panel else np.ones(len(task.target))
+    groupings: list[Grouping] | None = None
+    starts = np.empty(0)
+    found: dict[str, Diagnostics] = {}
+    for summary in summaries:
+        forecasts = evaluation.forecasts(summary)
+        if not forecasts:  # of a run that went on, whose earlier forecasts were removed
+            continue
+        if groupings is None:
+            starts = forecasts[0].starts
+            groupings = find_groupings(task, starts)
+        found[summary.name] = diagnose(true, forecasts, groupings, scale)
+    worst = {
+        name: worst_forecasts(of_model.of_forecasts, task.forecasts_that_overlap) for name, of_model in found.items()
+    }
     levels = evaluation.plan.levels
-    shade = f" Shaded: from the {levels[0]:g} to the {levels[-1]:g} quantile." if intervals else ""
-    task = evaluation.plan.task
-    assert task.source is not None  # noqa: S101
-    return embed(
-        draw_forecasts(shown, task.source.freq, task.unit),
-        f"Evenly spaced forecasts, starting {days}; {task.target[0]}; the first of several seeds.{shade}",
-        f"Forecasts of {', '.join(shown)} beside the truth, starting {days}.{shade}",
+    n_lines = sum(1 if of_model.reached is None else 1 + N_BOUNDS for of_model in found.values())
+    by_component = {name: of_model.by_component for name, of_model in found.items()}
+    choice = choose(
+        true.shape,
+        n_lines,
+        [place for places in worst.values() for place in places],
+        np.mean(list(by_component.values()), axis=0),
+        N_VALUES,
     )
+    depicted = [summary for summary in summaries if summary.name in found]
+    return {
+        "groupings": [
+            {
+                "title": grouping.title,
+                "labels": grouping.labels,
+                "counts": grouping.counts.tolist(),
+                "errors": {name: _significant_digits(of.by_category[place]) for name, of in found.items()},
+            }
+            for place, grouping in enumerate(groupings or [])
+        ],
+        "bias": {name: _significant_digits(of_model.bias) for name, of_model in found.items()},
+        "autocorrelation": {name: _significant_digits(of_model.autocorrelation, 3) for name, of_model in found.items()},
+        "n_forecasts": len(true),
+        "levels": list(levels),
+        "reached": {
+            name: _significant_digits(of_model.reached)
+            for name, of_model in found.items()
+            if of_model.reached is not None
+        },
+        "by_component": {name: _significant_digits(errors) for name, errors in by_component.items()},
+        "worst": {
+            name: [
+                {
+                    "origin": forecast,
+                    "component": component,
+                    "errors": {
+                        other: _significant_digits(of_other.of_forecasts[[forecast], component])[0]
+                        for other, of_other in found.items()
+                    },
+                }
+                for forecast, component in places
+            ]
+            for name, places in worst.items()
+        },
+        "forecasts": pack_browser(
+            TaskData(task), choice, starts, {summary.name: _first(evaluation, summary) for summary in depicted}, levels
+        ),
+    }
 
 
-def _depicted(summaries: Sequence[ModelSummary]) -> list[ModelSummary]:
-    """Return the best of ours and the best rival."""
-    ours = [summary for summary in summaries if summary.rows[0].is_ours][:1]
-    rivals = [summary for summary in summaries if not summary.rows[0].is_ours][:1]
-    return ours + rivals
+def _first(evaluation: Evaluation, summary: ModelSummary) -> Callable[[], PeriodForecasts]:
+    return lambda: evaluation.forecasts(summary)[0]
 
 
-def _rank(evaluation: Evaluation, summaries: Sequence[ModelSummary], period: str) -> _Table:
+def _significant_digits(values: Any, n_digits: int = 5) -> list[float | None]:
+    """Return numbers for JSON, which knows no NaN."""
+    return [float(f"{value:.{n_digits}g}") if np.isfinite(value) else None for value in values]
+
+
+def _models(periods: Sequence[_Period], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return name and kind of each model, the best of the first period first; an ensemble looks like its model."""
+    by_name = {summary.name: summary for period in periods for summary in period.shown}
+    looks = {label: place for place, label in enumerate(dict.fromkeys(by_name[name].label for name in names))}
+    return [
+        {
+            "name": name,
+            "look": looks[by_name[name].label],
+            "is_ours": by_name[name].rows[0].is_ours,
+            "is_ensemble": by_name[name].is_ensemble,
+        }
+        for name in names
+    ]
+
+
+def _switched_on(summaries: Sequence[ModelSummary]) -> list[str]:
+    """Return the names of the best models of ours and the best rivals."""
+    single = [summary for summary in summaries if not summary.is_ensemble]
+    ours = [summary.name for summary in single if summary.rows[0].is_ours][:N_SWITCHED_ON]
+    return ours + [summary.name for summary in single if not summary.rows[0].is_ours][:N_SWITCHED_ON]
+
+
+def _rank(evaluation: Evaluation, summaries: Sequence[ModelSummary], period: str) -> Table:
     if summaries[0].is_published:
         sources = dict.fromkeys(str(summary.rows[0].published_in) for summary in summaries)
         caption = f"Published by others, not run here: {'; '.join(sources)}."
-        return _Table(caption, summaries, [_cells(summary, None, shown_errors(summaries)) for summary in summaries])
+        return make_table(caption, [_cells(summary, None, shown_errors(summaries)) for summary in summaries])
     is_ensemble = summaries[0].is_ensemble
     rival = evaluation.best_rivals.get((period, is_ensemble))
     caption = (
-        ("Means of all seeds' forecasts. " if is_ensemble else "Medians over seeds. ")
+        ("Means of all seeds' forecasts. " if is_ensemble else "")
+        + ("Medians over seeds. " if max(len(summary.rows) for summary in summaries) > 1 else "")
         + (f"Differences are those to {rival}, the best rival in this period; negative is better. " if rival else "")
         + (
             "Intervals: bootstrap over the series' MASE."
@@ -166,45 +243,63 @@ def _rank(evaluation: Evaluation, summaries: Sequence[ModelSummary], period: str
     if any(summary.has("revision") for summary in summaries):
         errors.append("revision")
         caption += " Revision: mean absolute change of the forecast of a date from one forecast to the next."
-    return _Table(caption, summaries, [_cells(summary, rival, errors) for summary in summaries])
+    return make_table(caption, [_cells(summary, rival, errors) for summary in summaries])
 
 
-def _cells(summary: ModelSummary, rival: str | None, errors: Sequence[str]) -> dict[str, str]:
+def _cells(summary: ModelSummary, rival: str | None, errors: Sequence[str]) -> dict[str, Cell]:
+    """Return what stands under each head of a ranking; columns with nothing in them are left out of the table."""
     row = summary.rows[0]
-    task = row.task_settings
-    cells = {"model": summary.name}
-    for step in shown_steps(task["output_chunk_length"]):
-        cells[f"t+{step + 1}"] = number(summary.median(step)) if summary.has_steps else ""
-    cells["mean MAE"] = number(summary.median()) if summary.has("mae") else ""
-    heads = {"coverage": "coverage"} | ERROR_HEADS
-    means = {heads[error]: number(summary.median(error=error)) if summary.has(error) else "" for error in errors}
+    heads = {"mae": "mean MAE", "coverage": "coverage"} | ERROR_HEADS
+    means = {
+        heads[error]: _number(summary.median(error=error)) if summary.has(error) else Cell()
+        for error in dict.fromkeys([summary.ranked_by, "mae", *errors])
+    }
+    steps = {
+        f"t+{step + 1}": _number(summary.median(step)) if summary.has_steps else Cell()
+        for step in shown_steps(row.task_settings["output_chunk_length"])
+    }
+    name = Cell(summary.name, kind="ours" if row.is_ours else "", model="" if summary.is_published else summary.name)
     if summary.is_published:
-        return cells | means
+        return {"model": name, **means}
+    ranked, *others = means.items()
+    n_seeds = len(row.members) or len(summary.rows)
     low, high = summary.spread(summary.ranked_by)
     return {
-        **cells,
-        "smallest to largest": "" if len(summary.rows) == 1 else f"{number(low)} to {number(high)}",
-        "difference to the best rival, 95 % interval": (
-            "best rival" if summary.name == rival else lead_text(summary.lead)
-        ),
-        **means,
-        "seeds": str(len(row.members) or len(summary.rows)),
-        "fit, s": f"{summary.fit_seconds:.1f}",
-        "predict, s": f"{row.predict_seconds or 0:.1f}",
-        "weights": f"{row.n_parameters:,}" if row.n_parameters else "",
-        "evaluations": str(max(row.evaluations for row in summary.rows)),
+        "model": name,
+        ranked[0]: ranked[1],
+        "difference to the best rival, 95 % interval": _difference(summary, rival),
+        **steps,
+        **dict(others),
+        "smallest to largest": Cell(f"{number(low)} to {number(high)}", low) if len(summary.rows) > 1 else Cell(),
+        "seeds": Cell(str(n_seeds), n_seeds) if n_seeds > 1 else Cell(),
+        "fit, s": _seconds(summary.fit_seconds),
+        "predict, s": _seconds(row.predict_seconds or 0.0),
+        "weights": Cell(f"{row.n_parameters:,}", row.n_parameters) if row.n_parameters else Cell(),
+        "evaluations": Cell(str(most := max(row.evaluations for row in summary.rows)), most),
+        "cannot take": Cell("; ".join(row.cannot_take), kind="text"),
     }
 
 
-def _curves(evaluation: Evaluation) -> Markup | None:
-    curves = {model: of_model for model, of_model in evaluation.curves.items() if of_model and of_model[0][1]}
-    if not curves:
-        return None
-    epochs = {model: max(len(validation) for _, validation in of_model) for model, of_model in curves.items()}
-    longest = ", ".join(f"{model} {count} epochs" for model, count in epochs.items())
-    stops = "red on the early-stopping period, " if evaluation.plan.task.early_stopping else ""
-    return embed(
-        draw_curves(curves),
-        f"Loss after each epoch, one line a fit: {stops}grey on the epoch's last batch.",
-        f"Loss by epoch, one panel a network. Longest training: {longest}.",
-    )
+def _number(value: float) -> Cell:
+    return Cell(number(value), value)
+
+
+def _seconds(seconds: float) -> Cell:
+    return Cell("< 0.1" if seconds < 0.05 else f"{seconds:,.1f}" if seconds < 100 else f"{seconds:,.0f}", seconds)
+
+
+def _difference(summary: ModelSummary, rival: str | None) -> Cell:
+    if summary.name == rival:
+        return Cell("best rival", 0.0)
+    if summary.lead is None:
+        return Cell()
+    return Cell(lead_text(summary.lead), summary.lead.mean, kind="" if is_significant(summary.lead) else "level")
+
+
+def _curves(evaluation: Evaluation) -> dict[str, list[dict[str, list[float | None]]]]:
+    """Return the losses of each fit by model, of networks only."""
+    return {
+        model: [{"train": _significant_digits(train), "validation": _significant_digits(of)} for train, of in fits]
+        for model, fits in evaluation.curves.items()
+        if fits and fits[0][1]
+    }

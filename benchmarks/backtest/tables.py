@@ -204,7 +204,9 @@ def lead_text(lead: Difference | None) -> str:
     if lead is None:
         return ""
     numbers = lead.mean, lead.low, lead.high
-    shape = "+,.0f" if max(map(abs, numbers)) >= 100 else "+,.4g"  # the same for all three
+    largest = max(map(abs, numbers))
+    decimals = 3 - math.floor(math.log10(largest)) if 0 < largest < 100 else 0
+    shape = f"+,.{decimals}f"  # the same for all three
     mean, low, high = (format(value, shape) for value in numbers)
     return f"{mean} [{low}, {high}]"
 

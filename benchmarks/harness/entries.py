@@ -63,6 +63,12 @@ class ModelSettings:
         """Metric by which a network's training is stopped and its weights are chosen."""
         return str(self.training.get("monitor", "val_loss"))
 
+    @property
+    def optimizer_arguments(self) -> dict[str, Any]:
+        """Arguments of a network's optimiser."""
+        names = {"learning_rate": "lr", "momentum": "momentum", "weight_decay": "weight_decay"}
+        return {names[name]: value for name, value in self.training.items() if name in names}
+
     def plain(self) -> dict[str, Any]:
         """Return all settings in one dictionary, ready for JSON."""
         settings = self.constructor | self.training

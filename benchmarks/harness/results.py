@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,14 @@ class Results:
         """Everything that the rows have in common, and how they were made, under ``about``."""
         self.rows = self._read_rows() if resume else []
         """Rows of single seeds that are finished."""
-        (path / FORECASTS).mkdir(exist_ok=True)
+        self.forecast_folder.mkdir(exist_ok=True)
         self._write(SETTINGS, json.dumps(shared, indent=1) + "\n")
         self._write(ROWS, "".join(row.to_json() + "\n" for row in self.rows))
+
+    @property
+    def forecast_folder(self) -> Path:
+        """Folder of the forecasts of the test periods."""
+        return self.path / FORECASTS
 
     def about(self) -> dict[str, Any]:
         """Return how the rows were made, for :func:`benchmarks.core.provenance.write_table`."""
@@ -223,7 +229,7 @@ class Results:
             raise UserError(f"--resume: {path} cannot be read: {error}. Remove it, and it is made again.") from error
 
     def _forecast_path(self, key: str) -> Path:
-        return self.path / FORECASTS / f"{key}.npz"
+        return self.forecast_folder / f"{key}.npz"
 
     def count_evaluations(self, run: Run, periods: Sequence[str]) -> dict[str, int]:
         """Note that a model is evaluated on test periods; return how often it has been, by results beside this folder.
@@ -235,12 +241,12 @@ class Results:
         periods
             Names of the test periods.
         """
-        ledger = self.path.parent / LEDGER
         new = [_Evaluation(run.task, period, run.model, run.seed, self.path.name, run.candidate) for period in periods]
-        with ledger.open("a", encoding="utf-8") as file:
+        with (self.path / LEDGER).open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(asdict(evaluation)) + "\n" for evaluation in new))
         counts = dict.fromkeys(periods, 0)
-        for line in ledger.read_text(encoding="utf-8").splitlines():
+        ledgers = sorted(self.path.parent.glob(f"*/{LEDGER}"))
+        for line in chain.from_iterable(ledger.read_text(encoding="utf-8").splitlines() for ledger in ledgers):
             try:
                 noted = _Evaluation(**json.loads(line))
             except (ValueError, TypeError):  # cut off by a kill

@@ -186,7 +186,8 @@ class RowMaker:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         data = TaskData(plan.task)
-        self._naive_error = data.naive_error()
+        self.naive_error = data.naive_error()
+        """Mean absolute error of the seasonal naive forecast on the training period, `(C,)`."""
         self._relative_to = {period.name: data.naive_error_in(period) for period in plan.task.tests}
         self.truth = {period.name: data.truth(period) for period in plan.task.tests}
         """What came true in each test period, `(W, H, C)`."""
@@ -283,7 +284,7 @@ class RowMaker:
         errors = np.abs(forecasts.predicted - self.truth[forecasts.period])  # -> (W, H, C)
         means: np.ndarray = errors.mean(axis=(1, 2))
         if self._plan.task.is_panel:
-            means = errors.mean(axis=(0, 1)) / self._naive_error
+            means = errors.mean(axis=(0, 1)) / self.naive_error
         return means
 
     def with_errors(self, row: BacktestRow, forecasts: PeriodForecasts) -> BacktestRow:
@@ -292,7 +293,7 @@ class RowMaker:
         errors = measure(
             true,
             forecasts.predicted,
-            self._naive_error,
+            self.naive_error,
             forecasts.quantiles,
             self._plan.levels,
         )

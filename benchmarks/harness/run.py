@@ -154,14 +154,13 @@ def stop_early(settings: ModelSettings, work_dir: str) -> list[Callback]:
     ]
 
 
-def _first_seed(settings: ModelSettings, seed: int | None) -> int | None:
+def first_seed(settings: ModelSettings, seed: int | None) -> int | None:
     """Return the seed of a network; ensembles of several seeds have no member in common."""
     n_members = settings.constructor.get("ensemble_size", 1)
     return None if seed is None else (seed - 1) * n_members + 1
 
 
 def _training_arguments(settings: ModelSettings, seed: int | None, callbacks: Sequence[Callback]) -> dict[str, Any]:
-    names = {"learning_rate": "lr", "momentum": "momentum", "weight_decay": "weight_decay"}
     training, monitor = settings.training, settings.monitor
     own: list[Callback] = [EveryStepError()] if monitor == EveryStepError.name else []
     if "shuffle_buffer" in training:
@@ -178,10 +177,10 @@ def _training_arguments(settings: ModelSettings, seed: int | None, callbacks: Se
         "n_epochs": training["n_epochs"],
         "batch_size": training["batch_size"],
         "optimizer_cls": getattr(torch.optim, training.get("optimizer", "Adam")),
-        "optimizer_kwargs": {names[name]: value for name, value in training.items() if name in names},
+        "optimizer_kwargs": settings.optimizer_arguments,
         "loss_fn": getattr(torch.nn, training.get("loss", "L1Loss"))(),
         "torch_metrics": MeanAbsoluteError() if monitor == "val_MeanAbsoluteError" else None,
-        "random_state": _first_seed(settings, seed),
+        "random_state": first_seed(settings, seed),
         "pl_trainer_kwargs": {
             "accelerator": "cpu",
             "gradient_clip_val": training.get("gradient_clip_val"),

@@ -1,47 +1,58 @@
 """A user's table as a forecasting task: a CSV file, checked, with periods of its own."""
 
 import hashlib
-from collections.abc import Sequence
 from itertools import count
 from math import ceil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from darts import TimeSeries, concatenate
 
 from benchmarks.core.errors import UserError
 from benchmarks.harness.task import Period, Task, read_task
-from seq_plugins.tables import TableOptions, component_names, make_panel, read_rows
+from seq_plugins.tables import Panel, Rows, TableOptions, component_names, make_panel, read_rows
 from seq_plugins.tables.files import counted, first_three
 
 
-def csv_task(
-    path: Path,
-    time: str,
-    target: Sequence[str],
-    past_covariates: Sequence[str] = (),
-    future_covariates: Sequence[str] = (),
-    freq: str = "D",
-    horizon: int = 14,
-    input_length: int | None = None,
-    season_length: int | None = None,
-) -> Task:
-    """Make a task of a user's CSV file: the first 70 % train, the next 15 % stop early, the last 15 % test.
+class Table(NamedTuple):
+    """A user's table of one series: the series, and the rows that they were made of."""
+
+    panel: Panel
+    rows: Rows
+
+
+def read_table(path: Path, options: TableOptions) -> Table:
+    """Read a table of one series with dates.
 
     Parameters
     ----------
     path
         Path of the file.
-    time
-        Column of the time stamps.
-    target
-        Columns to forecast.
-    past_covariates
-        Columns known up to the forecast only.
-    future_covariates
-        Columns known in advance.
-    freq
-        Frequency, as pandas writes it.
+    options
+        How it is read.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, a column is missing, dates are doubled, missing or no dates, or values are no
+        numbers.
+    """
+    rows = read_rows(path, options)
+    if rows.frame[rows.time].dtype.kind != "M":
+        raise UserError(f"{path}: column {rows.time!r} holds numbers. Give dates, such as 2024-01-31.")
+    return Table(*make_panel(rows, []))
+
+
+def csv_task(
+    table: Table, horizon: int = 14, input_length: int | None = None, season_length: int | None = None
+) -> Task:
+    """Make a task of a user's CSV file: the first 70 % train, the next 15 % stop early, the last 15 % test.
+
+    Parameters
+    ----------
+    table
+        The table, read with its time stamps and frequency named.
     horizon
         Time steps to forecast.
     input_length
@@ -52,11 +63,11 @@ def csv_task(
     Raises
     ------
     UserError
-        If the file cannot be read, a column is missing, dates are doubled, missing or no dates, values are no numbers
-        or missing, or the series is too short.
+        If values are missing, or the series is too short.
     """
-    options = TableOptions(target, time=time, past=past_covariates, future=future_covariates, freq=freq)
-    source, (_, past_components, future_components) = _read_series(path, options)
+    rows, options = table.rows, table.rows.options
+    path, freq = rows.path, str(options.freq)
+    source = _join_series(table)
     input_length = 4 * horizon if input_length is None else input_length
     times = source.time_index
     first_stop, first_test = _period_starts(len(times))
@@ -70,9 +81,9 @@ def csv_task(
     return Task(
         name=path.stem,
         dataset=path.name,
-        target=list(target),
-        past_covariates=past_components,
-        future_covariates=future_components,
+        target=list(options.target),
+        past_covariates=component_names(options.past, rows),
+        future_covariates=component_names(options.future, rows),
         input_chunk_length=input_length,
         output_chunk_length=horizon,
         season_length=_usual_season(freq) if season_length is None else season_length,
@@ -83,7 +94,7 @@ def csv_task(
         training=shared.training,
         models=shared.models,
         default_models=shared.default_models,
-        time=time,
+        time=rows.time,
         freq=freq,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         source=source,
@@ -110,18 +121,15 @@ def _usual_season(freq: str) -> int:
     return seasons.get(freq.split("-")[0], 1)
 
 
-def _read_series(path: Path, options: TableOptions) -> tuple[TimeSeries, list[list[str]]]:
-    """Return the series of a table, and the components that are targets, past and future covariates."""
-    rows = read_rows(path, options)
-    if rows.frame[rows.time].dtype.kind != "M":
-        raise UserError(f"{path}: column {rows.time!r} holds numbers. Give dates, such as 2024-01-31.")
-    panel, rows = make_panel(rows, [])
+def _join_series(table: Table) -> TimeSeries:
+    """Return targets and covariates as one series, up to the last observation; values must not be missing."""
+    panel, rows, freq = table.panel, table.rows, table.rows.options.freq
     parts = [panel.targets[0], *(part[0][: panel.length] for part in (panel.past, panel.future) if part is not None)]
     source = concatenate(parts, axis=1)
     missing = source.time_index[np.isnan(source.values(copy=False)).any(axis=1)]
     if len(missing):
         raise UserError(
-            f"{path}: with --freq {options.freq}, values are missing at {counted(len(missing), 'time step')}: "
+            f"{rows.path}: with --freq {freq}, values are missing at {counted(len(missing), 'time step')}: "
             f"{first_three(map(str, missing), len(missing))}. Fill the gaps or give another --freq."
         )
-    return source, [component_names(columns, rows) for columns in (options.target, options.past, options.future)]
+    return source

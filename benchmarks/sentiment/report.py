@@ -1,21 +1,25 @@
-"""The report of the sentiment benchmark: one page with pictures."""
+"""The report of the sentiment benchmark: one interactive page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix, roc_auc_score, roc_curve
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
-from benchmarks.core.page import PICTURE_STYLE, embed, write_page
+from benchmarks.core.page import Cell, Table, make_table, write_page
 from benchmarks.sentiment.corpora import Corpus
 from benchmarks.sentiment.folds import FoldRow
 from benchmarks.sentiment.insights import PhraseEffect
 from benchmarks.sentiment.summaries import verdict, written
+
+OURS = "SentimentClassifier"
+"""What the names of our models begin with."""
+
+N_ROC_POINTS = 200
+"""Number of points of a receiver operating characteristic on the page."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +67,50 @@ def write_report(path: Path, report: Report) -> None:
     report
         What it shows.
     """
-    with mpl.rc_context(PICTURE_STYLE):
-        pictures = {
-            "Receiver operating characteristic over the test texts of all folds.": _draw_roc(report),
-            "Confusion matrix over the test texts of all folds.": _draw_confusion(report),
-            "Phrases with the largest mean contribution to the logit, first fold.": _draw_phrases(report),
-            "Accuracy on the first fold by the number of training texts.": _draw_curves(report),
+    names = list(report.summary.index)
+    write_page(
+        path,
+        Path(__file__).with_name("report.html.jinja"),
+        scripts=[Path(__file__).with_name("report.js")],
+        data={
+            "models": [
+                {"name": name, "look": look, "is_ours": name.startswith(OURS), "is_ensemble": False}
+                for look, name in enumerate(names)
+            ],
+            "roc": _roc(report),
+            "confusion": _confusion(report),
+            "curves": {model: list(points) for model, points in report.curves.items()},
+            "fit": {
+                name: {
+                    "accuracy": float(report.summary.loc[name, "accuracy"]),
+                    "seconds": max(float(report.summary.loc[name, "fit_seconds"]), 0.001),
+                }
+                for name in names
+            },
+            "phrases": [[effect.text, effect.n_texts, effect.contribution] for effect in report.phrases],
+        },
+        title=f"Sentiment: {report.corpus.name}",
+        introduction=_introduce(report),
+        verdict=verdict(report.summary),
+        table=_table(report.summary) if names else None,
+        failures=report.failures,
+        last_label=str(np.unique(report.corpus.labels)[-1]),
+        command=report.command,
+    )
+
+
+def _table(summary: pd.DataFrame) -> Table:
+    """Return the summary as a table that can be sorted."""
+    texts = written(summary)
+    rows = [
+        {"model": Cell(str(name), kind="ours" if str(name).startswith(OURS) else "", model=str(name))}
+        | {
+            head: Cell(text, None if pd.isna(value) else float(value))
+            for head, text, value in zip(texts.columns, cells, summary.loc[name], strict=True)
         }
-        write_page(
-            path,
-            Path(__file__).with_name("report.html.jinja"),
-            title=f"Sentiment: {report.corpus.name}",
-            introduction=_introduce(report),
-            verdict=verdict(report.summary),
-            table=written(report.summary),
-            failures=report.failures,
-            pictures=[embed(figure, caption, kind="png") for caption, figure in pictures.items() if figure is not None],
-            command=report.command,
-        )
+        for name, *cells in texts.itertuples(name=None)
+    ]
+    return make_table("Means over the folds; the peak is the largest.", rows)
 
 
 def _introduce(report: Report) -> str:
@@ -101,84 +131,37 @@ def _tested(report: Report, model: str) -> tuple[np.ndarray, np.ndarray]:
     return codes[is_tested], scores[is_tested]
 
 
-def _colors(report: Report) -> dict[str, str]:
-    """Return a colour for each model, the same in every picture."""
-    return {model: f"C{position}" for position, model in enumerate(report.summary.index)}
-
-
-def _draw_roc(report: Report) -> Figure | None:
-    if len(np.unique(report.corpus.labels)) != 2 or not report.scores:
-        return None
-    figure = Figure(figsize=(7, 5.5), layout="constrained")
-    axes = figure.subplots()
-    for model, color in _colors(report).items():
+def _roc(report: Report) -> dict[str, dict[str, Any]]:
+    """Return each model's curve, thinned, and the area under it; only of two classes."""
+    if len(np.unique(report.corpus.labels)) != 2:
+        return {}
+    curves = {}
+    for model in report.scores:
         codes, scores = _tested(report, model)
         margin = scores[:, 1] - scores[:, 0]
         wrong, right, _ = roc_curve(codes, margin)
-        label = f"{model} (area {roc_auc_score(codes, margin):.3f})"
-        axes.plot(wrong, right, color=color, linewidth=1.3, label=label)
-    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.7, linestyle=":")
-    axes.set_xlabel("share of the first class taken for the second")
-    axes.set_ylabel("share of the second class found")
-    _tidy(axes)
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
-    return figure
+        kept = np.unique(np.linspace(0, len(wrong) - 1, N_ROC_POINTS).round().astype(int))
+        points = np.column_stack([wrong, right])[kept].round(4).tolist()
+        curves[model] = {"area": float(roc_auc_score(codes, margin)), "points": points}
+    return curves
 
 
-def _draw_confusion(report: Report) -> Figure | None:
-    chosen = report.summary.index[:3]
-    if chosen.empty:
-        return None
+def _confusion(report: Report) -> list[dict[str, Any]]:
+    """Return how many texts of each class the most accurate models took for each class, and which part that is."""
     labels = np.unique(report.corpus.labels)
-    figure = Figure(figsize=(4 * len(chosen), 3.8), layout="constrained")
-    for axes, model in zip(figure.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
+    cells = []
+    for model in [name for name in report.summary.index if name in report.scores][:3]:
         codes, scores = _tested(report, model)
         matrix = confusion_matrix(codes, scores.argmax(axis=1), labels=range(len(labels)))
-        shown = ConfusionMatrixDisplay(matrix, display_labels=labels)
-        shown.plot(ax=axes, cmap="Blues", colorbar=False, values_format=",")
-        axes.set(xlabel="predicted", ylabel="true")
-        axes.set_title(model, fontsize=9)
-    return figure
-
-
-def _draw_phrases(report: Report) -> Figure | None:
-    if not report.phrases:
-        return None
-    figure = Figure(figsize=(8, 0.35 * len(report.phrases) + 1), layout="constrained")
-    axes = figure.subplots()
-    contributions = [effect.contribution for effect in report.phrases]
-    names = [f"{_shorten(effect.text)} ({effect.n_texts})" for effect in report.phrases]
-    colors = ["C3" if contribution < 0 else "C0" for contribution in contributions]
-    axes.barh(range(len(names)), contributions, color=colors)
-    axes.set_yticks(range(len(names)), names)
-    label = np.unique(report.corpus.labels)[-1]
-    axes.set_xlabel(f"contribution to the logit of {label!s} (number of texts in brackets)")
-    _tidy(axes)
-    return figure
-
-
-def _shorten(text: str) -> str:
-    printable = text.encode("ascii", "replace").decode().replace("$", r"\$")  # the picture's font knows few scripts
-    return printable if len(printable) <= 45 else f"{printable[:42]}..."
-
-
-def _draw_curves(report: Report) -> Figure | None:
-    if not report.curves:
-        return None
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for model, points in report.curves.items():
-        sizes, accuracies = zip(*points, strict=True)
-        axes.plot(sizes, accuracies, color=_colors(report).get(model), marker="o", label=model)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
-    axes.set_xlabel("training texts")
-    axes.set_ylabel("accuracy")
-    _tidy(axes)
-    axes.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+        parts = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        cells += [
+            {
+                "model": model,
+                "true": str(labels[true]),
+                "predicted": str(labels[predicted]),
+                "texts": int(matrix[true, predicted]),
+                "part": float(parts[true, predicted]),
+            }
+            for true, predicted in np.ndindex(matrix.shape)
+        ]
+    return cells

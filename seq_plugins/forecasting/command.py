@@ -2,20 +2,18 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seq_plugins._command_line import UserError, positive, read_settings, whole_number_from
-from seq_plugins._files import atomic_folder
-from seq_plugins._progress import progress_bar
+from seq_plugins._progress import epoch_bar
 
 if TYPE_CHECKING:
     from seq_plugins.forecasting.choosing import Forecaster, Score
-    from seq_plugins.forecasting.plan import Plan
-    from seq_plugins.tables import Panel, Rows, TableOptions
+    from seq_plugins.forecasting.plan import Plan, Wishes
+    from seq_plugins.tables import Panel, TableOptions
 
 SUMMARY = "forecast what comes next in a table"
 
@@ -84,7 +82,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--model",
         nargs="+",
         metavar="NAME",
-        help=f"{AUTO}, the best of {', '.join(TRIED)} (default); names of models; or, with --update, a folder",
+        help=f"{AUTO}, the best of {', '.join(TRIED)} (default); names of models; the folder of a finished backtest, "
+        "for its best model; or, with --update, that of a saved model",
     )
     forecasting.add_argument("--input-length", type=positive, metavar="N", help="time steps a forecast is made from")
     forecasting.add_argument(
@@ -139,37 +138,64 @@ def _forecast(table: Path, output: Path, options: argparse.Namespace) -> None:
     from seq_plugins.forecasting.choosing import backtest, best_of, score_lines
     from seq_plugins.forecasting.model_folder import check_output
     from seq_plugins.forecasting.naive import SeasonalNaive
-    from seq_plugins.forecasting.plan import Wishes, check_future, make_plan
+    from seq_plugins.forecasting.plan import check_future, make_plan
+    from seq_plugins.forecasting.results import write_results
 
     check_output(output)
-    wishes = Wishes(
-        options.horizon,
-        options.input_length,
-        options.season_length,
-        options.folds,
-        options.quantiles or (0.1, 0.9),
-        20 if options.epochs is None else options.epochs,
-        0 if options.seed is None else options.seed,
-        options.minimum,
-        settings,
-    )
+    names, wishes = _wishes(options, settings, notes)
     plan = make_plan(wishes, panel, rows.options.axis_zone, notes)
     check_future(panel, plan.horizon, rows.options, table, notes)
-    names = options.model or [AUTO]
     forecasters = _make_forecasters(names, plan)
     _tell(notes)
     tried = forecasters
     if all(forecaster.name != TRIED[0] for forecaster in forecasters):
         tried = [SeasonalNaive(plan), *forecasters]  # what every forecast has to be better than
-    with _bar(sum(forecaster.name != TRIED[0] for forecaster in tried) * plan.n_epochs, "backtest") as advance:
+    with epoch_bar(sum(forecaster.name != TRIED[0] for forecaster in tried) * plan.n_epochs, "backtest") as advance:
         scores = backtest(tried, panel, plan, advance)
     chosen_name = best_of([score for score in scores if score.model in {each.name for each in forecasters}]).model
     print("\n".join(["", f"Backtest of {plan.n_folds} x {plan.horizon} time steps:", *score_lines(scores, plan), ""]))
     _tell(_verdict(scores, chosen_name, plan))
     (chosen,) = (forecaster for forecaster in forecasters if forecaster.name == chosen_name)
-    with _bar(plan.n_epochs, chosen_name) as advance:
+    with epoch_bar(plan.n_epochs, chosen_name) as advance:
         chosen.fit(panel, advance)
-    _write(output, chosen, panel, rows, scores)
+    _tell(write_results(output, chosen, panel, rows, scores))
+
+
+def _wishes(options: argparse.Namespace, settings: dict[str, Any], notes: list[str]) -> "tuple[list[str], Wishes]":
+    """Return the models that are tried, and what is asked for: by the options or, beneath them, by a backtest."""
+    from seq_plugins.forecasting.best_model import holds_best_model, read_best_model
+    from seq_plugins.forecasting.network import check_own_options, merged
+    from seq_plugins.forecasting.plan import Wishes
+
+    check_own_options(settings)
+    given = {
+        "horizon": options.horizon,
+        "input_length": options.input_length,
+        "seasons": options.season_length,
+        "n_folds": options.folds,
+        "quantiles": options.quantiles,
+        "n_epochs": options.epochs,
+        "seed": options.seed,
+        "minimum": options.minimum,
+    }
+    names, wishes = options.model or [AUTO], Wishes()
+    folders = [name for name in names if holds_best_model(Path(name))]
+    if folders:
+        if len(names) > 1:
+            raise UserError(f"--model: {folders[0]} is the folder of a backtest. Leave the other names out.")
+        best = read_best_model(Path(folders[0]))
+        names, wishes = [best.name], best.wishes()
+    wishes = replace(
+        wishes,
+        settings=merged(wishes.settings, settings),
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    if folders:
+        notes.append(
+            f"{names[0]} has the settings of the backtest in {folders[0]}, and is trained for {wishes.n_epochs} epochs "
+            "(--epochs)."
+        )
+    return names, wishes
 
 
 def _verdict(scores: "Sequence[Score]", chosen: str, plan: "Plan") -> list[str]:
@@ -214,6 +240,7 @@ def _update(table: Path, output: Path, options: argparse.Namespace) -> None:
         raise UserError("--update: name the folder of the saved model with --model.")
     from seq_plugins.forecasting.model_folder import check_output, load_forecaster
     from seq_plugins.forecasting.plan import check_future, find_stride
+    from seq_plugins.forecasting.results import write_results
     from seq_plugins.tables import join_rows, make_panel, read_rows
 
     check_output(output)
@@ -228,16 +255,17 @@ def _update(table: Path, output: Path, options: argparse.Namespace) -> None:
     check_future(panel, plan.horizon, rows.options, table, notes)
     _tell(notes)
     if options.refit:
+        stride = find_stride(panel, plan.input_length, plan.horizon, plan.seasons) if plan.has_recipe else plan.stride
         forecaster.plan = plan = replace(
             plan,
-            stride=find_stride(panel, plan.input_length, plan.horizon, plan.seasons),
+            stride=stride,
             has_gaps=panel.has_gaps or min(map(len, panel.targets)) < plan.input_length + plan.horizon,
         )
-        with _bar(plan.n_epochs, forecaster.name) as advance:
+        with epoch_bar(plan.n_epochs, forecaster.name) as advance:
             forecaster.fit(panel, advance)
     elif not plan.has_gaps:
         _check_window(table, panel, plan)
-    _write(output, forecaster, panel, rows, [])
+    _tell(write_results(output, forecaster, panel, rows, []))
 
 
 def _check_window(table: Path, panel: "Panel", plan: "Plan") -> None:
@@ -265,32 +293,6 @@ def _window_of(panel: "Panel", plan: "Plan") -> "Panel":
     return Panel(cut(panel.targets), cut(panel.past), cut(panel.future), panel.ids)
 
 
-def _write(output: Path, forecaster: "Forecaster", panel: "Panel", rows: "Rows", scores: "Sequence[Score]") -> None:
-    from seq_plugins.forecasting.choosing import forecastable
-    from seq_plugins.forecasting.model_folder import MODEL, save_forecaster
-    from seq_plugins.forecasting.writing import draw_forecasts, write_forecasts, write_scores
-    from seq_plugins.tables.files import first_three
-
-    plan = forecaster.plan
-    alive = panel.select(forecastable(panel, plan))
-    left_out = sorted(set(panel.ids) - set(alive.ids))
-    if not alive.ids:
-        raise UserError(
-            f"{rows.path}: nothing was observed in the last {plan.input_length} time steps to forecast from."
-        )
-    if left_out:
-        told = first_three(map(repr, left_out), len(left_out))
-        _tell([f"Not forecast, since not observed within {plan.input_length} time steps: {told}."])
-    quantiles = forecaster.forecast(alive)
-    with atomic_folder(output) as folder:
-        write_forecasts(folder / "forecast.csv", alive, quantiles, plan, rows.options)
-        draw_forecasts(folder / "forecast.png", alive, quantiles, plan, rows.options)
-        if scores:
-            write_scores(folder / "scores.csv", scores, forecaster.name)
-        save_forecaster(folder / MODEL, forecaster, rows)
-    print(f"Forecasts are in {output}: {', '.join(sorted(entry.name for entry in output.iterdir()))}")
-
-
 def _table_options(options: argparse.Namespace) -> "TableOptions":
     from seq_plugins.tables import TableOptions
 
@@ -312,14 +314,3 @@ def _table_options(options: argparse.Namespace) -> "TableOptions":
 def _tell(lines: Sequence[str]) -> None:
     for line in lines:
         print(line)
-
-
-@contextmanager
-def _bar(n_epochs: int, what: str) -> Iterator[Callable[[], None]]:
-    """Show a progress bar where somebody looks at it, and give what advances it by an epoch."""
-    with progress_bar(total=n_epochs, desc=what, unit="epoch", disable=not sys.stderr.isatty() or not n_epochs) as bar:
-
-        def advance() -> None:
-            bar.update()
-
-        yield advance

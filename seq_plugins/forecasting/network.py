@@ -18,6 +18,7 @@ from darts.utils.likelihood_models.torch import QuantileRegression
 
 import seq_plugins
 from seq_plugins._command_line import UserError
+from seq_plugins.forecasting.best_model import BEST_MODEL
 from seq_plugins.forecasting.plan import Plan
 from seq_plugins.forecasting.scaling import Scaling
 from seq_plugins.models import MODEL_MODULES
@@ -150,7 +151,7 @@ class _CountEpochs(pl.Callback):
 
 
 def make_model(name: str, plan: Plan, on_epoch: Callable[[], None]) -> Any:
-    """Make a model with the recipe's arguments, where `plan` has no others.
+    """Make a model with the arguments of `plan` and, if it says so, the recipe's where it has no others.
 
     Parameters
     ----------
@@ -167,37 +168,70 @@ def make_model(name: str, plan: Plan, on_epoch: Callable[[], None]) -> Any:
         If an argument is wrong.
     """
     model_class = getattr(seq_plugins, name)
+    own = {
+        "missing": "mask" if plan.has_gaps else "error",
+        "likelihood": QuantileRegression(plan.levels),
+        "n_epochs": plan.n_epochs,
+        "random_state": plan.seed,
+        "pl_trainer_kwargs": {"enable_progress_bar": False},
+    }
+    accepted = inspect.signature(model_class).parameters
+    recipe = merged(own, _recipe(plan)) if plan.has_recipe else own
+    arguments = merged({name: value for name, value in recipe.items() if name in accepted}, plan.settings)
+    arguments["pl_trainer_kwargs"] = arguments["pl_trainer_kwargs"] | {"callbacks": [_CountEpochs(on_epoch)]}
+    for argument, (module, kind) in _CLASSES.items():
+        if isinstance(arguments.get(argument), str):
+            arguments[argument] = _find_class(argument, arguments[argument], module, kind)
+    return model_class(plan.input_length, plan.horizon, **arguments)
+
+
+_CLASSES: dict[str, tuple[Any, type]] = {
+    "optimizer_cls": (torch.optim, torch.optim.Optimizer),
+    "lr_scheduler_cls": (torch.optim.lr_scheduler, torch.optim.lr_scheduler.LRScheduler),
+}
+"""Arguments that are classes, which settings give by name: the module that each is found in, and what it is."""
+
+
+def _find_class(argument: str, name: str, module: Any, kind: type) -> type:
+    found = getattr(module, name, None)
+    if not isinstance(found, type) or not issubclass(found, kind):
+        raise ValueError(f"Expected `{argument}` to be the name of a class in {module.__name__}, got {name!r}.")
+    return found
+
+
+def _recipe(plan: Plan) -> dict[str, Any]:
+    """Return the arguments of the recipe that follow from a plan."""
     calendar = {"cyclic": {"future": plan.calendar}} if plan.calendar else None
-    recipe = {
+    return {
         "model": "GRU",
         "hidden_fc_sizes": [64],
         "season_length": plan.seasons or None,
         "local_normalization": "level_scale",
-        "missing": "mask" if plan.has_gaps else "error",
         "ensemble_size": _ENSEMBLE_SIZE,
-        "likelihood": QuantileRegression(plan.levels),
-        "n_epochs": plan.n_epochs,
         "optimizer_kwargs": {"lr": _LEARNING_RATE},
         "lr_scheduler_cls": torch.optim.lr_scheduler.CosineAnnealingLR,
         "lr_scheduler_kwargs": {"T_max": plan.n_epochs},
         "add_encoders": None if calendar is None else calendar | ({} if plan.zone is None else {"tz": plan.zone}),
-        "random_state": plan.seed,
-        "pl_trainer_kwargs": {"gradient_clip_val": 1.0, "enable_progress_bar": False},
+        "pl_trainer_kwargs": {"gradient_clip_val": 1.0},
     }
-    accepted = inspect.signature(model_class).parameters
-    arguments = _merged({name: value for name, value in recipe.items() if name in accepted}, plan.settings)
-    arguments["pl_trainer_kwargs"] = arguments["pl_trainer_kwargs"] | {"callbacks": [_CountEpochs(on_epoch)]}
-    return model_class(plan.input_length, plan.horizon, **arguments)
 
 
-def _merged(recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recipe with settings in place of its own; of dictionaries, entry by entry."""
+def merged(arguments: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments with settings in place of their own; of dictionaries, entry by entry.
+
+    Parameters
+    ----------
+    arguments
+        The arguments.
+    settings
+        The settings.
+    """
     both = {
-        name: recipe[name] | value
+        name: arguments[name] | value
         for name, value in settings.items()
-        if isinstance(recipe.get(name), dict) and isinstance(value, dict)
+        if isinstance(arguments.get(name), dict) and isinstance(value, dict)
     }
-    return {**recipe, **settings, **both}
+    return {**arguments, **settings, **both}
 
 
 @contextmanager
@@ -233,9 +267,32 @@ def check_model_names(names: list[str], others: list[str]) -> None:
     known = [*others, *MODEL_MODULES]
     for name in names:
         if name not in known:
+            if Path(name).is_dir():
+                raise UserError(
+                    f"--model: {name} is a folder without {BEST_MODEL}, which a backtest writes of its best model. "
+                    "For a saved model, add --update."
+                )
             near = get_close_matches(name, known, n=1, cutoff=0.4)
             meant = f" Did you mean {near[0]}?" if near else ""
-            raise UserError(f"--model: expected {', '.join(known)}, or a folder with --update, got {name!r}.{meant}")
+            raise UserError(f"--model: expected {', '.join(known)}, or a folder, got {name!r}.{meant}")
+
+
+def check_own_options(settings: Mapping[str, Any]) -> None:
+    """Find out whether settings leave alone what is given with the command's own options.
+
+    Parameters
+    ----------
+    settings
+        Settings of ``--set``.
+
+    Raises
+    ------
+    UserError
+        If they do not.
+    """
+    for name in settings:
+        if name in OWN_OPTIONS:
+            raise UserError(f"--set: {name} is given with {OWN_OPTIONS[name]}. Give that option.")
 
 
 def check_settings(names: list[str], plan: Plan) -> list[Plan]:
@@ -251,11 +308,8 @@ def check_settings(names: list[str], plan: Plan) -> list[Plan]:
     Raises
     ------
     UserError
-        If a setting is taken by none, is one of the command's own options, or its value is refused.
+        If a setting is taken by none, or its value is refused.
     """
-    for name in plan.settings:
-        if name in OWN_OPTIONS:
-            raise UserError(f"--set: {name} is given with {OWN_OPTIONS[name]}. Give that option.")
     if plan.settings and not names:
         raise UserError("--set: SeasonalNaive has no arguments. Leave it out, or name another model with --model.")
     accepted = {name: set(inspect.signature(getattr(seq_plugins, name)).parameters) for name in names}

@@ -55,6 +55,9 @@ class Plan:
         What no forecast falls below; ``None`` if there is no such value.
     settings
         Arguments of the models that come before all others.
+    has_recipe
+        Whether what `settings` leaves open is that of the recipe in docs/train-well.md; otherwise it is the models' own
+        default, as in a backtest whose best model this is.
     """
 
     horizon: int
@@ -70,6 +73,7 @@ class Plan:
     has_gaps: bool
     minimum: float | None
     settings: dict[str, Any] = field(default_factory=dict)
+    has_recipe: bool = True
 
     @property
     def levels(self) -> list[float]:
@@ -92,15 +96,17 @@ class Plan:
 class Wishes:
     """What a user asks for of a :class:`Plan`; ``None`` where it is left to us."""
 
-    horizon: int | None
-    input_length: int | None
-    seasons: Sequence[int] | None
-    n_folds: int | None
-    quantiles: Sequence[float]
-    n_epochs: int
-    seed: int
-    minimum: float | None
-    settings: dict[str, Any]
+    horizon: int | None = None
+    input_length: int | None = None
+    seasons: Sequence[int] | None = None
+    n_folds: int | None = None
+    quantiles: Sequence[float] = (0.1, 0.9)
+    n_epochs: int = 20
+    seed: int = 0
+    minimum: float | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    stride: int | None = None
+    has_recipe: bool = True
 
 
 def make_plan(wishes: Wishes, panel: Panel, zone: str | None, notes: list[str]) -> Plan:
@@ -127,7 +133,7 @@ def make_plan(wishes: Wishes, panel: Panel, zone: str | None, notes: list[str]) 
     length = panel.length - n_folds * horizon  # of what is trained on in the backtest
     seasons = _find_seasons(wishes, horizon, length, panel, notes)
     input_length = wishes.input_length or _guess_input_length(seasons, horizon, length)
-    if input_length < needed_by(seasons):
+    if wishes.has_recipe and input_length < needed_by(seasons):
         raise UserError(
             f"--input-length: expected at least {needed_by(seasons)} steps for seasons of "
             f"{' and '.join(map(str, seasons))}, got {input_length}. Give more, or other seasons with --season-length."
@@ -150,11 +156,12 @@ def make_plan(wishes: Wishes, panel: Panel, zone: str | None, notes: list[str]) 
         _find_calendar(panel),
         zone,
         wishes.n_epochs,
-        find_stride(panel, input_length, horizon, seasons),
+        wishes.stride or find_stride(panel, input_length, horizon, seasons),
         wishes.seed,
         panel.has_gaps or min(map(len, trained.targets)) < input_length + horizon,
         _find_minimum(wishes.minimum, panel, notes),
         wishes.settings,
+        wishes.has_recipe,
     )
 
 

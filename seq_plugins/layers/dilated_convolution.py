@@ -10,7 +10,7 @@ are PyTorch's.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -45,6 +45,9 @@ SCRATCH_MEMORY = ScratchMemory(n_blocks=2, max_bytes=2**25)
 
 DEFAULT_DILATIONS = (1, 2, 4, 8) * 2
 
+Places: TypeAlias = Sequence[Sequence[int]]
+"""Where, for each step of a kernel, those time steps stand in the inputs that it sees."""
+
 
 class CausalConv1D(nn.Module):
     """Keras' ``Conv1D`` with causal padding, from `(K, L, B, I)` to `(K, L, B, D)`.
@@ -68,53 +71,74 @@ class CausalConv1D(nn.Module):
 
     def __init__(self, input_dim: int, num_filters: int, kernel_size: int, dilation: int = 1) -> None:
         super().__init__()
-        # the oldest first
-        self.steps_back = [dilation * number for number in reversed(range(kernel_size))]
+        self.steps_back = _steps_back(kernel_size, dilation)
         self.weight = nn.Parameter(torch.empty(kernel_size, input_dim, num_filters))
         self.bias = nn.Parameter(torch.empty(num_filters))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw new initial weights."""
-        nn.init.xavier_uniform_(self.weight.permute(2, 1, 0))
+        _draw_kernel(self.weight)
         nn.init.zeros_(self.bias)
 
-    @property
-    def n_members(self) -> int:
-        """Number of members whose weights these are, `K`."""
-        return len(self.weight) if self.weight.ndim == 4 else 1
+    def forward(self, inputs: torch.Tensor, places: Places | None = None) -> torch.Tensor:
+        """Return the outputs of all steps, or of some, as :func:`convolve` does."""
+        return convolve(inputs, self.weight, self.bias, self.steps_back, places)
 
-    def forward(self, inputs: torch.Tensor, places: Sequence[Sequence[int]] | None = None) -> torch.Tensor:
-        """Return the outputs of all steps, or of some.
 
-        Parameters
-        ----------
-        inputs
-            Features `(K, L, B, I)`.
-        places
-            Where in `inputs` the steps are that the outputs wanted see, for each step of the kernel, the oldest first;
-            -1 stands for one before the oldest. By default, all outputs are wanted.
-        """
-        if places is not None:
-            padded = F.pad(inputs, (0, 0, 0, 0, 0, 1))
-            return self._of_seen([padded[:, of_step] for of_step in places])
-        if _is_special(inputs):
-            n_steps = inputs.shape[1]
-            padded = F.pad(inputs, (0, 0, 0, 0, self.steps_back[0], 0))
-            firsts = [self.steps_back[0] - back for back in self.steps_back]
-            return self._of_seen([padded[:, first : first + n_steps] for first in firsts])
-        outputs = _convolve(inputs.flatten(1, 2), self.weight, self.bias, self.shifts(inputs))  # -> (K, R, D)
-        return outputs.unflatten(1, inputs.shape[1:3])
+def _steps_back(kernel_size: int, dilation: int) -> list[int]:
+    """Return how far back a filter sees, the oldest step first."""
+    return [dilation * number for number in reversed(range(kernel_size))]
 
-    def shifts(self, inputs: torch.Tensor) -> list[int]:
-        """Return how many of the rows of `inputs`, `(K, L, B, I)`, filters see back; at most all."""
-        n_steps, n_samples = inputs.shape[1:3]
-        return [min(back, n_steps) * n_samples for back in self.steps_back]
 
-    def _of_seen(self, seen: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return outputs of what each step of the kernel sees, `(K, L', B, I)` each."""
-        columns = self.weight.flatten(-3, -2).transpose(-1, -2)  # -> (D, S * I) or (K, D, S * I)
-        return linear(torch.cat(list(seen), dim=-1), columns, self.bias)
+def _draw_kernel(weight: torch.Tensor) -> None:
+    nn.init.xavier_uniform_(weight.permute(2, 1, 0))
+
+
+def convolve(
+    inputs: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    steps_back: Sequence[int],
+    places: Places | None = None,
+) -> torch.Tensor:
+    """Return the outputs of a causal convolution, `(K, L, B, D)`, of all steps, or of some.
+
+    Parameters
+    ----------
+    inputs
+        Features `(K, L, B, I)`.
+    weight
+        Weights `(S, I, D)` or `(K, S, I, D)`.
+    bias
+        Biases `(D,)` or `(K, D)`.
+    steps_back
+        How far back each step of the kernel sees, the oldest first.
+    places
+        Where in `inputs` the steps are that the outputs wanted see, for each step of the kernel, the oldest first;
+        -1 stands for one before the oldest. By default, all outputs are wanted.
+    """
+    if places is not None:
+        padded = F.pad(inputs, (0, 0, 0, 0, 0, 1))
+        return _of_seen([padded[:, of_step] for of_step in places], weight, bias)
+    if _is_special(inputs):
+        n_steps = inputs.shape[1]
+        padded = F.pad(inputs, (0, 0, 0, 0, steps_back[0], 0))
+        firsts = [steps_back[0] - back for back in steps_back]
+        return _of_seen([padded[:, first : first + n_steps] for first in firsts], weight, bias)
+    outputs = _convolve(inputs.flatten(1, 2), weight, bias, _shifts(steps_back, *inputs.shape[1:3]))  # -> (K, R, D)
+    return outputs.unflatten(1, inputs.shape[1:3])
+
+
+def _shifts(steps_back: Sequence[int], n_steps: int, n_samples: int) -> list[int]:
+    """Return how many rows filters see back; at most all that there are."""
+    return [min(back, n_steps) * n_samples for back in steps_back]
+
+
+def _of_seen(seen: Sequence[torch.Tensor], weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Return outputs of what each step of the kernel sees, `(K, L', B, I)` each."""
+    columns = weight.flatten(-3, -2).transpose(-1, -2)  # -> (D, S * I) or (K, D, S * I)
+    return linear(torch.cat(list(seen), dim=-1), columns, bias)
 
 
 def _is_special(inputs: torch.Tensor) -> bool:
@@ -158,21 +182,91 @@ class _SumOfProducts(torch.autograd.Function):
         return of_rows, of_weight.reshape(weight.shape), of_sums.sum(1).reshape((*weight.shape[:-3], -1)), None
 
 
-class ConvolutionLayer(nn.Module):
-    """A causal convolution and an activation, from `(K, L, B, I)` to `(K, L, B, D)`."""
+class PlainStack(nn.Module):
+    """Causal convolutions on top of each other, each followed by an activation, `(K, L, B, I)` to `(K, L, B, D)`.
+
+    All weights but the first layer's are one tensor, and so are all biases: a step of training takes less time with
+    three parameters than with two for each layer.
+
+    Parameters
+    ----------
+    input_dim, num_filters, kernel_size, dilations, dropout, activation
+        As of :class:`DilatedConvolutions`.
+    """
+
+    takes_members = True
 
     def __init__(
-        self, input_dim: int, num_filters: int, kernel_size: int, dilation: int, dropout: float, activation: str
+        self,
+        input_dim: int,
+        num_filters: int,
+        kernel_size: int,
+        dilations: Sequence[int],
+        dropout: float,
+        activation: str,
     ) -> None:
         super().__init__()
-        self.dropout = _make_dropout(dropout)
-        self.convolution = CausalConv1D(input_dim, num_filters, kernel_size, dilation)
+        self.steps_back = [_steps_back(kernel_size, dilation) for dilation in dilations]
+        n_others = len(dilations) - 1
+        self.first_weight = nn.Parameter(torch.empty(kernel_size, input_dim, num_filters))
+        self.weights: Any = None
+        if n_others:
+            self.weights = nn.Parameter(torch.empty(n_others, kernel_size, num_filters, num_filters))
+        self.biases = nn.Parameter(torch.empty(len(dilations), num_filters))
+        # absent rather than inactive at zero: Darts takes a model with Monte Carlo dropout layers for probabilistic
+        self.dropouts: Any = nn.ModuleList([VariationalDropout(dropout) for _ in dilations] if dropout > 0 else [])
         self.activation: nn.Module = getattr(nn, activation)()
+        self.reset_parameters()
 
-    def forward(self, inputs: torch.Tensor, places: Sequence[Sequence[int]] | None = None) -> torch.Tensor:
-        """Return the outputs of all steps, or of some, as :class:`CausalConv1D` does."""
-        outputs: torch.Tensor = self.activation(self.convolution(_drop(self.dropout, inputs), places))
-        return outputs
+    def reset_parameters(self) -> None:
+        """Draw new initial weights."""
+        with torch.no_grad():
+            for weight, _ in self._of_layers():
+                _draw_kernel(weight)
+        nn.init.zeros_(self.biases)
+
+    def forward(self, inputs: torch.Tensor, places: Sequence[Places | None]) -> torch.Tensor:
+        """Return the outputs of all steps or, with places for each layer, of some, as :func:`convolve` does."""
+        loops = None if places[0] is not None else self._find_loops(inputs)
+        if loops is not None:
+            return self._run(loops, inputs)
+        states = inputs
+        for layer, (weight, bias) in enumerate(self._of_layers()):
+            states = _drop(self.dropouts[layer] if self.dropouts else None, states)
+            states = self.activation(convolve(states, weight, bias, self.steps_back[layer], places[layer]))
+        return states
+
+    def _of_layers(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Return weight and bias of each layer."""
+        others = () if self.weights is None else self.weights.unbind(-4)
+        return zip([self.first_weight, *others], self.biases.unbind(-2), strict=True)
+
+    def _find_loops(self, inputs: torch.Tensor) -> "Loops | None":
+        """Return the compiled loops, if they know what inputs and parameters are, and are the fastest."""
+        if type(self.activation) is not nn.ReLU:
+            return None
+        if inputs.numel() == 0 or inputs.dtype not in (torch.float32, torch.float64):
+            return None
+        for each in (inputs, self.first_weight, self.weights, self.biases):
+            if each is None:
+                continue
+            if type(each) not in (torch.Tensor, nn.Parameter) or not each.is_cpu or each.dtype is not inputs.dtype:
+                return None
+        if any(dropout.mc_dropout_enabled for dropout in self.dropouts):
+            return None
+        is_small = _n_rows(inputs.shape[-1], self.biases.shape[-1]) >= FEWEST_ROWS
+        if not is_small or _is_special(inputs) or is_switched_off(SWITCH):
+            return None
+        return load_loops(inputs.dtype)
+
+    def _run(self, loops: "Loops", inputs: torch.Tensor) -> torch.Tensor:
+        """Return the states `(K, L, B, D)` of all steps through machine code."""
+        n_steps, n_samples = inputs.shape[1:3]
+        shifts = np.array([_shifts(of_layer, n_steps, n_samples) for of_layer in self.steps_back])
+        states: torch.Tensor = _CompiledStack.apply(  # type: ignore[no-untyped-call]
+            loops, shifts, inputs.flatten(1, 2), self.first_weight, self.weights, self.biases
+        )
+        return states.unflatten(1, (n_steps, n_samples))
 
 
 class GatedLayer(nn.Module):
@@ -184,11 +278,53 @@ class GatedLayer(nn.Module):
         self.convolution = CausalConv1D(num_filters, 2 * num_filters, kernel_size, dilation)
         self.dense = Dense(num_filters, num_filters)
 
-    def forward(self, inputs: torch.Tensor, places: Sequence[Sequence[int]] | None = None) -> torch.Tensor:
-        """Return the sums at all steps, or at some, as :class:`CausalConv1D` does."""
+    def forward(self, inputs: torch.Tensor, places: Places | None = None) -> torch.Tensor:
+        """Return the sums at all steps, or at some, as :func:`convolve` does."""
         values, gates = self.convolution(_drop(self.dropout, inputs), places).split(inputs.shape[-1], dim=-1)
         added: torch.Tensor = self.dense(torch.tanh(values) * torch.sigmoid(gates))
         return added + (inputs if places is None else inputs[:, places[-1]])
+
+
+class GatedStack(nn.Module):
+    """A causal convolution, and gated ones above it with residual and skip connections, as in WaveNet.
+
+    Parameters
+    ----------
+    input_dim, num_filters, kernel_size, dilations, dropout, activation
+        As of :class:`DilatedConvolutions`.
+    """
+
+    gated_layers: Any
+
+    def __init__(
+        self,
+        input_dim: int,
+        num_filters: int,
+        kernel_size: int,
+        dilations: Sequence[int],
+        dropout: float,
+        activation: str,
+    ) -> None:
+        super().__init__()
+        make_activation = getattr(nn, activation)
+        self.first_layer = PlainStack(input_dim, num_filters, kernel_size, [1], dropout, "Identity")
+        self.gated_layers = nn.ModuleList(
+            GatedLayer(num_filters, kernel_size, dilation, dropout) for dilation in dilations
+        )
+        self.after_skips = nn.Sequential(make_activation(), Dense(num_filters, num_filters), make_activation())
+        self.steps_back = [
+            *self.first_layer.steps_back,
+            *(layer.convolution.steps_back for layer in self.gated_layers),
+        ]
+
+    def forward(self, inputs: torch.Tensor, places: Sequence[Places | None]) -> torch.Tensor:
+        """Return the outputs of all steps or, with places for each layer, of some, as :func:`convolve` does."""
+        lowest = states = self.first_layer(inputs, places[:1])
+        for layer, of_layer in zip(self.gated_layers, places[1:], strict=True):
+            states = layer(states, of_layer)
+        # what the gated layers have added together is the sum of their skip connections
+        outputs: torch.Tensor = self.after_skips(states - lowest[:, -states.shape[1] :])
+        return outputs
 
 
 class DilatedConvolutions(nn.Module):
@@ -196,8 +332,6 @@ class DilatedConvolutions(nn.Module):
 
     Before the oldest step there are zeros, in every layer. :class:`~seq_plugins.WaveNetModel` explains the arguments.
     """
-
-    layers: Any
 
     def __init__(
         self,
@@ -211,64 +345,25 @@ class DilatedConvolutions(nn.Module):
     ) -> None:
         super().__init__()
         self.output_dim = num_filters
-        self.is_plain = not gated and activation == "ReLU"
-        self.layers = nn.ModuleList()
-        self.after_skips: nn.Sequential | None = None
-        if gated:
-            self.layers.append(ConvolutionLayer(input_dim, num_filters, kernel_size, 1, dropout, "Identity"))
-            self.layers.extend(GatedLayer(num_filters, kernel_size, dilation, dropout) for dilation in dilations)
-            make_activation = getattr(nn, activation)
-            self.after_skips = nn.Sequential(make_activation(), Dense(num_filters, num_filters), make_activation())
-        else:
-            for dilation in dilations:
-                self.layers.append(ConvolutionLayer(input_dim, num_filters, kernel_size, dilation, dropout, activation))
-                input_dim = num_filters
+        make_stack = GatedStack if gated else PlainStack
+        self.stack = make_stack(input_dim, num_filters, kernel_size, dilations, dropout, activation)
+
+    @property
+    def n_members(self) -> int:
+        """Number of members whose weights these are, `K`."""
+        first = self.stack.first_layer if isinstance(self.stack, GatedStack) else self.stack
+        return len(first.biases) if first.biases.ndim == 3 else 1
 
     def forward(self, features: torch.Tensor, last_only: bool = False) -> torch.Tensor:
         """Return the states of all steps, or only the last one, from the steps that it has seen and no other."""
-        first_layer, *others = self.layers
-        places: Sequence[Any] = [None] * len(self.layers)
+        steps_back = self.stack.steps_back
+        places: Sequence[Any] = [None] * len(steps_back)
         if last_only:
-            steps_back = tuple(tuple(layer.convolution.steps_back) for layer in self.layers)
-            steps, places = _seen_by_last_state(features.shape[1], steps_back)
+            steps, places = _seen_by_last_state(features.shape[1], tuple(map(tuple, steps_back)))
             features = features[:, steps]
-        by_steps = by_member(features, first_layer.convolution.n_members).transpose(1, 2)  # -> (K, L, B, I)
-        if not last_only and self.is_plain:
-            convolutions = [layer.convolution for layer in self.layers]
-            parameters = [tensor for each in convolutions for tensor in (each.weight, each.bias)]
-            loops = self._find_loops([by_steps, *parameters])
-            if loops is not None:
-                return self._run(loops, by_steps, parameters).transpose(1, 2).flatten(0, 1)
-        lowest = states = first_layer(by_steps, places[0])
-        for layer, of_layer in zip(others, places[1:], strict=True):
-            states = layer(states, of_layer)
-        if self.after_skips is not None:
-            # what the gated layers have added together is the sum of their skip connections
-            states = self.after_skips(states - lowest[:, -states.shape[1] :])
+        by_steps = by_member(features, self.n_members).transpose(1, 2)  # -> (K, L, B, I)
+        states: torch.Tensor = self.stack(by_steps, places)
         return states.transpose(1, 2).flatten(0, 1)
-
-    def _find_loops(self, tensors: Sequence[torch.Tensor]) -> "Loops | None":
-        """Return the compiled loops, if they know what inputs and parameters are, and are the fastest."""
-        inputs = tensors[0]
-        if inputs.numel() == 0 or inputs.dtype not in (torch.float32, torch.float64):
-            return None
-        for each in tensors:
-            if type(each) not in (torch.Tensor, nn.Parameter) or not each.is_cpu or each.dtype is not inputs.dtype:
-                return None
-        if any(layer.dropout is not None and layer.dropout.mc_dropout_enabled for layer in self.layers):
-            return None
-        is_small = _n_rows(inputs.shape[-1], self.output_dim) >= FEWEST_ROWS
-        if not is_small or _is_special(inputs) or is_switched_off(SWITCH):
-            return None
-        return load_loops(inputs.dtype)
-
-    def _run(self, loops: "Loops", inputs: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the states `(K, L, B, D)` of all steps through machine code."""
-        shifts = np.array([layer.convolution.shifts(inputs) for layer in self.layers])
-        states: torch.Tensor = _CompiledStack.apply(  # type: ignore[no-untyped-call]
-            loops, shifts, inputs.flatten(1, 2), *parameters
-        )
-        return states.unflatten(1, inputs.shape[1:3])
 
 
 class Loops(NamedTuple):
@@ -318,17 +413,26 @@ class _CompiledStack(torch.autograd.Function):
     """Convolutions with ReLU as one operation, from `(K, R, I)` to `(K, R, D)`."""
 
     @staticmethod
-    def forward(ctx: Any, loops: Loops, shifts: np.ndarray, rows: torch.Tensor, *parameters: torch.Tensor) -> Any:
-        """Return the topmost states, and remember those of all layers; `parameters` are weight and bias of each."""
-        ctx.loops, ctx.shifts, ctx.arrays = loops, shifts, (_to_array(rows), *_pack(parameters, len(rows)))
-        n_filters, dtype = parameters[1].shape[-1], ctx.arrays[0].dtype
+    def forward(
+        ctx: Any,
+        loops: Loops,
+        shifts: np.ndarray,
+        rows: torch.Tensor,
+        first_weight: torch.Tensor,
+        weights: torch.Tensor | None,
+        biases: torch.Tensor,
+    ) -> Any:
+        """Return the topmost states, and remember those of all layers."""
+        ctx.loops, ctx.shifts = loops, shifts
+        ctx.arrays = _to_array(rows), *_by_member(len(rows), first_weight, weights, biases)
+        n_filters, dtype = biases.shape[-1], ctx.arrays[0].dtype
         ctx.n_rows = _n_rows(rows.shape[-1], n_filters)
         shape = (len(shifts), *rows.shape[:2], n_filters)
         (states,) = carve(SCRATCH_MEMORY.take(n_bytes_of([shape], dtype)), [shape], dtype)
         loops.forward(*ctx.arrays, shifts, states, ctx.n_rows)
         outputs = torch.from_numpy(states[-1])
         # PyTorch tells if somebody has changed one of these in place, and lets them go after the way back
-        ctx.save_for_backward(torch.from_numpy(states), outputs, rows, *parameters)
+        ctx.save_for_backward(torch.from_numpy(states), outputs, rows, first_weight, weights, biases)
         return outputs
 
     @staticmethod
@@ -340,7 +444,7 @@ class _CompiledStack(torch.autograd.Function):
             return None, None, *_differentiable_gradients(ctx, gradient, given)
         rows, first_weight, weights, biases = ctx.arrays
         of_rows = np.empty(rows.shape if ctx.needs_input_grad[2] else (0, 0, 0), rows.dtype)
-        of_packed = np.empty_like(first_weight), np.empty_like(weights), np.empty_like(biases)
+        of_weights = [np.empty_like(first_weight), np.empty_like(weights), np.empty_like(biases)]
         ctx.loops.backward(
             _to_array(gradient),
             rows,
@@ -349,11 +453,13 @@ class _CompiledStack(torch.autograd.Function):
             ctx.shifts,
             states.numpy(),
             of_rows,
-            *of_packed,
+            *of_weights,
             ctx.n_rows,
         )
-        of_parameters = zip(_unpack(*of_packed), given[1:], strict=True)
-        shaped = (torch.from_numpy(found.reshape(known.shape)) for found, known in of_parameters)
+        shaped = (
+            None if known is None else torch.from_numpy(found.reshape(known.shape))
+            for found, known in zip(of_weights, given[1:], strict=True)
+        )
         return None, None, torch.from_numpy(of_rows) if of_rows.size else None, *shaped
 
 
@@ -361,9 +467,10 @@ def _differentiable_gradients(
     ctx: Any, gradient: torch.Tensor, given: Sequence[torch.Tensor]
 ) -> list[torch.Tensor | None]:
     """Return the gradients of rows and parameters through PyTorch's operations, which have derivatives."""
-    states, *parameters = given
+    states, first_weight, weights, biases = given
     with torch.enable_grad():
-        for weight, bias, shifts in zip(parameters[::2], parameters[1::2], ctx.shifts.tolist(), strict=True):
+        of_layers = [first_weight, *(() if weights is None else weights.unbind(-4))]
+        for weight, bias, shifts in zip(of_layers, biases.unbind(-2), ctx.shifts.tolist(), strict=True):
             states = torch.relu(_convolve(states, weight, bias, shifts))
     needed = ctx.needs_input_grad[2:]
     differentiated = [each for each, is_needed in zip(given, needed, strict=True) if is_needed]
@@ -371,21 +478,17 @@ def _differentiable_gradients(
     return [next(gradients) if is_needed else None for is_needed in needed]
 
 
-def _pack(parameters: Sequence[torch.Tensor], n_members: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the first weight `(K, S, I, D)`, the others `(K, N - 1, S, D, D)` and the biases `(K, N, D)`."""
-    arrays = [_to_array(each) for each in parameters]
-    first, *others = (weight.reshape(n_members, *weight.shape[-3:]) for weight in arrays[::2])
-    biases = [bias.reshape(n_members, -1) for bias in arrays[1::2]]
-    n_steps, _, n_filters = first.shape[1:]
-    weights = np.stack(others, 1) if others else np.empty((n_members, 0, n_steps, n_filters, n_filters), first.dtype)
-    return first, weights, np.stack(biases, 1)
-
-
-def _unpack(first_weight: np.ndarray, weights: np.ndarray, biases: np.ndarray) -> Iterator[np.ndarray]:
-    """Return weight and bias of each layer, one after another, of what :func:`_pack` returns."""
-    for layer in range(biases.shape[1]):
-        yield first_weight if layer == 0 else weights[:, layer - 1]
-        yield biases[:, layer]
+def _by_member(
+    n_members: int, first_weight: torch.Tensor, weights: torch.Tensor | None, biases: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the weights as `(K, S, I, D)` and `(K, N - 1, S, D, D)`, and the biases as `(K, N, D)`."""
+    first, of_layers = _to_array(first_weight), _to_array(biases)
+    first = first.reshape(n_members, *first.shape[-3:])
+    of_layers = of_layers.reshape(n_members, *of_layers.shape[-2:])
+    n_filters = first.shape[-1]
+    shape = n_members, of_layers.shape[1] - 1, first.shape[1], n_filters, n_filters
+    others = np.empty(shape, first.dtype) if weights is None else _to_array(weights).reshape(shape)
+    return first, others, of_layers
 
 
 def _n_rows(n_features: int, n_filters: int) -> int:
@@ -412,7 +515,7 @@ def _drop(dropout: VariationalDropout | None, inputs: torch.Tensor) -> torch.Ten
 def _seen_by_last_state(
     n_steps: int, steps_back: tuple[tuple[int, ...], ...]
 ) -> tuple[list[int], list[list[list[int]]]]:
-    """Return which of `n_steps` the last state has seen, and the places of :class:`CausalConv1D` for each layer.
+    """Return which of `n_steps` the last state has seen, and the places of :func:`convolve` for each layer.
 
     Parameters
     ----------

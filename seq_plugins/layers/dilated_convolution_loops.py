@@ -59,6 +59,14 @@ def _unrectify(states: Array, gradient: Array) -> None:
         gradient[i] = 0 if states[i] <= 0 else gradient[i]
 
 
+@jit
+def _transpose(weight: Array, transposed: Array) -> None:
+    for step in range(weight.shape[0]):
+        for i in range(weight.shape[1]):
+            for j in range(weight.shape[2]):
+                transposed[step, j, i] = weight[step, i, j]
+
+
 def _stack_forward(
     rows: Array,
     first_weight: Array,
@@ -107,6 +115,7 @@ def _stack_backward(
     widest = max(n_features, n_filters)
     memory = np.empty(n_rows * widest, rows.dtype)
     of_part_memory = np.empty(widest * n_filters, rows.dtype)
+    transposed_memory = np.empty((older + 1) * widest * n_filters, rows.dtype)
     to_sums = np.empty((n_all, n_filters), rows.dtype)
     to_states = np.empty((n_all, n_filters), rows.dtype)
     ones = np.ones(n_all, rows.dtype)
@@ -122,12 +131,15 @@ def _stack_backward(
             of_below = of_rows[member] if layer == 0 and is_needed else to_states
             width = below.shape[1]
             of_part = of_part_memory[: width * n_filters].reshape(width, n_filters)
+            # BLAS reads contiguous weights faster
+            transposed = transposed_memory[: (older + 1) * width * n_filters].reshape(older + 1, n_filters, width)
+            _transpose(weight, transposed)
             _unrectify(_run(states[layer, member]), _run(to_sums))
             np.dot(ones, to_sums, of_biases[member, layer])
             for first in range(0, n_all, n_rows):
                 last = min(first + n_rows, n_all)
                 if is_needed:
-                    np.dot(to_sums[first:last], weight[older].T, of_below[first:last])
+                    np.dot(to_sums[first:last], transposed[older], of_below[first:last])
                 for step in range(older + 1):
                     shift = shifts[layer, step]
                     start = max(first, shift)
@@ -136,7 +148,7 @@ def _stack_backward(
                         _add(_run(of_part), _run(of_weight[step]))
                         if is_needed and step < older:
                             part = memory[: (last - start) * width].reshape(last - start, width)
-                            np.dot(to_sums[start:last], weight[step].T, part)
+                            np.dot(to_sums[start:last], transposed[step], part)
                             _add(_run(part), _run(of_below[start - shift : last - shift]))
             to_sums, to_states = to_states, to_sums
 

@@ -1,9 +1,8 @@
 """What is drawn at random in training: variational dropout, with one mask for all time steps of a sequence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from darts.utils.torch import MonteCarloDropout
 
 
@@ -13,14 +12,27 @@ class DrawsByMember:
     training: bool
 
     generators: Sequence[torch.Generator] | None = None
-    """In training, what each member of an ensemble draws from; by default all draw from PyTorch's generator."""
+    """In training, what each member of an ensemble draws from, on its device; by default PyTorch's generator."""
 
     def draw_uniform(self, like: torch.Tensor) -> torch.Tensor:
         """Draw numbers from 0 up to 1, of the shape, type and device of `like`, `(B, ...)`."""
+        drawn = torch.empty_like(like)
+        for part, generator in self._parts(drawn):
+            part.uniform_(generator=generator)
+        return drawn
+
+    def draw_kept(self, like: torch.Tensor, p: float) -> torch.Tensor:
+        """Draw ones, and zeros with probability `p`, of the shape, type and device of `like`, `(B, ...)`."""
+        drawn = torch.empty_like(like)
+        for part, generator in self._parts(drawn):
+            part.bernoulli_(1 - p, generator=generator)
+        return drawn
+
+    def _parts(self, drawn: torch.Tensor) -> Iterable[tuple[torch.Tensor, torch.Generator | None]]:
+        """Return the samples of each member, and what they are drawn from."""
         if not self.training or self.generators is None:
-            return torch.rand_like(like)
-        shape = len(like) // len(self.generators), *like.shape[1:]
-        return torch.cat([torch.rand(shape, dtype=like.dtype, generator=each) for each in self.generators]).to(like)
+            return [(drawn, None)]
+        return zip(drawn.chunk(len(self.generators)), self.generators, strict=True)
 
 
 class VariationalDropout(DrawsByMember, MonteCarloDropout):
@@ -48,11 +60,4 @@ class VariationalDropout(DrawsByMember, MonteCarloDropout):
         """Draw one mask of the shape, type and device of `features`, `(B, I)`; ``None`` where dropout is off."""
         if not self.mc_dropout_enabled or self.p == 0.0:
             return None
-        if not self.training or self.generators is None:
-            return F.dropout(torch.ones_like(features), self.p, training=True)
-        shape = len(features) // len(self.generators), *features.shape[1:]
-        masks = [
-            torch.empty(shape, dtype=features.dtype).bernoulli_(1 - self.p, generator=generator)
-            for generator in self.generators
-        ]
-        return torch.cat(masks).div_(1 - self.p).to(features.device)
+        return self.draw_kept(features, self.p).div_(1 - self.p)

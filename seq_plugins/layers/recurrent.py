@@ -16,6 +16,7 @@ from seq_plugins.layers.dropout import VariationalDropout
 from seq_plugins.layers.recurrent_kernels import (
     Cell,
     Kernel,
+    Normalize,
     Recurrence,
     Weights,
     choose_kernel,
@@ -58,6 +59,14 @@ class RecurrentLayer(nn.Module):
     dilation
         Number of time steps from a state to the next that it enters: with 24, each hour's state follows that of the
         same hour the day before. The first `dilation` states follow zero.
+    layer_norm
+        Whether the sum that enters each gate, and the candidate, is normalised over its units [1]_: less its mean,
+        divided by its standard deviation, then weighed and moved by learnt numbers of each unit. The biases are part
+        of the sums. Of an LSTM the cell is normalised, too, before it enters the state.
+
+    References
+    ----------
+    .. [1] J. L. Ba, J. R. Kiros and G. E. Hinton, "Layer Normalization", 2016, https://arxiv.org/abs/1607.06450
     """
 
     takes_members = True
@@ -74,6 +83,7 @@ class RecurrentLayer(nn.Module):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         dilation: int = 1,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         self.input_dim = input_dim
@@ -83,6 +93,9 @@ class RecurrentLayer(nn.Module):
         self.weight_hh = nn.Parameter(torch.empty(self.cell.n_gates * hidden_dim, hidden_dim))
         self.bias_ih = nn.Parameter(torch.empty(self.cell.n_gates * hidden_dim))
         self.bias_hh = nn.Parameter(torch.empty(self.cell.n_gates * hidden_dim)) if self.has_recurrent_bias else None
+        norm_shape = self.cell.n_norms, hidden_dim
+        self.norm_weight = nn.Parameter(torch.empty(norm_shape)) if layer_norm else None
+        self.norm_bias = nn.Parameter(torch.empty(norm_shape)) if layer_norm else None
         # absent rather than inactive at zero: Darts takes a model with Monte Carlo dropout layers for probabilistic
         self.dropout = VariationalDropout(dropout) if dropout > 0 else None
         self.recurrent_dropout = VariationalDropout(recurrent_dropout) if recurrent_dropout > 0 else None
@@ -95,6 +108,9 @@ class RecurrentLayer(nn.Module):
         nn.init.zeros_(self.bias_ih)
         if self.bias_hh is not None:
             nn.init.zeros_(self.bias_hh)
+        if self.norm_weight is not None and self.norm_bias is not None:
+            nn.init.ones_(self.norm_weight)
+            nn.init.zeros_(self.norm_bias)
 
     def forward(self, inputs: torch.Tensor, last_only: bool = False) -> torch.Tensor:
         """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, or only the last one, `(B, 1, D)`."""
@@ -161,7 +177,7 @@ class RecurrentLayer(nn.Module):
     @property
     def weights(self) -> Weights:
         """The weights by their names in the equations."""
-        return Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        return Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, self.norm_weight, self.norm_bias)
 
     def load_keras_weights(self, kernel: np.ndarray, recurrent_kernel: np.ndarray, bias: np.ndarray) -> None:
         """Take over the weights that ``get_weights()`` gives for the layer of the same name in Keras.
@@ -206,9 +222,9 @@ class RecurrentLayer(nn.Module):
 
 
 def _simple_rnn_step(
-    projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
+    projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor, normalize: Normalize
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.tanh(projected + recurrent), cell
+    return torch.tanh(normalize(0, projected + recurrent)), cell
 
 
 def _torch_simple_rnn(
@@ -226,11 +242,12 @@ class SimpleRNN(RecurrentLayer):
 
 
 def _lstm_step(
-    projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
+    projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor, normalize: Normalize
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    input_gate, forget_gate, candidate, output_gate = (projected + recurrent).chunk(4, dim=-1)
+    sums = enumerate((projected + recurrent).chunk(4, dim=-1))
+    input_gate, forget_gate, candidate, output_gate = (normalize(position, gate) for position, gate in sums)
     cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
-    return torch.sigmoid(output_gate) * torch.tanh(cell), cell
+    return torch.sigmoid(output_gate) * torch.tanh(normalize(4, cell)), cell
 
 
 def _torch_lstm(
@@ -256,16 +273,18 @@ class LSTM(RecurrentLayer):
     def reset_parameters(self) -> None:
         super().reset_parameters()
         nn.init.ones_(self.bias_ih[self.hidden_dim : 2 * self.hidden_dim])
+        if self.norm_bias is not None:  # a bias that all units of a gate share is no more after normalisation
+            nn.init.ones_(self.norm_bias[1])
 
 
 def _gru_step(
-    projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor
+    projected: torch.Tensor, recurrent: torch.Tensor, state: torch.Tensor, cell: torch.Tensor, normalize: Normalize
 ) -> tuple[torch.Tensor, torch.Tensor]:
     reset_in, update_in, candidate_in = projected.chunk(3, dim=-1)
     reset_rec, update_rec, candidate_rec = recurrent.chunk(3, dim=-1)
-    reset = torch.sigmoid(reset_in + reset_rec)
-    update = torch.sigmoid(update_in + update_rec)
-    candidate = torch.tanh(candidate_in + reset * candidate_rec)
+    reset = torch.sigmoid(normalize(0, reset_in + reset_rec))
+    update = torch.sigmoid(normalize(1, update_in + update_rec))
+    candidate = torch.tanh(normalize(2, candidate_in + reset * candidate_rec))
     return update * state + (1 - update) * candidate, cell
 
 
@@ -316,6 +335,8 @@ class RecurrentStack(nn.Sequential):
     dilations
         Dilation of each layer [1]_. With it, each layer's states are added to those of the layer below [2]_; by
         default ``None``: neither.
+    layer_norm
+        Whether the sums that enter each layer's gates are normalised.
 
     References
     ----------
@@ -333,12 +354,13 @@ class RecurrentStack(nn.Sequential):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         dilations: Sequence[int] | None = None,
+        layer_norm: bool = False,
     ) -> None:
         layer_class = RECURRENT_LAYERS[model]
         input_dims = [input_dim] + [hidden_dim] * (n_layers - 1)
         super().__init__(
             *(
-                layer_class(dim, hidden_dim, dropout, recurrent_dropout, dilation)
+                layer_class(dim, hidden_dim, dropout, recurrent_dropout, dilation, layer_norm)
                 for dim, dilation in zip(input_dims, dilations or [1] * n_layers, strict=True)
             )
         )

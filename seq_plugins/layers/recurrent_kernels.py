@@ -36,12 +36,18 @@ logger = logging.getLogger(__name__)
 SWITCH = "SEQ_PLUGINS_RECURRENT_KERNEL"
 """The environment variable that switches the compiled kernel off (``torch``) or leaves the choice free (``auto``)."""
 
-Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+Normalize = Callable[[int, torch.Tensor], torch.Tensor]
+"""From the position of a sum among those that are normalised, and the sum, `(B, D)`, to what stands for it."""
+
+Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Normalize], tuple[torch.Tensor, torch.Tensor]]
 """From a step's two projections `(B, G * D)`, state and cell `(B, D)` to the next state and cell."""
 
 TorchLayer = Callable[[torch.Tensor, torch.Tensor, list[torch.Tensor], bool], tuple[torch.Tensor, torch.Tensor | None]]
 """From inputs `(B, L, I)`, what is before the first step `(M, B, D)`, weights and whether it is training to the states
 `(B, L, D)` and, of an LSTM, its last cell `(B, D)`."""
+
+EPSILON = 1e-3
+"""What is added to the variance of a sum that is normalised, as in Keras' ``LayerNormalization``."""
 
 MAX_PRODUCT = 2**18
 """Multiplications in a matrix product that OpenBLAS, SciPy's, does without threads of its own."""
@@ -73,6 +79,11 @@ class Cell(NamedTuple):
     torch_layer: TorchLayer
     n_memories: int = 1  # tensors that a step hands to the next, M
 
+    @property
+    def n_norms(self) -> int:
+        """Number of sums that layer normalisation acts on, `N`: those of the gates and, of an LSTM, the cell."""
+        return self.n_gates + self.n_memories - 1
+
 
 class Recurrence(NamedTuple):
     """What a layer makes of its inputs."""
@@ -94,6 +105,8 @@ class Weights(NamedTuple):
     weight_hh: torch.Tensor  # (G * D, D)
     bias_ih: torch.Tensor  # (G * D,)
     bias_hh: torch.Tensor | None = None  # (G * D,)
+    norm_weight: torch.Tensor | None = None  # (N, D), of a layer that is normalised
+    norm_bias: torch.Tensor | None = None  # (N, D)
 
     @property
     def n_members(self) -> int:
@@ -109,9 +122,20 @@ class Weights(NamedTuple):
         """Return the weights of each member."""
         if self.weight_hh.ndim == 2:
             return [self]
-        bias_hh = [None] * self.n_members if self.bias_hh is None else self.bias_hh.unbind()
-        parts = zip(*(weight.unbind() for weight in self[:3]), bias_hh, strict=True)
-        return [Weights(*part) for part in parts]
+        n_members = self.n_members
+        parts = ([None] * n_members if weight is None else weight.unbind() for weight in self)
+        return [Weights(*part) for part in zip(*parts, strict=True)]
+
+    @property
+    def torch_has_them(self) -> bool:
+        """Whether they are those of a recurrent layer that PyTorch has."""
+        return self.norm_weight is None
+
+    def normalize(self, position: int, sums: torch.Tensor) -> torch.Tensor:
+        """Return the `sums` `(B, D)`, normalised if the layer is, with the weights of the norm at `position`."""
+        if self.norm_weight is None or self.norm_bias is None:
+            return sums
+        return F.layer_norm(sums, sums.shape[1:], self.norm_weight[position], self.norm_bias[position], EPSILON)
 
 
 class Loops(NamedTuple):
@@ -146,7 +170,7 @@ def choose_kernel(
     initial
         What is before the first step, `(M, B, D)`; ``None`` for zeros.
     """
-    fallback = Kernel.TORCH if mask is None else Kernel.STEPS
+    fallback = Kernel.TORCH if mask is None and weights.torch_has_them else Kernel.STEPS
     if is_recorded():
         return fallback  # without a word, since a log cannot be recorded either
     objection = _find_objection(cell, inputs, mask, weights, initial)
@@ -228,7 +252,7 @@ def _wins(cell: Cell, inputs: torch.Tensor, mask: torch.Tensor | None, weights: 
     faster than its other kernels, most of all where no gradient is wanted; step by step it is slower than any kernel.
     """
     width = weights.n_units + inputs.shape[2]
-    if mask is not None:
+    if mask is not None or not weights.torch_has_them:
         return width <= 192
     if cell.name == "lstm" and inputs.dtype is torch.float32:
         wants_gradient = torch.is_grad_enabled() and any(
@@ -337,7 +361,7 @@ def run_in_steps(
     for projected_step in projected.unbind(dim=1):
         seen = state if mask is None else state * mask
         recurrent = F.linear(seen, weights.weight_hh, weights.bias_hh)  # -> (B, G * D)
-        state, memory = cell.step(projected_step, recurrent, state, memory)
+        state, memory = cell.step(projected_step, recurrent, state, memory, weights.normalize)
         states.append(state)
     stacked = torch.stack(states[-1:] if last_only else states, dim=1)
     return Recurrence(stacked, memory if cell.n_memories > 1 else None)
@@ -374,11 +398,13 @@ def _first_calls(cell: Cell, loops: Loops, type_name: str) -> list[Callable[[], 
     """Return the loops' first calls, with one unit, one feature, one sequence and two steps."""
     zeros = partial(np.zeros, dtype=type_name)
     weights, biases, no_mask = zeros((1, cell.n_gates, 1)), zeros((1, cell.n_gates)), zeros((0, 0))
+    no_norm = zeros((0, 0, 0))
+    norms = no_norm, no_norm, np.dtype(type_name).type(EPSILON)
     steps, values, states = zeros((2, 1, 2)), zeros((cell.n_values, 2, 1, 1)), zeros((2, 1, 1))
     of_weights = (zeros(each.shape) for each in (weights, weights, biases, biases))
     initial, rest = zeros((0, 0, 0)), (0, 1, 1)
-    trace = no_mask, initial, values, states
-    of_others = zeros((2, 1, 1)), initial, *of_weights
+    trace = *norms, no_mask, initial, values, states
+    of_others = zeros((2, 1, 1)), initial, *of_weights, no_norm, no_norm
     return [
         partial(loops.forward, steps, weights, weights, biases, biases, *trace, *rest),
         partial(loops.backward, states, no_mask, steps, weights, weights, *trace, *of_others, *rest),
@@ -397,14 +423,17 @@ SCRATCH_MEMORY = ScratchMemory(n_blocks=4, max_bytes=2**25)
 """Where traces lie: as many blocks as a usual stack has layers, and none that would be missed elsewhere."""
 
 
-def _shapes(cell: Cell, inputs: torch.Tensor, n_units: int, last_only: bool, leads_back: bool) -> list[tuple[int, ...]]:
+def _shapes(
+    cell: Cell, inputs: torch.Tensor, weights: Weights, last_only: bool, leads_back: bool
+) -> list[tuple[int, ...]]:
     """Return the shapes of a trace. Where nobody goes back, a step needs the one before it only."""
+    n_units, n_values = weights.n_units, cell.n_values + (0 if weights.norm_weight is None else cell.n_gates)
     n_sequences, n_steps, n_inputs = inputs.shape
     n_values_kept = n_steps if leads_back else min(2, n_steps)
     n_states_kept = n_values_kept if last_only else n_steps
     return [
         (n_steps, n_sequences, n_inputs + 1),
-        (cell.n_values, n_values_kept, n_sequences, n_units),
+        (n_values, n_values_kept, n_sequences, n_units),
         (n_states_kept, n_sequences, n_units),
     ]
 
@@ -465,7 +494,7 @@ class CompiledRecurrence(torch.autograd.Function):
         # else second derivatives, such as PyTorch's `hessian`, are silently zero, with `once_differentiable` too
         if torch.is_grad_enabled() or any(map(stands_for_several, (gradient, of_last_cell))):
             return None, None, *_differentiable_gradients(*arguments, ctx.last_only)
-        shapes = _shapes(ctx.cell, inputs, weights[1].shape[-1], ctx.last_only, leads_back=True)
+        shapes = _shapes(ctx.cell, inputs, Weights(*weights), ctx.last_only, leads_back=True)
         return None, None, *_run_backward(*arguments, Trace(*carve(block.numpy(), shapes, _numpy_type(inputs))))
 
 
@@ -505,7 +534,7 @@ def _run_forward(
     """Return the states, or the last one, with an LSTM's last cell, and the memory that holds the trace."""
     n_steps, n_members = inputs.shape[1], weights.n_members
     dtype = _numpy_type(inputs)
-    shapes = _shapes(cell, inputs, weights.n_units, last_only, leads_back)
+    shapes = _shapes(cell, inputs, weights, last_only, leads_back)
     block = SCRATCH_MEMORY.take(n_bytes_of(shapes, dtype))
     trace = Trace(*carve(block, shapes, dtype))
     trace.steps[..., :-1] = inputs.detach().numpy().transpose(1, 0, 2)
@@ -521,6 +550,7 @@ def _run_forward(
         weight_hh,
         bias_ih,
         bias_ih if weights.bias_hh is None else _weights_by_member(weights.bias_hh, n_members),
+        *_norms(weights, inputs.dtype),
         NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
         ZEROS[inputs.dtype] if initial is None else _to_array(initial),
         trace.values,
@@ -533,7 +563,8 @@ def _run_forward(
         states = torch.from_numpy(trace.states.transpose(1, 0, 2))  # -> (B, L, D)
     last_cell = None
     if cell.n_memories > 1:
-        last_cell = torch.from_numpy(trace.values[-1, (n_steps - 1) % trace.values.shape[1]]).clone()  # -> (B, D)
+        cells = trace.values[cell.n_values - 1]
+        last_cell = torch.from_numpy(cells[(n_steps - 1) % len(cells)]).clone()  # -> (B, D)
     return Recurrence(states, last_cell), torch.from_numpy(block)
 
 
@@ -555,6 +586,7 @@ def _run_backward(
     of_initial = inputs.new_zeros(0, 0, 0) if initial is None or not needed[2] else torch.zeros_like(initial)
     weight_ih, weight_hh, bias_ih = (weight.new_empty(weight.shape) for weight in weights[:3])
     bias_hh = bias_ih if weights.bias_hh is None else bias_ih.new_empty(bias_ih.shape)
+    of_norms = [None if weight is None else weight.new_zeros(weight.shape) for weight in weights[4:]]
     _run_members(
         _load(cell, inputs.dtype).backward,
         cell.n_gates,
@@ -565,6 +597,7 @@ def _run_backward(
         trace.steps,
         _weights_by_member(weights.weight_ih, n_members),
         _weights_by_member(weights.weight_hh, n_members),
+        *_norms(weights, inputs.dtype),
         NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
         ZEROS[inputs.dtype] if initial is None else _to_array(initial),
         trace.values,
@@ -572,8 +605,9 @@ def _run_backward(
         of_inputs.numpy(),
         of_initial.numpy(),
         *(_weights_by_member(weight, n_members) for weight in (weight_ih, weight_hh, bias_ih, bias_hh)),
+        *(ZEROS[inputs.dtype] if weight is None else _weights_by_member(weight, n_members) for weight in of_norms),
     )
-    of_arguments = of_inputs.transpose(0, 1), None, of_initial, weight_ih, weight_hh, bias_ih, bias_hh
+    of_arguments = of_inputs.transpose(0, 1), None, of_initial, weight_ih, weight_hh, bias_ih, bias_hh, *of_norms
     return [of_argument if is_needed else None for of_argument, is_needed in zip(of_arguments, needed, strict=True)]
 
 
@@ -649,6 +683,14 @@ def _to_array(tensor: torch.Tensor) -> np.ndarray:
 def _weights_by_member(weight: torch.Tensor, n_members: int) -> np.ndarray:
     """Return the weights of each member, `(K, ...)`, also of one that stands alone; `weight` shares their memory."""
     return _to_array(weight if n_members > 1 else weight.unsqueeze(0))
+
+
+def _norms(weights: Weights, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.floating]:
+    """Return what normalises each member's sums, or nothing, and the least variance."""
+    weight, bias = (
+        ZEROS[dtype] if weight is None else _weights_by_member(weight, weights.n_members) for weight in weights[4:]
+    )
+    return weight, bias, _TYPES[dtype](EPSILON)
 
 
 def _n_rows(trace: Trace, n_members: int) -> int:

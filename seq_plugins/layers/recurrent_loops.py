@@ -23,9 +23,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from seq_plugins._compilation import cached_jit, jit
+from seq_plugins._compilation import cached_jit, jit, sum_in_any_order
 
-# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates, V: values to remember, K: members
+# B: batch, L: time steps, I: features of a step, D: hidden dimension, G: gates, V: values to remember, K: members,
+# N: sums that are normalised
 #
 # steps          (L, B, I + 1), inputs and a one; each member has an equal share of the batch, one after another
 # weight_ih      (K, G * D, I)
@@ -34,14 +35,21 @@ from seq_plugins._compilation import cached_jit, jit
 # bias_hh        (K, G * D), of a GRU only
 # mask           (B, D), what states are multiplied with before they are seen, or empty
 # initial        (M, B, D), state and, of an LSTM, cell before the first step, or empty where they are zero
+# norm_weight    (K, N, D), what normalised sums are weighed with, or empty where nothing is normalised
+# norm_bias      (K, N, D)
+# epsilon        what is added to the variance of sums
 # values         (V, L, B, D), or (V, 2, B, D) where nobody goes back
 # states         (L, B, D), or (2, B, D) where nobody goes back and only the last one counts
 # gradient       (T, B, D), that of the last T states
 # of_last_cell   (B, D), gradient of an LSTM's cell after the last step, or empty where it is zero
-# of_...         gradients of the inputs (L, B, I), or empty, of `initial`, or empty, and of the weights
+# of_...         gradients of the inputs (L, B, I), or empty, of `initial`, or empty, and of the weights; those of
+#                norm_weight and norm_bias are added to what is there
 
 numba: Any = import_module("numba")
 overload: Any = import_module("numba.extending").overload
+intrinsic: Any = import_module("numba.extending").intrinsic
+arrayobj: Any = import_module("numba.np.arrayobj")
+cgutils: Any = import_module("numba.core.cgutils")
 import_module("scipy.linalg.cython_blas")  # its matrix products are those of numba
 
 Array: TypeAlias = np.ndarray
@@ -119,10 +127,32 @@ def _overload_sigmoid(x: Any) -> Callable[[Any], Any]:
 # --- loops over a run of numbers: few arrays each, since the compiler has to check that they do not overlap
 
 
-@jit
-def _run(block: Array) -> Array:
-    """Return the numbers of a contiguous array as one run."""
-    return block.reshape(block.size)
+@intrinsic
+def _lent(_: Any, array: Any) -> Any:
+    """Return an array that does not count as a reference to its memory, for arguments, which their caller keeps."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lent = arrayobj.make_array(signature.return_type)(context, builder, arguments[0])
+        lent.meminfo = cgutils.get_null_value(lent.meminfo.type)
+        lent.parent = cgutils.get_null_value(lent.parent.type)
+        return lent._getvalue()
+
+    return array(array), generate
+
+
+@intrinsic
+def _run(_: Any, block: Any) -> Any:
+    """Return the numbers of a contiguous array, which somebody must keep, as one run."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = arrayobj.make_array(block)(context, builder, arguments[0])
+        run = arrayobj.make_array(signature.return_type)(context, builder)
+        arrayobj.populate_array(
+            run, data=array.data, shape=[array.nitems], strides=[array.itemsize], itemsize=array.itemsize, meminfo=None
+        )
+        return run._getvalue()
+
+    return block.copy(ndim=1)(block), generate
 
 
 @jit
@@ -237,7 +267,54 @@ def _hand_to_inputs(to_gates: Array, weight_ih: Array, part: Array, of_inputs: A
         _add(_run(part), _run(of_inputs))
 
 
-# --- SimpleRNN: one gate, and no values but the states
+@sum_in_any_order
+def _normalize(sums: Array, weight: Array, bias: Array, epsilon: Any, normalized: Array) -> None:
+    """Write into `normalized` `(B, D)` the `sums` `(B, D)`, each row with mean 0 and variance 1, weighed and moved."""
+    n_units = sums.shape[1]
+    for b in range(sums.shape[0]):
+        mean, deviation = _mean_and_deviation(sums[b], epsilon)
+        for d in range(n_units):
+            normalized[b, d] = weight[d] * ((sums[b, d] - mean) / deviation) + bias[d]
+
+
+@sum_in_any_order
+def _mean_and_deviation(row: Array, epsilon: Any) -> Any:
+    total = row.dtype.type(0)
+    for d in range(row.size):
+        total += row[d]
+    mean = total / row.dtype.type(row.size)
+    of_squares = row.dtype.type(0)
+    for d in range(row.size):
+        of_squares += (row[d] - mean) * (row[d] - mean)
+    return mean, np.sqrt(of_squares / row.dtype.type(row.size) + epsilon)
+
+
+@sum_in_any_order
+def _normalize_back(
+    sums: Array, weight: Array, epsilon: Any, gradient: Array, of_weight: Array, of_bias: Array
+) -> None:
+    """Replace the gradient of what `_normalize` wrote by that of the `sums`; add what it means for weight and bias."""
+    n_units = sums.shape[1]
+    centred = np.empty(n_units, sums.dtype)
+    for b in range(sums.shape[0]):
+        mean, deviation = _mean_and_deviation(sums[b], epsilon)
+        total = with_centred = sums.dtype.type(0)
+        for d in range(n_units):
+            value = (sums[b, d] - mean) / deviation
+            centred[d] = value
+            of_weight[d] += gradient[b, d] * value
+            of_bias[d] += gradient[b, d]
+            weighed = gradient[b, d] * weight[d]
+            total += weighed
+            with_centred += weighed * value
+            gradient[b, d] = weighed
+        total /= sums.dtype.type(n_units)
+        with_centred /= sums.dtype.type(n_units)
+        for d in range(n_units):
+            gradient[b, d] = (gradient[b, d] - total - centred[d] * with_centred) / deviation
+
+
+# --- SimpleRNN: one gate, and no values but the states; of one that is normalised, the sum
 
 
 @cached_jit
@@ -247,6 +324,9 @@ def simple_rnn_forward(
     weight_hh: Array,
     bias_ih: Array,
     bias_hh: Array,
+    norm_weight: Array,
+    norm_bias: Array,
+    epsilon: Any,
     mask: Array,
     initial: Array,
     values: Array,
@@ -256,6 +336,17 @@ def simple_rnn_forward(
     n_rows: int,
 ) -> None:
     """Fill `states`."""
+    steps = _lent(steps)
+    weight_ih = _lent(weight_ih)
+    weight_hh = _lent(weight_hh)
+    bias_ih = _lent(bias_ih)
+    bias_hh = _lent(bias_hh)
+    norm_weight = _lent(norm_weight)
+    norm_bias = _lent(norm_bias)
+    mask = _lent(mask)
+    initial = _lent(initial)
+    values = _lent(values)
+    states = _lent(states)
     n_steps, n_units = len(steps), weight_hh.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -267,7 +358,12 @@ def simple_rnn_forward(
             for t in range(n_steps):
                 _see(state, mask[first:last], steps[t, first:last], seen)
                 state = states[t % len(states), first:last]
-                np.dot(seen, weights[0], state)
+                if norm_weight.size > 0:
+                    sums = values[0, t % values.shape[1], first:last]
+                    np.dot(seen, weights[0], sums)
+                    _normalize(sums, norm_weight[member, 0], norm_bias[member, 0], epsilon, state)
+                else:
+                    np.dot(seen, weights[0], state)
                 _apply_tanh(_run(state))
 
 
@@ -278,6 +374,9 @@ def simple_rnn_backward(
     steps: Array,
     weight_ih: Array,
     weight_hh: Array,
+    norm_weight: Array,
+    norm_bias: Array,
+    epsilon: Any,
     mask: Array,
     initial: Array,
     values: Array,
@@ -288,11 +387,32 @@ def simple_rnn_backward(
     of_weight_hh: Array,
     of_bias_ih: Array,
     of_bias_hh: Array,
+    of_norm_weight: Array,
+    of_norm_bias: Array,
     first_member: int,
     last_member: int,
     n_rows: int,
 ) -> None:
     """Fill the gradients of inputs, initial state and weights, given that of the newest states."""
+    gradient = _lent(gradient)
+    of_last_cell = _lent(of_last_cell)
+    steps = _lent(steps)
+    weight_ih = _lent(weight_ih)
+    weight_hh = _lent(weight_hh)
+    norm_weight = _lent(norm_weight)
+    norm_bias = _lent(norm_bias)
+    mask = _lent(mask)
+    initial = _lent(initial)
+    values = _lent(values)
+    states = _lent(states)
+    of_inputs = _lent(of_inputs)
+    of_initial = _lent(of_initial)
+    of_weight_ih = _lent(of_weight_ih)
+    of_weight_hh = _lent(of_weight_hh)
+    of_bias_ih = _lent(of_bias_ih)
+    of_bias_hh = _lent(of_bias_hh)
+    of_norm_weight = _lent(of_norm_weight)
+    of_norm_bias = _lent(of_norm_bias)
     n_steps, n_units = len(states), states.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -310,6 +430,15 @@ def simple_rnn_backward(
                 if t >= n_steps - len(gradient):
                     _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
                 _simple_rnn_step_back(_run(states[t, first:last]), _run(later), _run(to_gates[0]))
+                if norm_weight.size > 0:
+                    _normalize_back(
+                        values[0, t, first:last],
+                        norm_weight[member, 0],
+                        epsilon,
+                        to_gates[0],
+                        of_norm_weight[member, 0],
+                        of_norm_bias[member, 0],
+                    )
                 earlier = states[t - 1, first:last] if t > 0 else before
                 _see(earlier, mask[first:last], steps[t, first:last], seen)
                 _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
@@ -329,7 +458,8 @@ def _simple_rnn_step_back(state: Array, later: Array, to_gate: Array) -> None:
         to_gate[i] = later[i] * (one - state[i] * state[i])
 
 
-# --- LSTM: input gate, forget gate, candidate and output gate; their values, and the cell's
+# --- LSTM: input gate, forget gate, candidate and output gate; their values, and the cell's; of one that is normalised,
+# the gates' sums, too
 
 
 @cached_jit
@@ -339,6 +469,9 @@ def lstm_forward(
     weight_hh: Array,
     bias_ih: Array,
     bias_hh: Array,
+    norm_weight: Array,
+    norm_bias: Array,
+    epsilon: Any,
     mask: Array,
     initial: Array,
     values: Array,
@@ -348,6 +481,17 @@ def lstm_forward(
     n_rows: int,
 ) -> None:
     """Fill `values` and `states`."""
+    steps = _lent(steps)
+    weight_ih = _lent(weight_ih)
+    weight_hh = _lent(weight_hh)
+    bias_ih = _lent(bias_ih)
+    bias_hh = _lent(bias_hh)
+    norm_weight = _lent(norm_weight)
+    norm_bias = _lent(norm_bias)
+    mask = _lent(mask)
+    initial = _lent(initial)
+    values = _lent(values)
+    states = _lent(states)
     n_steps, n_units = len(steps), weight_hh.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -361,11 +505,20 @@ def lstm_forward(
                 _see(state, mask[first:last], steps[t, first:last], seen)
                 place = t % values.shape[1]
                 for gate in range(4):
-                    np.dot(seen, weights[gate], values[gate, place, first:last])
+                    if norm_weight.size > 0:
+                        sums = values[5 + gate, place, first:last]
+                        np.dot(seen, weights[gate], sums)
+                        weight, bias = norm_weight[member, gate], norm_bias[member, gate]
+                        _normalize(sums, weight, bias, epsilon, values[gate, place, first:last])
+                    else:
+                        np.dot(seen, weights[gate], values[gate, place, first:last])
                 input_gate, forget_gate = _run(values[0, place, first:last]), _run(values[1, place, first:last])
                 candidate, output_gate = _run(values[2, place, first:last]), _run(values[3, place, first:last])
                 new_cell, state = values[4, place, first:last], states[t % len(states), first:last]
                 _lstm_step(input_gate, forget_gate, candidate, output_gate, _run(cell), _run(new_cell), _run(state))
+                if norm_weight.size > 0:
+                    _normalize(new_cell, norm_weight[member, 4], norm_bias[member, 4], epsilon, state)
+                    _lstm_show(output_gate, _run(state))
                 cell = new_cell
 
 
@@ -387,6 +540,12 @@ def _lstm_step(
         state[k] = o * tanh(value)
 
 
+@jit
+def _lstm_show(output_gate: Array, state: Array) -> None:
+    for k in range(state.size):
+        state[k] = output_gate[k] * tanh(state[k])
+
+
 @cached_jit
 def lstm_backward(
     gradient: Array,
@@ -394,6 +553,9 @@ def lstm_backward(
     steps: Array,
     weight_ih: Array,
     weight_hh: Array,
+    norm_weight: Array,
+    norm_bias: Array,
+    epsilon: Any,
     mask: Array,
     initial: Array,
     values: Array,
@@ -404,11 +566,32 @@ def lstm_backward(
     of_weight_hh: Array,
     of_bias_ih: Array,
     of_bias_hh: Array,
+    of_norm_weight: Array,
+    of_norm_bias: Array,
     first_member: int,
     last_member: int,
     n_rows: int,
 ) -> None:
     """Fill the gradients of inputs, initial state and weights, given that of the newest states."""
+    gradient = _lent(gradient)
+    of_last_cell = _lent(of_last_cell)
+    steps = _lent(steps)
+    weight_ih = _lent(weight_ih)
+    weight_hh = _lent(weight_hh)
+    norm_weight = _lent(norm_weight)
+    norm_bias = _lent(norm_bias)
+    mask = _lent(mask)
+    initial = _lent(initial)
+    values = _lent(values)
+    states = _lent(states)
+    of_inputs = _lent(of_inputs)
+    of_initial = _lent(of_initial)
+    of_weight_ih = _lent(of_weight_ih)
+    of_weight_hh = _lent(of_weight_hh)
+    of_bias_ih = _lent(of_bias_ih)
+    of_bias_hh = _lent(of_bias_hh)
+    of_norm_weight = _lent(of_norm_weight)
+    of_norm_bias = _lent(of_norm_bias)
     n_steps, n_units = len(states), states.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -422,7 +605,7 @@ def lstm_backward(
             cell_before = _before(initial, 1, first, last, n_units)
             later = np.zeros((4, last - first, n_units), states.dtype)
             to_gates = np.empty_like(later)
-            later_cell = np.zeros_like(before)
+            later_cell, shown = np.zeros_like(before), np.empty_like(before)
             if of_last_cell.size > 0:
                 _add(_run(of_last_cell[first:last]), _run(later_cell))
             part_of_inputs = np.empty((last - first, weight_ih.shape[2]), states.dtype)
@@ -431,20 +614,43 @@ def lstm_backward(
                     _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
                 earlier = states[t - 1, first:last] if t > 0 else before
                 earlier_cell = values[4, t - 1, first:last] if t > 0 else cell_before
+                cell = values[4, t, first:last]
+                if norm_weight.size > 0:
+                    _normalize(cell, norm_weight[member, 4], norm_bias[member, 4], epsilon, shown)
+                output_gate = _run(values[3, t, first:last])
+                _lstm_show_back(
+                    output_gate, _run(shown if norm_weight.size > 0 else cell), _run(later), _run(to_gates[3])
+                )
+                if norm_weight.size > 0:
+                    _normalize_back(
+                        cell,
+                        norm_weight[member, 4],
+                        epsilon,
+                        later[0],
+                        of_norm_weight[member, 4],
+                        of_norm_bias[member, 4],
+                    )
                 _lstm_step_back(
                     _run(values[0, t, first:last]),
                     _run(values[1, t, first:last]),
                     _run(values[2, t, first:last]),
-                    _run(values[3, t, first:last]),
                     _run(earlier_cell),
-                    _run(values[4, t, first:last]),
-                    _run(later),
+                    _run(later[0]),
                     _run(later_cell),
                     _run(to_gates[0]),
                     _run(to_gates[1]),
                     _run(to_gates[2]),
-                    _run(to_gates[3]),
                 )
+                if norm_weight.size > 0:
+                    for gate in range(4):
+                        _normalize_back(
+                            values[5 + gate, t, first:last],
+                            norm_weight[member, gate],
+                            epsilon,
+                            to_gates[gate],
+                            of_norm_weight[member, gate],
+                            of_norm_bias[member, gate],
+                        )
                 _see(earlier, mask[first:last], steps[t, first:last], seen)
                 _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
                 if of_inputs.size > 0:
@@ -458,34 +664,41 @@ def lstm_backward(
 
 
 @jit
+def _lstm_show_back(output_gate: Array, shown: Array, later: Array, to_output_gate: Array) -> None:
+    """Sum what `later` `(4, ...)` means for the state, and put in its first part what that means for the cell."""
+    one, size = shown.dtype.type(1), shown.size
+    for k in range(size):
+        o, squashed = output_gate[k], tanh(shown[k])
+        to_state = later[k] + later[size + k] + later[2 * size + k] + later[3 * size + k]
+        to_output_gate[k] = to_state * squashed * o * (one - o)
+        later[k] = to_state * o * (one - squashed * squashed)
+
+
+@jit
 def _lstm_step_back(
     input_gate: Array,
     forget_gate: Array,
     candidate: Array,
-    output_gate: Array,
     cell: Array,
-    new_cell: Array,
-    later: Array,
+    of_shown: Array,
     later_cell: Array,
     to_input_gate: Array,
     to_forget_gate: Array,
     to_candidate: Array,
-    to_output_gate: Array,
 ) -> None:
-    one, size = cell.dtype.type(1), cell.size
-    for k in range(size):
-        i, f, c, o, squashed = input_gate[k], forget_gate[k], candidate[k], output_gate[k], tanh(new_cell[k])
-        to_state = later[k] + later[size + k] + later[2 * size + k] + later[3 * size + k]
-        to_cell = later_cell[k] + to_state * o * (one - squashed * squashed)
+    one = cell.dtype.type(1)
+    for k in range(cell.size):
+        i, f, c = input_gate[k], forget_gate[k], candidate[k]
+        to_cell = later_cell[k] + of_shown[k]
         to_input_gate[k] = to_cell * c * i * (one - i)
         to_forget_gate[k] = to_cell * cell[k] * f * (one - f)
         to_candidate[k] = to_cell * i * (one - c * c)
-        to_output_gate[k] = to_state * squashed * o * (one - o)
         later_cell[k] = to_cell * f
 
 
 # --- GRU: reset gate, update gate and the candidate's recurrent part, on which the reset gate acts; the input of the
-# candidate is a sum of its own, in whose place the candidate stands in the end
+# candidate is a sum of its own, in whose place the candidate stands in the end; of one that is normalised, the sums of
+# the gates and of the candidate, too
 
 
 @cached_jit
@@ -495,6 +708,9 @@ def gru_forward(
     weight_hh: Array,
     bias_ih: Array,
     bias_hh: Array,
+    norm_weight: Array,
+    norm_bias: Array,
+    epsilon: Any,
     mask: Array,
     initial: Array,
     values: Array,
@@ -504,6 +720,17 @@ def gru_forward(
     n_rows: int,
 ) -> None:
     """Fill `values` and `states`."""
+    steps = _lent(steps)
+    weight_ih = _lent(weight_ih)
+    weight_hh = _lent(weight_hh)
+    bias_ih = _lent(bias_ih)
+    bias_hh = _lent(bias_hh)
+    norm_weight = _lent(norm_weight)
+    norm_bias = _lent(norm_bias)
+    mask = _lent(mask)
+    initial = _lent(initial)
+    values = _lent(values)
+    states = _lent(states)
     n_steps, n_units = len(steps), weight_hh.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -512,16 +739,30 @@ def gru_forward(
             last = min(first + n_rows, (member + 1) * n_each)
             seen = np.empty((last - first, weights.shape[1]), weights.dtype)
             state = _before(initial, 0, first, last, n_units)
+            nothing = np.zeros_like(state)
             for t in range(n_steps):
                 _see(state, mask[first:last], steps[t, first:last], seen)
                 place = t % values.shape[1]
-                for gate in range(3):
-                    np.dot(seen, weights[gate], values[gate, place, first:last])
+                np.dot(seen, weights[2], values[2, place, first:last])
                 np.dot(steps[t, first:last], weights_of_input, values[3, place, first:last])
-                reset, update = _run(values[0, place, first:last]), _run(values[1, place, first:last])
-                recurrent, candidate = _run(values[2, place, first:last]), _run(values[3, place, first:last])
+                reset, update = values[0, place, first:last], values[1, place, first:last]
+                recurrent, candidate = values[2, place, first:last], values[3, place, first:last]
                 new_state = states[t % len(states), first:last]
-                _gru_step(reset, update, recurrent, candidate, _run(state), _run(new_state))
+                if norm_weight.size > 0:
+                    of_reset, of_update = values[4, place, first:last], values[5, place, first:last]
+                    of_candidate = values[6, place, first:last]
+                    weight, bias = norm_weight[member], norm_bias[member]
+                    np.dot(seen, weights[0], of_reset)
+                    np.dot(seen, weights[1], of_update)
+                    _normalize(of_reset, weight[0], bias[0], epsilon, reset)
+                    _normalize(of_update, weight[1], bias[1], epsilon, update)
+                    _gru_sum(_run(reset), _run(recurrent), _run(candidate), _run(of_candidate))
+                    _normalize(of_candidate, weight[2], bias[2], epsilon, candidate)
+                    recurrent = nothing
+                else:
+                    np.dot(seen, weights[0], reset)
+                    np.dot(seen, weights[1], update)
+                _gru_step(_run(reset), _run(update), _run(recurrent), _run(candidate), _run(state), _run(new_state))
                 state = new_state
 
 
@@ -535,6 +776,12 @@ def _stack_gru(weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Arra
     for gate in range(3):
         weights[gate, -1] += bias_hh[gate * n_units : (gate + 1) * n_units]
     return weights, weights_of_input
+
+
+@jit
+def _gru_sum(reset: Array, recurrent: Array, candidate: Array, total: Array) -> None:
+    for i in range(total.size):
+        total[i] = candidate[i] + sigmoid(reset[i]) * recurrent[i]
 
 
 @jit
@@ -553,6 +800,9 @@ def gru_backward(
     steps: Array,
     weight_ih: Array,
     weight_hh: Array,
+    norm_weight: Array,
+    norm_bias: Array,
+    epsilon: Any,
     mask: Array,
     initial: Array,
     values: Array,
@@ -563,11 +813,32 @@ def gru_backward(
     of_weight_hh: Array,
     of_bias_ih: Array,
     of_bias_hh: Array,
+    of_norm_weight: Array,
+    of_norm_bias: Array,
     first_member: int,
     last_member: int,
     n_rows: int,
 ) -> None:
     """Fill the gradients of inputs, initial state and weights, given that of the newest states."""
+    gradient = _lent(gradient)
+    of_last_cell = _lent(of_last_cell)
+    steps = _lent(steps)
+    weight_ih = _lent(weight_ih)
+    weight_hh = _lent(weight_hh)
+    norm_weight = _lent(norm_weight)
+    norm_bias = _lent(norm_bias)
+    mask = _lent(mask)
+    initial = _lent(initial)
+    values = _lent(values)
+    states = _lent(states)
+    of_inputs = _lent(of_inputs)
+    of_initial = _lent(of_initial)
+    of_weight_ih = _lent(of_weight_ih)
+    of_weight_hh = _lent(of_weight_hh)
+    of_bias_ih = _lent(of_bias_ih)
+    of_bias_hh = _lent(of_bias_hh)
+    of_norm_weight = _lent(of_norm_weight)
+    of_norm_bias = _lent(of_norm_bias)
     n_steps, n_units = len(states), states.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -588,18 +859,40 @@ def gru_backward(
                     _add(_run(gradient[t - n_steps, first:last]), _run(later[0]))
                 earlier = states[t - 1, first:last] if t > 0 else before
                 _gru_step_back(
-                    _run(values[0, t, first:last]),
                     _run(values[1, t, first:last]),
-                    _run(values[2, t, first:last]),
                     _run(values[3, t, first:last]),
                     _run(earlier),
                     _run(later),
                     _run(kept),
-                    _run(to_gates[0]),
                     _run(to_gates[1]),
-                    _run(to_gates[2]),
                     _run(to_candidate),
                 )
+                if norm_weight.size > 0:
+                    _normalize_back(
+                        values[6, t, first:last],
+                        norm_weight[member, 2],
+                        epsilon,
+                        to_candidate,
+                        of_norm_weight[member, 2],
+                        of_norm_bias[member, 2],
+                    )
+                _gru_sum_back(
+                    _run(values[0, t, first:last]),
+                    _run(values[2, t, first:last]),
+                    _run(to_candidate),
+                    _run(to_gates[0]),
+                    _run(to_gates[2]),
+                )
+                if norm_weight.size > 0:
+                    for gate in range(2):
+                        _normalize_back(
+                            values[4 + gate, t, first:last],
+                            norm_weight[member, gate],
+                            epsilon,
+                            to_gates[gate],
+                            of_norm_weight[member, gate],
+                            of_norm_bias[member, gate],
+                        )
                 _see(earlier, mask[first:last], steps[t, first:last], seen)
                 _add_weight_gradients(seen, to_gates, part_of_weights, of_weights)
                 np.dot(steps[t, first:last].T, to_candidate, part_of_input_weights)
@@ -621,25 +914,21 @@ def gru_backward(
 
 @jit
 def _gru_step_back(
-    reset: Array,
-    update: Array,
-    recurrent: Array,
-    candidate: Array,
-    state: Array,
-    later: Array,
-    kept: Array,
-    to_reset: Array,
-    to_update: Array,
-    to_recurrent: Array,
-    to_candidate: Array,
+    update: Array, candidate: Array, state: Array, later: Array, kept: Array, to_update: Array, to_candidate: Array
 ) -> None:
     one, size = state.dtype.type(1), state.size
     for i in range(size):
-        r, u, c = reset[i], update[i], candidate[i]
+        u, c = update[i], candidate[i]
         to_state = kept[i] + later[i] + later[size + i] + later[2 * size + i]
-        to_sum = to_state * (one - u) * (one - c * c)
-        to_candidate[i] = to_sum
-        to_reset[i] = to_sum * recurrent[i] * r * (one - r)
+        to_candidate[i] = to_state * (one - u) * (one - c * c)
         to_update[i] = to_state * (state[i] - c) * u * (one - u)
-        to_recurrent[i] = to_sum * r
         kept[i] = to_state * u
+
+
+@jit
+def _gru_sum_back(reset: Array, recurrent: Array, to_candidate: Array, to_reset: Array, to_recurrent: Array) -> None:
+    one = reset.dtype.type(1)
+    for i in range(reset.size):
+        r = reset[i]
+        to_reset[i] = to_candidate[i] * recurrent[i] * r * (one - r)
+        to_recurrent[i] = to_candidate[i] * r

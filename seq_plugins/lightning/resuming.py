@@ -9,6 +9,7 @@ callback of ours.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,8 @@ def _random_state(trainer: Any) -> dict[str, Any]:
     device = trainer.strategy.root_device
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
-    if trainer.lightning_module.generators is not None:
-        state["members"] = [generator.get_state() for generator in trainer.lightning_module.generators]
+    for name, generators in _generators_of_members(trainer).items():
+        state[name] = [generator.get_state() for generator in generators]
     if _draws_from_numpy(trainer):
         _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002 - Darts draws from it
         state["numpy"] = [torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss]
@@ -80,11 +81,22 @@ def _restore_random_state(trainer: Any, state: dict[str, Any]) -> None:
     device = trainer.strategy.root_device
     if "cuda" in state and device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
-    for generator, saved in zip(trainer.lightning_module.generators or [], state.get("members", []), strict=True):
-        generator.set_state(saved.cpu())
+    for name, generators in _generators_of_members(trainer).items():
+        if name in state:  # training may have begun on another device
+            for generator, saved in zip(generators, state[name], strict=True):
+                generator.set_state(saved.cpu())
     if "numpy" in state:
         keys, *rest = state["numpy"]
         np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002
+
+
+def _generators_of_members(trainer: Any) -> dict[str, Sequence[torch.Generator]]:
+    """Return what the members of an ensemble draw from, by its name in a checkpoint."""
+    module, device = trainer.lightning_module, trainer.strategy.root_device
+    named = {"members": module.generators or ()}
+    if device.type != "cpu":
+        named[f"members on {device.type}"] = module.generators_on_device or ()
+    return named
 
 
 def _draws_from_numpy(trainer: Any) -> bool:

@@ -38,6 +38,13 @@ SHARED_PARAMETERS = {
             :mod:`seq_plugins.layers.recurrent_kernels` does not apply (GPU, low precision, large layers) it makes
             training slower, since PyTorch's kernels do not know it.
         """,
+    "{layer_norm_parameters}": """
+        layer_norm
+            Whether the recurrent layers normalise the sums that enter their gates (Ba, Kiros and Hinton 2016,
+            https://arxiv.org/abs/1607.06450): each is divided by its standard deviation over the units, less its mean,
+            then weighed and moved by learnt numbers; so is the cell of an LSTM. By default ``False``. Where the
+            compiled kernel does not apply it makes training slower, like `recurrent_dropout`.
+        """,
     "{head_parameters}": """
         activation
             Name of the ``torch.nn`` activation between the fully connected layers of the head (not that of the

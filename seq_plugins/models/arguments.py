@@ -190,6 +190,7 @@ ARGUMENT_CHECKS: Mapping[str, ArgumentCheck] = {
     "dilations": positive_integers("dilations such as [1, 24]"),
     "dropout": fraction,
     "recurrent_dropout": fraction,
+    "layer_norm": boolean,
     "activation": one_of(ACTIVATIONS),
     "hidden_fc_sizes": layer_sizes,
     "segment_length": optional(integer_from(1)),

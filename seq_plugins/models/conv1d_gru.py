@@ -53,6 +53,8 @@ class Conv1DGRUModule(SequenceModule):
         Share of each recurrent layer's inputs dropped.
     recurrent_dropout
         Share of each recurrent layer's state hidden from its next step.
+    layer_norm
+        Whether the sums that enter each recurrent layer's gates are normalised.
     sequence_to_sequence
         Whether the loss is on every step of the shortened sequence.
     activation
@@ -74,6 +76,7 @@ class Conv1DGRUModule(SequenceModule):
         dilations: Sequence[int] | None,
         dropout: float,
         recurrent_dropout: float,
+        layer_norm: bool,
         sequence_to_sequence: bool,
         activation: str,
         **kwargs: Any,
@@ -82,7 +85,9 @@ class Conv1DGRUModule(SequenceModule):
         down_sampling = DownSampling(
             self.input_chunk_length, self.input_dim, num_filters, kernel_size, stride, activation, pooling, pool_size
         )
-        recurrent = RecurrentStack(model, num_filters, hidden_dim, n_rnn_layers, dropout, recurrent_dropout, dilations)
+        recurrent = RecurrentStack(
+            model, num_filters, hidden_dim, n_rnn_layers, dropout, recurrent_dropout, dilations, layer_norm
+        )
         self.set_encoder(Conv1DRecurrentEncoder(down_sampling, recurrent), down_sampling.step_ends)
 
 
@@ -114,6 +119,7 @@ class Conv1DGRUModel(SequenceModel):
     {recurrent_parameters}
     {stack_parameters}
     {dropout_parameters}
+    {layer_norm_parameters}
     sequence_to_sequence
         Whether the loss is on every step of the shortened sequence or on the last one only.
     activation
@@ -146,6 +152,7 @@ class Conv1DGRUModel(SequenceModel):
         dilations: Sequence[int] | None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        layer_norm: bool = False,
         sequence_to_sequence: bool = True,
         activation: str = "ReLU",
         hidden_fc_sizes: Sequence[int] | None = None,

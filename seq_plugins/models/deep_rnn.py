@@ -19,6 +19,7 @@ class DeepRNNModel(SequenceModel):
     {recurrent_parameters}
     {stack_parameters}
     {dropout_parameters}
+    {layer_norm_parameters}
     {head_parameters}
     {shared_parameters}
 
@@ -41,6 +42,7 @@ class DeepRNNModel(SequenceModel):
         dilations: Sequence[int] | None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        layer_norm: bool = False,
         activation: str = "ReLU",
         hidden_fc_sizes: Sequence[int] | None = None,
         segment_length: int | None = None,

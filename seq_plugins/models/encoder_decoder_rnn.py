@@ -1,8 +1,9 @@
 """Forecasts from an encoder, which reads the window, and a decoder, which makes the horizon step by step."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from numbers import Real
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, cast, get_args
 
 import torch
 from darts.utils.data.torch_datasets.utils import ModuleStage, PLModuleInput, PLModuleOutput
@@ -13,12 +14,13 @@ from seq_plugins.layers import CellName, Dense, HorizonHead, RecurrentStack
 from seq_plugins.layers.dropout import DrawsByMember
 from seq_plugins.layers.members import for_each_sample
 from seq_plugins.layers.seasonal_skip import ON_THE_SCALE_OF_THE_TARGET, is_on_the_scale_of_the_target
-from seq_plugins.models.arguments import boolean, one_of, unexpected
+from seq_plugins.models.arguments import boolean, integer_from, one_of, unexpected
 from seq_plugins.models.base import SequenceModel
-from seq_plugins.models.module import SequenceModule
+from seq_plugins.models.module import SequenceModule, StepContext
 
 # B: batch, L: input chunk length, H: output chunk length, h: steps decoded at once, C: target components,
-# F: future covariates, D: features of a state, N: likelihood parameters, J: seasons
+# F: future covariates, D: features of a state, N: likelihood parameters, J: seasons, T: steps with a loss, from each of
+# which a decoder starts, M: what a layer hands on
 
 Decoding: TypeAlias = Literal["parallel", "autoregressive"]
 
@@ -45,14 +47,21 @@ class LuongAttention(nn.Module):
         self.score = Dense(state_dim, state_dim, bias=False)
         self.combine = Dense(2 * state_dim, state_dim)
 
-    def forward(self, states: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
-        """Return states `(B, h, D)` that have seen the encoder's, `(B, L, D)`."""
-        context = torch.bmm(self.weights(states, encoded), encoded)  # -> (B, h, D)
+    def forward(
+        self, states: torch.Tensor, encoded: torch.Tensor, is_hidden: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return states `(B, h, D)` that have seen the encoder's, `(B, L, D)`, but for those hidden, `(h, L)`."""
+        context = torch.bmm(self.weights(states, encoded, is_hidden), encoded)  # -> (B, h, D)
         return torch.tanh(self.combine(torch.cat([context, states], dim=-1)))
 
-    def weights(self, states: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+    def weights(
+        self, states: torch.Tensor, encoded: torch.Tensor, is_hidden: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Return how much each step of the decoder attends to each of the encoder, `(B, h, L)`."""
-        return torch.bmm(self.score(states), encoded.transpose(1, 2)).softmax(dim=-1)
+        scores = torch.bmm(self.score(states), encoded.transpose(1, 2))
+        if is_hidden is not None:
+            scores = scores.masked_fill(is_hidden, -torch.inf)
+        return scores.softmax(dim=-1)
 
 
 class Positions(nn.Module):
@@ -125,12 +134,18 @@ class EncoderDecoderRNNModule(SequenceModule):
         Share of each layer's inputs dropped.
     recurrent_dropout
         Share of each layer's state hidden from its next step.
+    layer_norm
+        Whether the sums that enter each layer's gates are normalised.
     decoding
         ``"parallel"`` or ``"autoregressive"``.
     teacher_forcing
         Share of steps that are given what came true in training, or that in the first and in the last epoch.
     attention
         Whether the decoder attends to all states of the encoder.
+    sequence_to_sequence
+        Whether there is a loss on forecasts from several steps of the window, or on that from its end only.
+    decoder_starts
+        Number of these steps, at most.
     **kwargs
         Parameters of :class:`SequenceModule`.
     """
@@ -144,39 +159,77 @@ class EncoderDecoderRNNModule(SequenceModule):
         n_rnn_layers: int,
         dropout: float,
         recurrent_dropout: float,
+        layer_norm: bool,
         decoding: Decoding,
         teacher_forcing: float | Sequence[float],
         attention: bool,
+        sequence_to_sequence: bool,
+        decoder_starts: int,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(sequence_to_sequence=sequence_to_sequence, **kwargs)
         is_parallel = decoding == "parallel"
         given_dim = self.future_dim + (Positions.n_features if is_parallel else self.n_targets)
         layers = hidden_dim, n_rnn_layers, dropout, recurrent_dropout
-        self.encoder = RecurrentStack(model, self.input_dim, *layers)
-        self.decoder = RecurrentStack(model, given_dim, *layers)
+        self.encoder = RecurrentStack(model, self.input_dim, *layers, layer_norm=layer_norm)
+        self.decoder = RecurrentStack(model, given_dim, *layers, layer_norm=layer_norm)
         self.positions = Positions(self.output_chunk_length) if is_parallel else None
         self.teacher_forcing = None if is_parallel else TeacherForcing(_first_and_last(teacher_forcing))
         self.attention = LuongAttention(hidden_dim) if attention else None
+        ends = range(self.input_chunk_length - 1, -1, -ceil(self.input_chunk_length / decoder_starts))
+        self.set_step_ends(ends[::-1])
+        self._ends_with_loss: list[int] = self._loss_ends.tolist()
         step_shape = (1, *self.output_shape[1:])
         self.head = HorizonHead(hidden_dim, 0, step_shape, self.hidden_fc_sizes, self.activation)
 
-    def forecast_last_step(self, x_in: PLModuleInput, seasons: torch.Tensor | None) -> torch.Tensor:
-        encoded, memories = self.encoder.go_on(self._step_features(x_in), last_only=self.attention is None)
+    def _forecast(self, x_in: PLModuleInput, context: StepContext, is_of_every_step: bool) -> tuple[torch.Tensor, None]:
+        """Return the forecasts of decoders that start from each step with a loss, as if they were samples."""
+        ends = self._ends_with_loss if is_of_every_step else [self.input_chunk_length - 1]
+        encoded, memories = self._encode(self._step_features(x_in), ends)
+        future = x_in.future_covariates
+        if future is not None and is_of_every_step:
+            future = self._windows_ahead(torch.cat([x_in.historic_future_covariates, future], dim=1))
+            future = future.flatten(0, 1)  # -> (B * T, H, F)
         if self.positions is None:
-            return self._decode_in_turn(x_in, seasons, encoded, memories)
-        given = _joined(self.positions(x_in.past_target.shape[0]), x_in.future_covariates)
-        return self._decode(given, encoded, memories)[0]
+            forecasts = self._decode_in_turn(x_in, context, future, encoded, memories)
+        else:
+            given = _joined(self.positions(x_in.past_target.shape[0] * len(ends)), future)
+            forecasts = self._decode(given, encoded, memories)[0]
+        return forecasts.unflatten(0, (-1, len(ends))), None
+
+    def _encode(self, features: torch.Tensor, ends: Sequence[int]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return states of the encoder, and what its layers hand on after each of the steps, `(M, B * T, D)` each.
+
+        Parameters
+        ----------
+        features
+            Features `(B, L, I)`.
+        ends
+            Positions of the steps in the window, in order; the last is that of the newest.
+        """
+        masks = self.encoder.sample_masks(features)
+        memories = None
+        encoded, handed_on = [], []
+        for first, end in zip([0, *(end + 1 for end in ends)], ends, strict=False):
+            states, memories = self.encoder.go_on(
+                features[:, first : end + 1], memories, masks, last_only=self.attention is None
+            )
+            encoded.append(states)
+            handed_on.append(memories)
+        if len(ends) == 1:
+            return encoded[0], handed_on[0]
+        of_layers = [torch.stack(of_layer, dim=2).flatten(1, 2) for of_layer in zip(*handed_on, strict=True)]
+        return torch.cat(encoded, dim=1), of_layers
 
     def _decode(
         self, given: torch.Tensor, encoded: torch.Tensor, memories: Sequence[torch.Tensor], masks: Any = None
     ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
-        """Return the forecasts `(B, h, C, N)` of steps, and what the decoder hands on, from what it is given of each.
+        """Return the forecasts `(B * T, h, C, N)` of steps, and what the decoder hands on, from what it is given.
 
         Parameters
         ----------
         given
-            What the decoder is given, `(B, h, ...)`.
+            What the decoder is given of each step, `(B * T, h, ...)`.
         encoded
             States of the encoder, `(B, L, D)`.
         memories
@@ -184,22 +237,33 @@ class EncoderDecoderRNNModule(SequenceModule):
         masks
             What dropout hides in each layer; by default it is drawn.
         """
-        states, memories = self.decoder.go_on(given, memories, masks)  # -> (B, h, D)
+        states, memories = self.decoder.go_on(given, memories, masks)  # -> (B * T, h, D)
         if self.attention is not None:
-            states = self.attention(states, encoded)
+            states = self._attend(self.attention, states, encoded)
         return self.head(states).squeeze(2), memories
+
+    def _attend(self, attention: LuongAttention, states: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+        """Return the decoders' states after they have seen the encoder's, none later than that they started from."""
+        n_samples, n_decoders, n_steps = encoded.shape[0], states.shape[0], states.shape[1]
+        if n_decoders == n_samples:
+            return cast("torch.Tensor", attention(states, encoded))
+        of_samples = states.reshape(n_samples, -1, states.shape[-1])  # -> (B, T * h, D)
+        steps = torch.arange(encoded.shape[1], device=encoded.device)
+        is_later = (steps > self._loss_ends.unsqueeze(-1)).repeat_interleave(n_steps, dim=0)  # -> (T * h, L)
+        return cast("torch.Tensor", attention(of_samples, encoded, is_later)).reshape(states.shape)
 
     def _decode_in_turn(
         self,
         x_in: PLModuleInput,
-        seasons: torch.Tensor | None,
+        context: StepContext,
+        future: torch.Tensor | None,
         encoded: torch.Tensor,
         memories: Sequence[torch.Tensor],
     ) -> torch.Tensor:
-        """Return the forecasts `(B, H, C, N)` of a decoder that is given what the step before has come to."""
-        value = x_in.past_target[:, -1:, : self.n_targets]  # (B, 1, C)
-        future = x_in.future_covariates
-        target, is_told = self._teacher(x_in)
+        """Return the forecasts `(B * T, H, C, N)` of decoders that are given what the step before has come to."""
+        value = context.newest.flatten(0, 1).unsqueeze(1)  # -> (B * T, 1, C)
+        seasons = None if context.seasons is None else context.seasons.flatten(0, 1).unsqueeze(1)
+        target, is_told = self._teacher(x_in.stage, context.target)
         if target is not None and bool(is_told.all()):  # nothing depends on the network's own forecasts
             given = _joined(torch.cat([value, target[:, :-1]], dim=1), future)
             return self._decode(given, encoded, memories)[0]
@@ -208,7 +272,7 @@ class EncoderDecoderRNNModule(SequenceModule):
         for step in range(self.output_chunk_length):
             here = slice(step, step + 1)
             given = _joined(value, None if future is None else future[:, here])
-            forecast, memories = self._decode(given, encoded, memories, masks)  # -> (B, 1, C, N)
+            forecast, memories = self._decode(given, encoded, memories, masks)  # -> (B * T, 1, C, N)
             with_season = forecast
             if seasons is not None and self.seasons is not None:
                 with_season = self.seasons.added_to(forecast.unsqueeze(1), seasons[:, :, here]).squeeze(1)
@@ -223,9 +287,9 @@ class EncoderDecoderRNNModule(SequenceModule):
                 value = torch.where(is_told[:, here], target[:, here], value)
         return torch.cat(forecasts, dim=1)
 
-    def _teacher(self, x_in: PLModuleInput) -> tuple[Any, Any]:
-        """Return what came true, `(B, H, C)`, and which values of it the decoder is told; ``None`` but in training."""
-        if x_in.stage is not ModuleStage.TRAIN or self.teacher_forcing is None:
+    def _teacher(self, stage: ModuleStage, target: torch.Tensor | None) -> tuple[Any, Any]:
+        """Return what came true, `(B * T, H, C)`, and which of it the decoder is told; ``None`` but in training."""
+        if stage is not ModuleStage.TRAIN or self.teacher_forcing is None or target is None:
             return None, None
         trainer = self._trainer
         rate = self.teacher_forcing.first
@@ -233,8 +297,9 @@ class EncoderDecoderRNNModule(SequenceModule):
             rate = self.teacher_forcing.rate_in(trainer.current_epoch, trainer.max_epochs)
         if rate == 0:
             return None, None
-        missing = x_in.future_target.isnan()
-        target = x_in.future_target.masked_fill(missing, 0.0)
+        target = target.flatten(0, 1)
+        missing = target.isnan()
+        target = target.masked_fill(missing, 0.0)
         if self.use_reversible_instance_norm:
             target = self.rin.transform(target)
         return target, self.teacher_forcing(target, rate).unsqueeze(-1) & ~missing
@@ -289,8 +354,12 @@ class EncoderDecoderRNNModel(SequenceModel):
     it may be told what came true instead (`teacher_forcing`). That takes one call of the decoder for each step.
 
     Every step of the horizon depends on the newest input, through the state that the decoder starts from. One head for
-    all steps makes the forecast of each from the decoder's state there. The loss is on the forecast of the window's
-    end only.
+    all steps makes the forecast of each from the decoder's state there.
+
+    In training, decoders start not only at the window's end but from several of its steps, evenly spaced, and the loss
+    is the mean over the forecasts of all. What :class:`Seq2SeqRNNModel` says of shift, instance normalisation (loss on
+    the last step only) and sample weights (they must cover the window) holds here too. In prediction and validation
+    only the forecast from the window's end counts.
 
     With a `likelihood`, what is fed back in training is the location of the forecast: the median of quantiles or the
     first parameter of a Gaussian, Laplace, Cauchy or Gumbel distribution. In prediction it is what has been drawn, so
@@ -317,7 +386,13 @@ class EncoderDecoderRNNModel(SequenceModel):
         another rate than the last. Values that are missing are never told.
     attention
         Whether each step of the decoder attends to all states of the encoder, with the general score of Luong [4]_.
+    sequence_to_sequence
+        Whether the loss is on the forecasts from several steps of the window or on that from its end only, which takes
+        less time.
+    decoder_starts
+        With `sequence_to_sequence`, number of steps that decoders start from in training, at most.
     {dropout_parameters}
+    {layer_norm_parameters}
     activation
         Name of the ``torch.nn`` activation between the fully connected layers of the head (not that of the recurrent
         layers, which is always tanh).
@@ -342,6 +417,7 @@ class EncoderDecoderRNNModel(SequenceModel):
         "decoding": one_of(get_args(Decoding)),
         "teacher_forcing": _rates,
         "attention": boolean,
+        "decoder_starts": integer_from(1),
     }
 
     def __init__(
@@ -355,8 +431,11 @@ class EncoderDecoderRNNModel(SequenceModel):
         decoding: Decoding = "parallel",
         teacher_forcing: float | Sequence[float] = 0.0,
         attention: bool = False,
+        sequence_to_sequence: bool = True,
+        decoder_starts: int = 8,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        layer_norm: bool = False,
         activation: str = "ReLU",
         hidden_fc_sizes: Sequence[int] | None = None,
         use_static_covariates: bool = True,

@@ -26,7 +26,7 @@ from torch import nn
 from seq_plugins.layers import HorizonHead, SegmentHead
 from seq_plugins.layers.dropout import DrawsByMember
 from seq_plugins.layers.instance_norm import InstanceNorm, InstanceNormOfKnownValues
-from seq_plugins.layers.local_normalization import LocalNormalization, LocalNormalizationName
+from seq_plugins.layers.local_normalization import LocalNormalization, LocalNormalizationName, LocalScale
 from seq_plugins.layers.members import SeparateMembers, by_member, stack_members
 from seq_plugins.layers.missing_values import (
     LossInputs,
@@ -64,6 +64,24 @@ class StepForecasts(NamedTuple):
 
     prediction: torch.Tensor  # (B, T, H, C, N)
     target: torch.Tensor  # (B, T, H, C)
+
+
+class StepContext(NamedTuple):
+    """What there is about the steps that have a loss, or about the last one."""
+
+    ends: torch.Tensor  # (T,), position in the window of the newest input of each
+    past_target: torch.Tensor  # (B, L, C), on the scale of the series
+    local: LocalScale | None  # (B, T, C)
+    seasons: torch.Tensor | None  # (B, T, H, C, J), relative to the local scale
+    target: torch.Tensor | None  # (B, T, H, C), relative to the local scale
+
+    @property
+    def newest(self) -> torch.Tensor:
+        """The newest value of the target of each step, `(B, T, C)`, relative to the local scale; 0 where missing."""
+        values = self.past_target[:, self.ends]
+        if self.local is not None:
+            values = (values - self.local.level) / self.local.scale
+        return values.masked_fill(values.isnan(), 0.0)
 
 
 # whether a batch to predict from holds the samples of one member after another, or is that of all of them
@@ -129,7 +147,10 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
     rin: Any
 
     generators: Sequence[torch.Generator] | None = None
-    """Random numbers of each member: the order of its batches and its dropout masks."""
+    """Random numbers of each member: the order of its batches and, on a CPU, its dropout masks."""
+
+    generators_on_device: Sequence[torch.Generator] | None = None
+    """In training, random numbers of each member on its device: its dropout masks."""
 
     sequence_to_sequence: bool = False
     """Whether the loss is on every step of the input, or on the last one only."""
@@ -212,7 +233,12 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
             known_dim += len(self.season_lengths) * (self.future_dim + self.n_targets)
         make_head = HorizonHead if self.segment_length is None else partial(SegmentHead, self.segment_length)
         self.head = make_head(encoder.output_dim, known_dim, self.output_shape, self.hidden_fc_sizes, self.activation)
-        self.step_ends = list(range(self.input_chunk_length) if step_ends is None else step_ends)
+        self.set_step_ends(range(self.input_chunk_length) if step_ends is None else step_ends)
+        self.seasons = self._seasonal_skip(encoder.output_dim)
+
+    def set_step_ends(self, step_ends: Sequence[int]) -> None:
+        """Set which steps there can be a loss on, by the newest input of each; the last is that of the window."""
+        self.step_ends = list(step_ends)
         loss_steps, targets = self._steps_with_targets(self.step_ends)
         self.register_buffer("_loss_steps", torch.tensor(loss_steps), persistent=False)
         self.register_buffer(
@@ -221,7 +247,6 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
         self.register_buffer("_target_positions", torch.tensor(targets), persistent=False)
         self._slice_with_loss = _as_slice(loss_steps)
         self._slice_of_windows = _as_slice([times[0] for times in targets])
-        self.seasons = self._seasonal_skip(encoder.output_dim)
 
     def _steps_with_targets(self, step_ends: Sequence[int]) -> tuple[list[int], list[list[int]]]:
         """Return the states that have a loss, and the positions of their targets in a sample.
@@ -345,21 +370,20 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
             seasons = self.seasons(past_target, ends, has_begun)  # -> (B, T, H, C, J)
             if local is not None:
                 seasons = local.normalise(seasons)
-        target: torch.Tensor | None = None
-        if is_of_every_step or (local is not None and x_in.future_target is not None):
-            target = x_in.future_target.unsqueeze(1)  # -> (B, 1, H, C)
-            if is_of_every_step:
-                target = self._windows_ahead(_join(given, x_in.future_target))  # -> (B, T, H, C)
-            if local is not None:
-                target = local.normalise(target)
-                if has_begun is not None:  # what a step knows nothing of is no error of its forecast
-                    target = target.masked_fill(~has_begun[:, ends].unsqueeze(2), torch.nan)
-                x_in = x_in.replace(future_target=target[:, -1])
+        target = None if x_in.future_target is None else x_in.future_target.unsqueeze(1)  # -> (B, 1, H, C)
+        if is_of_every_step:
+            target = self._windows_ahead(_join(given, x_in.future_target))  # -> (B, T, H, C)
+        if local is not None and target is not None:
+            target = local.normalise(target)
+            if has_begun is not None:  # what a step knows nothing of is no error of its forecast
+                target = target.masked_fill(~has_begun[:, ends].unsqueeze(2), torch.nan)
         features = flag_missing_values(x_in) if self._masks_missing_values else x_in
-        forecasts, states = self._forecast(features, seasons, is_of_every_step)
+        context = StepContext(ends, given, local, seasons, target)
+        forecasts, states = self._forecast(features, context, is_of_every_step)
         if self.seasons is not None:
             forecasts = self.seasons.added_to(forecasts, seasons, states)
-        steps = None if target is None else StepForecasts(forecasts, target)
+        is_of_batch = not is_of_every_step and local is None  # then the loss is of forecasts and targets as they are
+        steps = None if target is None or is_of_batch else StepForecasts(forecasts, target)
         last = forecasts[:, -1:]
         if self.local_normalization is not None:
             last = self.local_normalization.restore(last, local.at(slice(-1, None)))
@@ -375,21 +399,21 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
         Parameters
         ----------
         x_in
-            Input. With local normalisation, `past_target` and `future_target` are relative to it.
+            Input. With local normalisation, `past_target` is relative to it.
         seasons
             What each season forecasts, `(B, 1, H, C, J)`, which is added to the forecast; ``None`` if there is none.
         """
         raise NotImplementedError(f"Expected {type(self).__name__} to call `set_encoder` or override this.")
 
     def _forecast(
-        self, x_in: PLModuleInput, seasons: torch.Tensor | None, is_of_every_step: bool
+        self, x_in: PLModuleInput, context: StepContext, is_of_every_step: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return forecasts `(B, T, H, C, N)`, without the season, and states `(B, T, D)`, if there are any.
 
         They are those of the steps that have a loss, or of the last one.
         """
         if type(self).forecast_last_step is not SequenceModule.forecast_last_step:
-            return self.forecast_last_step(x_in, seasons).unsqueeze(1), None
+            return self.forecast_last_step(x_in, context.seasons).unsqueeze(1), None
         states = self.encoder(self._step_features(x_in), last_only=not is_of_every_step)  # -> (B, L' or 1, D)
         if is_of_every_step:
             if states.shape[1] != len(self.step_ends):
@@ -398,7 +422,7 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
                     f"`step_ends`, got {states.shape[1]}. Give `set_encoder` the newest input of every state."
                 )
             states = states[:, self._loss_steps if self._slice_with_loss is None else self._slice_with_loss]
-        return self.head(states, self._known_ahead(x_in, seasons, is_of_every_step)), states
+        return self.head(states, self._known_ahead(x_in, context.seasons, is_of_every_step)), states
 
     def _known_ahead(
         self, x_in: PLModuleInput, seasons: torch.Tensor | None, is_of_every_step: bool
@@ -535,7 +559,9 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
         trainer = self.trainer
         self.loss_watch = LossWatch(self, trainer) if should_watch(trainer) else None
         self.forget_losses()
-        self._let_members_draw(self.generators)
+        if self.generators is not None:
+            self.generators_on_device = [_on_device(generator, self.device) for generator in self.generators]
+        self._let_members_draw(self.generators_on_device)
         state, self._state_to_resume = self._state_to_resume, None
         if state is not None and trainer.ckpt_path is not None:
             restore_training_state(trainer, state)
@@ -642,7 +668,7 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
 
     def on_train_end(self) -> None:
         """Let go of the losses."""
-        self.loss_watch = self._last_train_loss = None
+        self.loss_watch = self._last_train_loss = self.generators_on_device = None
         self._let_members_draw(None)
 
     def _let_members_draw(self, generators: Sequence[torch.Generator] | None) -> None:
@@ -794,6 +820,13 @@ class Encoder(Protocol):
 def has_loss_on_every_step(sequence_to_sequence: bool, use_reversible_instance_norm: bool | dict[str, Any]) -> bool:
     """Return whether the loss is on every step: the normalisation's statistics come from the whole window, and peek."""
     return sequence_to_sequence and not use_reversible_instance_norm
+
+
+def _on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """Return what a model with the seed of `generator` draws from on a device."""
+    if generator.device.type == device.type:
+        return generator
+    return torch.Generator(device).manual_seed(generator.initial_seed())
 
 
 def _as_slice(positions: Sequence[int]) -> slice | None:

@@ -32,6 +32,7 @@ class Seq2SeqRNNModel(SequenceModel):
     {recurrent_parameters}
     {stack_parameters}
     {dropout_parameters}
+    {layer_norm_parameters}
     {head_parameters}
     {shared_parameters}
 
@@ -54,6 +55,7 @@ class Seq2SeqRNNModel(SequenceModel):
         dilations: Sequence[int] | None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        layer_norm: bool = False,
         activation: str = "ReLU",
         hidden_fc_sizes: Sequence[int] | None = None,
         segment_length: int | None = None,

@@ -25,6 +25,8 @@ class RecurrentModule(SequenceModule):
         Number of layers.
     dilations
         Dilation of each layer, or ``None``.
+    layer_norm
+        Whether the sums that enter each layer's gates are normalised.
     **kwargs
         Parameters of :class:`SequenceModule`.
     """
@@ -37,11 +39,14 @@ class RecurrentModule(SequenceModule):
         recurrent_dropout: float,
         n_rnn_layers: int = 1,
         dilations: Sequence[int] | None = None,
+        layer_norm: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.set_encoder(
-            RecurrentStack(model, self.input_dim, hidden_dim, n_rnn_layers, dropout, recurrent_dropout, dilations)
+            RecurrentStack(
+                model, self.input_dim, hidden_dim, n_rnn_layers, dropout, recurrent_dropout, dilations, layer_norm
+            )
         )
 
 
@@ -58,6 +63,7 @@ class SimpleRNNModel(SequenceModel):
     {chunk_parameters}
     {recurrent_parameters}
     {dropout_parameters}
+    {layer_norm_parameters}
     {head_parameters}
     {shared_parameters}
 
@@ -86,6 +92,7 @@ class SimpleRNNModel(SequenceModel):
         hidden_dim: int = 32,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        layer_norm: bool = False,
         activation: str = "ReLU",
         hidden_fc_sizes: Sequence[int] | None = None,
         segment_length: int | None = None,

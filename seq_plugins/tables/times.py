@@ -113,7 +113,7 @@ def read_times(source: Source, column: str, day_first: bool | None, notes: list[
     Raises
     ------
     UserError
-        If some are missing, or are no dates and no integers, or dates can be read in two ways.
+        If some are missing, or are neither dates nor integers, or dates can be read in two ways.
     """
     values = source.frame[column]
     missing = np.flatnonzero(values.isna())
@@ -281,7 +281,7 @@ def to_utc(source: Source, column: str, times: pd.Series, series: pd.Series, zon
 
 def are_in_autumn_nights(times: pd.Series) -> bool:
     """Return whether all times are of nights in which summer time usually ends, in the north or the south."""
-    is_sunday_night = (times.dt.dayofweek == 6) & (times.dt.hour <= 3)
+    is_sunday_night = (times.dt.day_of_week == 6) & (times.dt.hour <= 3)
     return bool((is_sunday_night & times.dt.month.isin([3, 4, 9, 10, 11])).all())
 
 
@@ -307,7 +307,7 @@ def _candidates(times: pd.DatetimeIndex, step: pd.Timedelta) -> list[str]:
     day, month = times[0].day_name()[:3].upper(), times[0].month_name()[:3].upper()
     days = step / pd.Timedelta(days=1)
     found = []
-    if days == 1 and len(times) > 10 and (times.dayofweek < 5).all():
+    if days == 1 and len(times) > 10 and (times.day_of_week < 5).all():
         found = ["B"]
     elif 28 <= days <= 31:
         found = ["MS", "ME", "BMS", "BME"]

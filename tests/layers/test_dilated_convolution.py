@@ -10,7 +10,7 @@ from torch import nn
 from torch.autograd import forward_ad
 
 from seq_plugins.layers import DilatedConvolutions, dilated_convolution
-from seq_plugins.layers.dilated_convolution import SWITCH, CausalConv1D, dilations_within
+from seq_plugins.layers.dilated_convolution import SWITCH, CausalConv1D, GatedStack, PlainStack, dilations_within
 
 # K: members, B: samples, L: time steps, I: features of a step, D: filters
 
@@ -40,28 +40,32 @@ def draw_features(length: int = 13, batch: int = 4, input_dim: int = 2) -> torch
     return torch.randn(batch, length, input_dim, generator=generator, dtype=torch.float64).requires_grad_()
 
 
-def convolve(layer: CausalConv1D, states: torch.Tensor) -> torch.Tensor:
+def convolve(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, steps_back: list[int]) -> torch.Tensor:
     """Convolve `(B, I, L)` as PyTorch does, with zeros before the oldest step."""
-    dilation = layer.steps_back[0] // max(len(layer.steps_back) - 1, 1)
-    padded = F.pad(states, (layer.steps_back[0], 0))
-    return F.conv1d(padded, layer.weight.permute(2, 1, 0), layer.bias, dilation=max(dilation, 1))
+    dilation = steps_back[0] // max(len(steps_back) - 1, 1)
+    padded = F.pad(states, (steps_back[0], 0))
+    return F.conv1d(padded, weight.permute(2, 1, 0), bias, dilation=max(dilation, 1))
 
 
 def run_with_conv1d(layers: DilatedConvolutions, features: torch.Tensor) -> torch.Tensor:
     """Return the states, layer by layer, each with `torch.nn`'s convolution."""
     states = features.transpose(1, 2)  # -> (B, I, L)
+    stack: Any = layers.stack
+    plain = stack.first_layer if isinstance(stack, GatedStack) else stack
+    weights = [plain.first_weight, *([] if plain.weights is None else plain.weights)]
+    for weight, bias, steps_back in zip(weights, plain.biases, plain.steps_back, strict=True):
+        states = plain.activation(convolve(states, weight, bias, steps_back))
+    if plain is stack:
+        return states.transpose(1, 2)
     skips = torch.zeros(())
-    for layer in layers.layers:
-        filtered = convolve(layer.convolution, states)
-        if not hasattr(layer, "dense"):
-            states = layer.activation(filtered)
-            continue
+    for layer in stack.gated_layers:
+        convolution = layer.convolution
+        filtered = convolve(states, convolution.weight, convolution.bias, convolution.steps_back)
         values, gates = filtered.chunk(2, dim=1)
         skip = F.conv1d(values.tanh() * gates.sigmoid(), layer.dense.weight.unsqueeze(2), layer.dense.bias)
         states, skips = states + skip, skips + skip
-    if layers.after_skips is not None:
-        activation, dense, last_activation = cast("list[Any]", layers.after_skips)
-        states = last_activation(F.conv1d(activation(skips), dense.weight.unsqueeze(2), dense.bias))
+    activation, dense, last_activation = cast("list[Any]", stack.after_skips)
+    states = last_activation(F.conv1d(activation(skips), dense.weight.unsqueeze(2), dense.bias))
     return states.transpose(1, 2)
 
 
@@ -73,13 +77,13 @@ def test_states_and_gradients_are_those_of_a_loop_over_convolutions(
     monkeypatch.setenv(SWITCH, kernel)
     layers, features = make_stack(**stack, gated=gated), draw_features()
     is_compiled = kernel == "auto" and not gated and stack.get("activation", "ReLU") == "ReLU"
-    runs, run = [], DilatedConvolutions._run
+    runs, run = [], PlainStack._run
 
     def note(*given: Any) -> torch.Tensor:
         runs.append(True)
         return run(*given)
 
-    monkeypatch.setattr(DilatedConvolutions, "_run", note)
+    monkeypatch.setattr(PlainStack, "_run", note)
     states, expected = layers(features), run_with_conv1d(layers, features)
     assert runs == [True] * is_compiled
     torch.testing.assert_close(states, expected, rtol=1e-10, atol=1e-12)
@@ -102,14 +106,14 @@ def test_the_last_state_alone_is_computed_from_the_steps_that_it_has_seen_and_no
 ) -> None:
     layers, features = make_stack(kernel_size=2, dilations=[1, 2, 4, 8]), draw_features(40)
     computed = []
-    convolve_steps = CausalConv1D.forward
+    convolve_steps = dilated_convolution.convolve
 
-    def note(layer: CausalConv1D, inputs: torch.Tensor, *places: Any) -> torch.Tensor:
-        outputs = convolve_steps(layer, inputs, *places)
+    def note(inputs: torch.Tensor, *given: Any) -> torch.Tensor:
+        outputs = convolve_steps(inputs, *given)
         computed.append((inputs.shape[1], outputs.shape[1]))
         return outputs
 
-    monkeypatch.setattr(CausalConv1D, "forward", note)
+    monkeypatch.setattr(dilated_convolution, "convolve", note)
     layers(features, last_only=True)
     assert computed == [(16, 8), (8, 4), (4, 2), (2, 1)]
 
@@ -211,11 +215,14 @@ def test_states_that_are_not_numbers_stay_so() -> None:
 
 def test_kernels_start_glorot_uniform_and_biases_at_zero() -> None:
     torch.manual_seed(0)
-    layer = CausalConv1D(30, 40, 3)
-    limit = (6 / (3 * 30 + 3 * 40)) ** 0.5
-    assert layer.weight.abs().max().item() == pytest.approx(limit, rel=0.01)
-    assert layer.weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.03)
-    assert not layer.bias.any()
+    convolution, stack = CausalConv1D(30, 40, 3), DilatedConvolutions(30, 40, 3, [1, 2, 4]).stack
+    assert isinstance(stack, PlainStack)
+    for weight in (convolution.weight, stack.first_weight, *stack.weights):
+        limit = (6 / (3 * weight.shape[1] + 3 * 40)) ** 0.5
+        assert weight.abs().max().item() == pytest.approx(limit, rel=0.01)
+        assert weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.03)
+    assert not convolution.bias.any()
+    assert not stack.biases.any()
 
 
 def test_the_default_dilations_are_those_that_reach_into_the_window() -> None:

@@ -253,6 +253,66 @@ def test_states_with_recurrent_dropout_follow_the_equations(
     np.testing.assert_allclose(states.detach(), states_of_the_equations(layer_class, mask), rtol=0, atol=1e-12)
 
 
+def normalised(sums: np.ndarray, layer: RecurrentLayer, position: int) -> np.ndarray:
+    """Ba's equation for sums `(B, D)`, with Keras' epsilon."""
+    assert layer.norm_weight is not None
+    assert layer.norm_bias is not None
+    deviation = np.sqrt(sums.var(axis=-1, keepdims=True) + 1e-3)
+    gain, bias = (tensor[position].detach().numpy() for tensor in (layer.norm_weight, layer.norm_bias))
+    return np.asarray(gain * (sums - sums.mean(axis=-1, keepdims=True)) / deviation + bias)
+
+
+@pytest.mark.parametrize("setting", ["auto", "torch"])
+@each_layer
+def test_states_of_a_normalised_layer_follow_the_equations(
+    layer_class: type[RecurrentLayer], setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, setting)
+    torch.manual_seed(0)
+    layer = layer_class(3, 4, layer_norm=True).double()
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -1, 1)
+    inputs = torch.randn(2, 5, 3, dtype=torch.float64)
+    weight_ih, weight_hh, bias_ih = (weight.detach().numpy() for weight in layer.weights[:3])
+    bias_hh = 0.0 if layer.bias_hh is None else layer.bias_hh.detach().numpy()
+    state = cell = np.zeros((2, 4))
+    expected = []
+    for step in inputs.numpy().swapaxes(0, 1):
+        from_input, from_state = step @ weight_ih.T + bias_ih, state @ weight_hh.T + bias_hh
+        if layer_class is SimpleRNN:
+            state = np.tanh(normalised(from_input + from_state, layer, 0))
+        elif layer_class is LSTM:
+            sums = np.split(from_input + from_state, 4, axis=-1)
+            i, f, c, o = (normalised(gate, layer, position) for position, gate in enumerate(sums))
+            cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(c)
+            state = sigmoid(o) * np.tanh(normalised(cell, layer, 4))
+        else:
+            (xr, xz, xh), (hr, hz, hh) = np.split(from_input, 3, axis=-1), np.split(from_state, 3, axis=-1)
+            reset, update = sigmoid(normalised(xr + hr, layer, 0)), sigmoid(normalised(xz + hz, layer, 1))
+            state = update * state + (1 - update) * np.tanh(normalised(xh + reset * hh, layer, 2))
+        expected.append(state)
+
+    np.testing.assert_allclose(layer(inputs).detach(), np.stack(expected, axis=1), rtol=0, atol=1e-12)
+
+
+def test_norms_start_without_effect_but_for_the_forget_gate_of_an_lstm() -> None:
+    layer = LSTM(2, 3, layer_norm=True)
+    assert layer.norm_weight is not None
+    assert layer.norm_bias is not None
+
+    assert layer.norm_weight.tolist() == [[1.0] * 3] * 5
+    assert layer.norm_bias.tolist() == [[0.0] * 3, [1.0] * 3, *[[0.0] * 3] * 3]
+    assert not any(name.startswith("norm") for name in LSTM(2, 3).state_dict())
+
+
+@each_layer
+def test_a_normalised_layer_sees_the_size_of_a_single_feature(layer_class: type[RecurrentLayer]) -> None:
+    torch.manual_seed(0)
+    layer, inputs = layer_class(1, 8, layer_norm=True), torch.rand(1, 6, 1) + 1
+
+    assert (layer(inputs)[:, -1] - layer(2 * inputs)[:, -1]).abs().max() > 1e-3  # the same signs, other sizes
+
+
 @each_layer
 def test_hidden_units_reach_no_gate_at_any_step(layer_class: type[RecurrentLayer]) -> None:
     torch.manual_seed(0)
@@ -391,11 +451,13 @@ def test_a_stack_with_dilations_adds_each_layer_s_states_to_those_below(model: C
     assert [layer.dilation for layer in stack] == [1, 2, 4]
 
 
-@pytest.mark.parametrize("dilations", [None, [1, 1], [1, 3]])
+@pytest.mark.parametrize(("dilations", "layer_norm"), [(None, False), ([1, 1], False), ([1, 3], False), ([1, 3], True)])
 @each_model
-def test_a_state_depends_on_its_own_and_earlier_steps_only(model: CellName, dilations: list[int] | None) -> None:
+def test_a_state_depends_on_its_own_and_earlier_steps_only(
+    model: CellName, dilations: list[int] | None, layer_norm: bool
+) -> None:
     torch.manual_seed(0)
-    stack = RecurrentStack(model, 3, 4, n_layers=2, dilations=dilations).double()
+    stack = RecurrentStack(model, 3, 4, n_layers=2, dilations=dilations, layer_norm=layer_norm).double()
     inputs = torch.randn(1, 5, 3, dtype=torch.float64)
 
     def states(steps: torch.Tensor) -> Any:

@@ -27,6 +27,7 @@ from seq_plugins.layers import GRU, LSTM, RecurrentLayer, RecurrentStack, Simple
 from seq_plugins.layers.recurrent_kernels import (
     SWITCH,
     Kernel,
+    Weights,
     choose_kernel,
     load_loops,
     run_compiled,
@@ -41,6 +42,7 @@ TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 each_layer = pytest.mark.parametrize("layer_class", LAYERS)
 each_dtype = pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
+plain_and_normalised = pytest.mark.parametrize("layer_norm", [False, True], ids=["plain", "normalised"])
 with_and_without_mask = pytest.mark.parametrize("is_masked", [False, True], ids=["no mask", "mask"])
 
 
@@ -50,13 +52,17 @@ def fixed_seed() -> None:
 
 
 def make_layer(
-    layer_class: type[RecurrentLayer], input_dim: int, hidden_dim: int, dtype: torch.dtype = torch.float64
+    layer_class: type[RecurrentLayer],
+    input_dim: int,
+    hidden_dim: int,
+    dtype: torch.dtype = torch.float64,
+    layer_norm: bool = False,
 ) -> RecurrentLayer:
-    """A layer with biases that are not zero."""
-    layer = layer_class(input_dim, hidden_dim)
-    for bias in (layer.bias_ih, layer.bias_hh):
-        if bias is not None:
-            nn.init.uniform_(bias, -1, 1)
+    """A layer with biases, and weights of norms, that do not stand where they start."""
+    layer = layer_class(input_dim, hidden_dim, layer_norm=layer_norm)
+    for weight in (layer.bias_ih, layer.bias_hh, layer.norm_weight, layer.norm_bias):
+        if weight is not None:
+            nn.init.uniform_(weight, -1, 1)
     return layer.to(dtype)
 
 
@@ -94,13 +100,17 @@ def assert_equal_gradients(
     mask: torch.Tensor | None = None,
     gradient: torch.Tensor | None = None,
 ) -> None:
-    """Compare with the steps, relative to the largest value of each tensor."""
+    """Compare with the steps, relative to the largest value of each tensor.
+
+    Sums of units that are nearly alike are magnified where they are normalised, and so are rounding errors.
+    """
+    tolerance = TOLERANCES[inputs.dtype] * (1 if layer.norm_weight is None else 100)
     arguments = [inputs, *layer.parameters()]
     actual = values_and_gradients(compiled(layer, inputs, mask), arguments, gradient)
     expected = values_and_gradients(in_steps(layer, inputs, mask), arguments, gradient)
     for one, other in zip(actual, expected, strict=True):
         scale = max(1.0, other.abs().max().item())
-        torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCES[inputs.dtype] * scale)
+        torch.testing.assert_close(one, other, rtol=0, atol=tolerance * scale)
 
 
 # --- values and gradients
@@ -111,6 +121,7 @@ def assert_equal_gradients(
     layer_class=st.sampled_from(LAYERS),
     dtype=st.sampled_from(list(TOLERANCES)),
     is_masked=st.booleans(),
+    layer_norm=st.booleans(),
     n_sequences=st.integers(1, 40),
     n_steps=st.integers(1, 12),
     input_dim=st.integers(1, 9),
@@ -121,6 +132,7 @@ def test_values_and_gradients_equal_those_of_the_steps(
     layer_class: type[RecurrentLayer],
     dtype: torch.dtype,
     is_masked: bool,
+    layer_norm: bool,
     n_sequences: int,
     n_steps: int,
     input_dim: int,
@@ -128,7 +140,7 @@ def test_values_and_gradients_equal_those_of_the_steps(
     seed: int,
 ) -> None:
     torch.manual_seed(seed)
-    layer = make_layer(layer_class, input_dim, hidden_dim, dtype)
+    layer = make_layer(layer_class, input_dim, hidden_dim, dtype, layer_norm)
     inputs = make_inputs(n_sequences, n_steps, input_dim, dtype=dtype)
 
     assert_equal_gradients(layer, inputs, make_mask(n_sequences, layer) if is_masked else None)
@@ -179,16 +191,17 @@ def test_values_and_gradients_equal_those_of_pytorchs_layer(
     torch.testing.assert_close(actual, expected, rtol=TOLERANCES[dtype], atol=10 * TOLERANCES[dtype])
 
 
-@with_and_without_mask
+@pytest.mark.parametrize(("is_masked", "layer_norm"), [(False, False), (True, False), (False, True)])
 @each_layer
 def test_first_and_second_derivatives_equal_finite_differences(
-    layer_class: type[RecurrentLayer], is_masked: bool
+    layer_class: type[RecurrentLayer], is_masked: bool, layer_norm: bool
 ) -> None:
-    layer, inputs = make_layer(layer_class, 2, 3), make_inputs(2, 4, 2)
+    layer, inputs = make_layer(layer_class, 2, 3, layer_norm=layer_norm), make_inputs(2, 2 if layer_norm else 4, 2)
     mask = make_mask(2, layer) if is_masked else None
+    names = [name for name, _ in layer.named_parameters()]
 
     def states(inputs: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-        return run_compiled(layer.cell, inputs, mask, type(layer.weights)(*weights)).states
+        return run_compiled(layer.cell, inputs, mask, Weights(**dict(zip(names, weights, strict=True)))).states
 
     arguments = (inputs, *layer.parameters())
     assert torch.autograd.gradcheck(states, arguments, check_batched_grad=True)
@@ -289,9 +302,10 @@ def test_states_that_were_changed_in_place_have_no_way_back(layer_class: type[Re
         states.sum().backward()
 
 
+@plain_and_normalised
 @each_layer
-def test_only_what_is_needed_gets_a_gradient(layer_class: type[RecurrentLayer]) -> None:
-    layer, inputs = make_layer(layer_class, 2, 5), make_inputs(3, 6, 2)
+def test_only_what_is_needed_gets_a_gradient(layer_class: type[RecurrentLayer], layer_norm: bool) -> None:
+    layer, inputs = make_layer(layer_class, 2, 5, layer_norm=layer_norm), make_inputs(3, 6, 2)
     gradient = torch.randn(3, 6, 5, dtype=torch.float64)
     arguments = {"inputs": inputs} | dict(layer.named_parameters())
     _, *all_gradients = values_and_gradients(in_steps(layer, inputs), list(arguments.values()), gradient)
@@ -322,7 +336,7 @@ def test_without_gradients_there_are_the_same_states_and_no_graph(layer_class: t
 @with_and_without_mask
 @each_layer
 def test_tensors_may_lie_in_memory_in_any_order(layer_class: type[RecurrentLayer], is_masked: bool) -> None:
-    layer = make_layer(layer_class, 3, 5)
+    layer = make_layer(layer_class, 3, 5, layer_norm=True)
     with torch.no_grad():
         for name, weight in list(layer.named_parameters()):
             if weight.ndim == 2:
@@ -383,9 +397,12 @@ def test_a_sequence_is_the_same_in_any_batch(layer_class: type[RecurrentLayer], 
         torch.testing.assert_close(compiled(layer, inputs[:size]), together[:size], rtol=0, atol=TOLERANCES[dtype] / 10)
 
 
+@plain_and_normalised
 @each_layer
-def test_what_is_not_a_number_stays_in_its_sequence_and_after_its_step(layer_class: type[RecurrentLayer]) -> None:
-    layer, inputs = make_layer(layer_class, 2, 9), make_inputs(6, 5, 2).detach()
+def test_what_is_not_a_number_stays_in_its_sequence_and_after_its_step(
+    layer_class: type[RecurrentLayer], layer_norm: bool
+) -> None:
+    layer, inputs = make_layer(layer_class, 2, 9, layer_norm=layer_norm), make_inputs(6, 5, 2).detach()
     expected = compiled(layer, inputs).detach()
     inputs[2, 3] = np.nan
 
@@ -441,6 +458,17 @@ def test_small_layers_run_compiled(layer_class: type[RecurrentLayer], dtype: tor
     layer, inputs = make_layer(layer_class, 5, 32, dtype), make_inputs(32, 56, 5, dtype=dtype)
 
     assert chosen(layer, inputs, make_mask(32, layer) if is_masked else None) is Kernel.COMPILED
+
+
+@each_layer
+def test_normalised_layers_run_compiled_or_in_steps(
+    layer_class: type[RecurrentLayer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, inputs = make_layer(layer_class, 5, 32, torch.float32, layer_norm=True), torch.randn(4, 6, 5)
+
+    assert chosen(layer, inputs) is Kernel.COMPILED
+    monkeypatch.setenv(SWITCH, "torch")
+    assert chosen(layer, inputs) is Kernel.STEPS
 
 
 @each_layer
@@ -640,18 +668,22 @@ def test_tensors_that_are_not_pytorchs_own_run_on_pytorch() -> None:
 # --- recording, copying, storing
 
 
+@plain_and_normalised
 @each_layer
-def test_a_layer_can_be_exported(layer_class: type[RecurrentLayer]) -> None:
-    layer, inputs = make_layer(layer_class, 2, 4, torch.float32).eval(), torch.randn(3, 5, 2)
+def test_a_layer_can_be_exported(layer_class: type[RecurrentLayer], layer_norm: bool) -> None:
+    layer = make_layer(layer_class, 2, 4, torch.float32, layer_norm).eval()
+    inputs = torch.randn(3, 5, 2)
     expected = layer(inputs)
     for is_strict in (False, True):
         program = torch.export.export(layer, (inputs,), strict=is_strict)
         torch.testing.assert_close(program.module()(inputs), expected, rtol=0, atol=1e-5)
 
 
+@plain_and_normalised
 @each_layer
-def test_a_layer_can_be_written_as_onnx(layer_class: type[RecurrentLayer]) -> None:
-    layer, inputs = make_layer(layer_class, 2, 4, torch.float32).eval(), torch.randn(3, 5, 2)
+def test_a_layer_can_be_written_as_onnx(layer_class: type[RecurrentLayer], layer_norm: bool) -> None:
+    layer = make_layer(layer_class, 2, 4, torch.float32, layer_norm).eval()
+    inputs = torch.randn(3, 5, 2)
     program = torch.onnx.export(layer, (inputs,), dynamo=True, verbose=False)
     assert program is not None
 
@@ -785,11 +817,17 @@ def assert_same_way_there_and_back(
 @each_dtype
 @each_layer
 @pytest.mark.parametrize("n_steps", [1, 7])
-@pytest.mark.parametrize("last_only", [False, True])
+@pytest.mark.parametrize(("last_only", "layer_norm"), [(False, False), (True, False), (True, True)])
 def test_what_follows_a_given_state_equals_the_steps_in_values_and_gradients(
-    layer_class: type[RecurrentLayer], dtype: torch.dtype, is_masked: bool, n_steps: int, last_only: bool
+    layer_class: type[RecurrentLayer],
+    dtype: torch.dtype,
+    is_masked: bool,
+    n_steps: int,
+    last_only: bool,
+    layer_norm: bool,
 ) -> None:
-    layer, inputs = make_layer(layer_class, 3, 33, dtype), make_inputs(300, n_steps, 3, dtype=dtype)
+    layer = make_layer(layer_class, 3, 33, dtype, layer_norm)
+    inputs = make_inputs(300, n_steps, 3, dtype=dtype)
     memory, mask = make_memory(layer, 300), make_mask(300, layer) if is_masked else None
     arguments = [inputs, memory, *layer.parameters()]
     given = layer.cell, inputs, mask, layer.weights, last_only, memory
@@ -856,12 +894,13 @@ def test_derivatives_by_a_given_state_equal_finite_differences(layer_class: type
 
 
 @pytest.mark.parametrize("setting", ["auto", "torch"])
+@plain_and_normalised
 @each_layer
 def test_members_go_on_from_their_own_states(
-    layer_class: type[RecurrentLayer], setting: str, monkeypatch: pytest.MonkeyPatch
+    layer_class: type[RecurrentLayer], layer_norm: bool, setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SWITCH, setting)
-    members = [make_layer(layer_class, 3, 8) for _ in range(3)]
+    members = [make_layer(layer_class, 3, 8, layer_norm=layer_norm) for _ in range(3)]
     together = copy.deepcopy(members[0])
     for name, _ in members[0].named_parameters():
         setattr(together, name, nn.Parameter(torch.stack([getattr(member, name) for member in members])))

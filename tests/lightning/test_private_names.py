@@ -54,6 +54,7 @@ OVERRIDDEN = {
 
 # private attributes that are read or set, by the module in whose source they stand
 ATTRIBUTES = {
+    "numba.core.cgutils": {"_getvalue"},
     "darts.models.forecasting.forecasting_model": {
         "_clean",
         "_default_save_path",
@@ -95,6 +96,7 @@ ATTRIBUTES = {
 # outside the rooms that work around Lightning and save models
 ELSEWHERE = {
     ("layers/recurrent_kernels.py", "_C"): "whether autograd or a transformation of functions is at work",
+    ("layers/recurrent_loops.py", "_getvalue"): "the way in which an intrinsic of numba returns an array",
     ("text/word_vectors.py", "_adapt_by_suffix"): "gensim's reader runs pickled code; ours reads the same parts",
     ("text/word_vectors.py", "_load_specials"): "likewise",
     ("windows/forecasts.py", "_time_index"): "forecasts of one batch share what Darts would make for each",

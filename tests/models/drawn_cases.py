@@ -87,6 +87,7 @@ def _own_arguments(draw: st.DrawFn, name: str, input_length: int) -> dict[str, A
         "n_rnn_layers": st.integers(1, 2),
         "dropout": st.sampled_from([0.0, 0.3]),
         "recurrent_dropout": st.sampled_from([0.0, 0.3]),
+        "layer_norm": st.booleans(),
         "activation": st.sampled_from(["ReLU", "Tanh", "ELU"]),
         "hidden_fc_sizes": st.sampled_from([None, [3], [2, 3]]),
         "num_filters": st.integers(1, 3),
@@ -97,6 +98,7 @@ def _own_arguments(draw: st.DrawFn, name: str, input_length: int) -> dict[str, A
         "decoding": st.sampled_from(["parallel", "autoregressive"]),
         "teacher_forcing": st.sampled_from([0.0, 0.5, 1.0, (1.0, 0.0)]),
         "attention": st.booleans(),
+        "decoder_starts": st.integers(1, 3),
     }
     arguments = {argument: draw(choice) for argument, choice in choices.items() if takes(name, argument)}
     if takes(name, "gated"):

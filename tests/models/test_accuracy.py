@@ -99,3 +99,52 @@ def test_on_the_shipped_data_sequence_to_sequence_beats_the_rivals_in_the_median
     assert not math.isnan(best_rival)
     for name in ours:
         assert errors[name] < best_rival, errors
+
+
+def _courses(n_courses: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return prices, and the sales of 15 weeks, that start higher and fall faster the lower the price is."""
+    generator, weeks = np.random.default_rng(seed), np.arange(15)
+    prices = generator.uniform(1, 2, (n_courses, 1))
+    sold = (3 - prices) * np.exp(-weeks / (5 * prices)) + generator.normal(0, 0.05, (n_courses, 15))
+    return prices.astype(np.float32), sold.astype(np.float32)
+
+
+@pytest.mark.parametrize("missing", ["error", "mask"], ids=["from the first week", "from nothing but the price"])
+def test_courses_follow_their_descriptions_beyond_the_mean_curve_and_about_as_well_as_with_lightgbm(
+    missing: str,
+) -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    (prices, sold), (new_prices, truth) = _courses(120, seed=1), _courses(40, seed=2)
+    first_weeks = sold[:, :1], truth[:, :1]
+    if missing == "mask":
+        sold[:, 0], truth[:, 0] = np.nan, np.nan
+
+    def to_series(price: float, values: np.ndarray) -> TimeSeries:
+        return TimeSeries.from_values(values, static_covariates=pd.DataFrame({"price": [price]}, dtype=np.float32))
+
+    model = make_model(
+        "SimpleRNNModel",
+        input_chunk_length=1,
+        output_chunk_length=14,
+        hidden_dim=32,
+        hidden_fc_sizes=[32],
+        n_epochs=30,
+        batch_size=16,
+        optimizer_kwargs={"lr": 3e-3},
+        missing=missing,
+        random_state=1,
+    ).fit([to_series(price, values) for price, values in zip(prices[:, 0], sold, strict=True)])
+    forecasts = model.predict(
+        14, [to_series(price, values[:1]) for price, values in zip(new_prices[:, 0], truth, strict=True)]
+    )
+    error = np.mean([np.abs(made.values()[:, 0] - true[1:]) for made, true in zip(forecasts, truth, strict=True)])
+    assert error < 0.75 * np.abs(truth[:, 1:] - sold[:, 1:].mean(axis=0)).mean()
+
+    def to_features(prices: np.ndarray, first_week: np.ndarray) -> np.ndarray:
+        known = prices if missing == "mask" else np.hstack([prices, first_week])
+        return np.column_stack([known.repeat(14, axis=0), np.tile(np.arange(14), len(known))])
+
+    trees = lightgbm.LGBMRegressor(n_jobs=1, verbose=-1, random_state=1)
+    trees.fit(to_features(prices, first_weeks[0]), sold[:, 1:].ravel())
+    error_of_trees = np.abs(trees.predict(to_features(new_prices, first_weeks[1])) - truth[:, 1:].ravel()).mean()
+    assert error < 1.15 * error_of_trees

@@ -24,6 +24,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "dilations": [8, [0], [2.5], "8"],
     "dropout": [-0.1, 1.0, "0.2", float("nan"), True],
     "recurrent_dropout": [-0.1, 1.0, None],
+    "layer_norm": [None, 1, "yes"],
     "activation": ["relu", "Softmax", "GLU", "Linear", None, 3],
     "hidden_fc_sizes": [8, [0], [8, 2.5], "64", [None]],
     "segment_length": [0, 2.5, "2", [2]],
@@ -36,6 +37,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "teacher_forcing": [-0.1, 1.5, None, "1", True, [0.5], [1.0, 2.0], (0.5, 0.4, 0.3)],
     "attention": [1, None, "luong"],
     "sequence_to_sequence": [None, 1],
+    "decoder_starts": [0, None, 1.5],
     "gated": [None, 1],
 }
 
@@ -104,7 +106,7 @@ def test_a_convolution_some_of_whose_weights_would_see_no_step_is_refused(argume
 def test_a_window_shorter_than_what_the_convolutions_reach_together_is_taken() -> None:
     for length in (2, 5, INPUT):
         model = make_model("WaveNetModel", input_chunk_length=length).fit(make_series())
-        assert all(layer.convolution.steps_back[0] < length for layer in model.model.encoder.layers)
+        assert all(steps_back[0] < length for steps_back in model.model.encoder.stack.steps_back)
         assert len(model.predict(OUTPUT)) == OUTPUT
 
 

@@ -15,6 +15,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "shift": {"output_chunk_shift": 3},
     "normalised": {"use_reversible_instance_norm": True},
     "hidden layers": {"hidden_fc_sizes": [16], "activation": "Tanh"},
+    "normalised layers": {"layer_norm": True, "model": "LSTM"},
     "dilated layers": {"n_rnn_layers": 2, "dilations": [1, 3]},
     "segments": {"hidden_fc_sizes": [16], "segment_length": 1, "activation": "Tanh"},
     "attention": {"attention": True, "model": "LSTM"},
@@ -25,7 +26,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "use_reversible_instance_norm": True,
     },
 }
-OWN_ARGUMENTS = ("hidden_fc_sizes", "segment_length", "n_rnn_layers", "dilations", "decoding", "attention")
+OWN_ARGUMENTS = (
+    "hidden_fc_sizes",
+    "segment_length",
+    "n_rnn_layers",
+    "dilations",
+    "layer_norm",
+    "decoding",
+    "attention",
+)
 LOCAL: dict[str, dict[str, Any]] = {
     "local level": {"local_normalization": "level"},
     "local level and scale": {"local_normalization": "level_scale", "season_length": 3, "activation": "Tanh"},
@@ -161,6 +170,14 @@ def test_nothing_after_the_forecast_point_moves_a_forecast_but_known_covariates(
             pytest.param(name, arguments, id=f"{name}, {variant}")
             for name in _sequence_to_sequence_models()
             for variant, arguments in LOCAL.items()
+        ],
+        *[
+            pytest.param(
+                "EncoderDecoderRNNModel",
+                {"decoding": decoding, "attention": True, "n_rnn_layers": 2, "decoder_starts": 5},
+                id=f"{decoding} decoding, attention, two layers",
+            )
+            for decoding in ("parallel", "autoregressive")
         ],
         pytest.param("Seq2SeqRNNModel", {"n_rnn_layers": 2}, id="two layers"),
         pytest.param("Seq2SeqRNNModel", VARIANTS["dilated layers"], id="dilated layers"),

@@ -76,7 +76,7 @@ def _plain_forecast(network: Any, cell: str, x_in: PLModuleInput, given: str) ->
             below = memories[place][0] if cell == "LSTM" else memories[place]
         return below
 
-    encoded = [step(encoder, features[:, t]) for t in range(INPUT)]
+    encoded = [step(encoder, features[:, t]) for t in range(features.shape[1])]
     value, forecasts = x_in.past_target[:, -1], []
     for k in range(OUTPUT):
         told = network.positions.weight[k].expand(N_SAMPLES, -1) if given == "position" else value
@@ -117,6 +117,35 @@ def test_with_a_rate_of_one_the_decoder_is_told_what_came_true_a_step_late(cell:
         assert not moved_by[:, step:].any()
 
 
+@with_and_without_attention
+@each_cell
+@pytest.mark.parametrize(
+    ("decoding", "given"), [("parallel", "position"), ("autoregressive", "own forecast")], ids=["parallel", "in turn"]
+)
+def test_in_training_each_start_forecasts_as_a_window_that_ends_there_would(
+    cell: str, attention: bool, decoding: str, given: str
+) -> None:
+    arguments = {"attention": attention, "decoding": decoding, "n_rnn_layers": 2, "decoder_starts": 4}
+    network = _network(model=cell, **arguments)
+    x_in = _input(ModuleStage.TRAIN)
+    steps = network(x_in).state
+    ends = [network.step_ends[step] for step in network._loss_steps]
+    assert len(ends) == 4
+    known = torch.cat([x_in.historic_future_covariates, x_in.future_covariates], dim=1)
+    for place, end in enumerate(ends):
+        window = slice(0, end + 1)
+        ahead = known[:, end + 1 : end + 1 + OUTPUT]
+        shorter = x_in.replace(
+            past_target=x_in.past_target[:, window],
+            past_covariates=x_in.past_covariates[:, window],
+            historic_future_covariates=known[:, window],
+            future_covariates=ahead,
+            future_target=None,
+        )
+        expected = _plain_forecast(network, cell, shorter, given)
+        torch.testing.assert_close(steps.prediction[:, place].squeeze(-1), expected, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("stage", [ModuleStage.VALIDATE, ModuleStage.PREDICT])
 def test_outside_training_nothing_that_came_true_is_told(stage: ModuleStage) -> None:
     network = _network(model="GRU", decoding="autoregressive", teacher_forcing=1.0)
@@ -129,7 +158,7 @@ def test_outside_training_nothing_that_came_true_is_told(stage: ModuleStage) -> 
 
 
 def test_with_half_a_rate_some_steps_are_told_and_others_are_not() -> None:
-    network = _network(decoding="autoregressive", teacher_forcing=0.5).train()
+    network = _network(decoding="autoregressive", teacher_forcing=0.5, sequence_to_sequence=False).train()
     x_in = _input(ModuleStage.TRAIN)
     torch.manual_seed(0)
     is_told = network.teacher_forcing(x_in.future_target, 0.5)
@@ -171,7 +200,7 @@ def test_the_same_seed_chooses_the_same_steps_and_leaves_other_random_numbers_al
 
 def test_dropout_hides_the_same_at_every_step_of_a_sequence() -> None:
     arguments = {"decoding": "autoregressive", "dropout": 0.5, "recurrent_dropout": 0.5, "model": "GRU"}
-    network = _network(**arguments, teacher_forcing=1.0).train()
+    network = _network(**arguments, teacher_forcing=1.0, sequence_to_sequence=False).train()
     x_in = _input(ModuleStage.TRAIN)
     torch.manual_seed(0)
     at_once = network(x_in).prediction
@@ -211,7 +240,13 @@ def test_attention_is_a_softmax_over_the_states_of_the_encoder() -> None:
 def test_each_step_of_a_path_is_drawn_from_what_is_forecast_after_the_steps_before(
     likelihood: Any, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = _network(decoding="autoregressive", teacher_forcing=1.0, likelihood=likelihood, **arguments)
+    network = _network(
+        decoding="autoregressive",
+        teacher_forcing=1.0,
+        sequence_to_sequence=False,
+        likelihood=likelihood,
+        **arguments,
+    )
     network.predict_likelihood_parameters = False
     x_in = _input(ModuleStage.PREDICT).replace(future_target=None)
     if network.ensemble_size > 1:  # each sample is one member's
@@ -230,7 +265,9 @@ def test_each_step_of_a_path_is_drawn_from_what_is_forecast_after_the_steps_befo
 
 
 def test_parameters_are_those_after_locations() -> None:
-    network = _network(decoding="autoregressive", likelihood=GaussianLikelihood(), teacher_forcing=1.0)
+    network = _network(
+        decoding="autoregressive", likelihood=GaussianLikelihood(), teacher_forcing=1.0, sequence_to_sequence=False
+    )
     x_in = _input(ModuleStage.PREDICT)
     with torch.no_grad():
         parameters = network(x_in).prediction

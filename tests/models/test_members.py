@@ -79,6 +79,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], Callable[[], dict[str, Any]]]] = {
     "a shift": ({"output_chunk_shift": 2}, lambda: {"series": _series()}),
     "dropout": ({"model": "GRU", "dropout": 0.3, "recurrent_dropout": 0.2}, _validated),
     "LSTM": ({"model": "LSTM", "recurrent_dropout": 0.2}, lambda: {"series": _series()}),
+    "normalised layers": (
+        {"model": "GRU", "layer_norm": True, "recurrent_dropout": 0.2},
+        lambda: {"series": _series()},
+    ),
     "hidden layers": ({"hidden_fc_sizes": [6], "segment_length": 2}, _all_covariates),
     "layers": ({"n_rnn_layers": 2, "dilations": [1, 3]}, lambda: {"series": _series()}),
     "pooling": ({"pooling": "average"}, lambda: {"series": _series()}),

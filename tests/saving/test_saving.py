@@ -38,11 +38,13 @@ def _own_arguments(model_name: str) -> dict[str, Any]:
         "dilations": [2, 3],
         "dropout": 0.2,
         "recurrent_dropout": 0.2,
+        "layer_norm": True,
         "activation": "Tanh",
         "gated": True,
         "decoding": "autoregressive",
         "teacher_forcing": (0.5, 0.0),
         "attention": True,
+        "decoder_starts": 3,
     }
     arguments = {name: value for name, value in arguments.items() if takes(model_name, name)}
     return arguments | {

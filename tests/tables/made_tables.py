@@ -9,10 +9,10 @@ def shop(n_days: int = 120, n_known: int = 14) -> pd.DataFrame:
     days = pd.date_range("2024-01-01", periods=n_days + n_known)
     generator = np.random.default_rng(0)
     promotion = (generator.random(len(days)) < 0.2).astype(int)
-    sold = 50 + 20 * np.sin(2 * np.pi * days.dayofweek / 7) + 15 * promotion + generator.normal(0, 3, len(days))
+    sold = 50 + 20 * np.sin(2 * np.pi * days.day_of_week / 7) + 15 * promotion + generator.normal(0, 3, len(days))
     table = pd.DataFrame({"day": days.strftime("%Y-%m-%d"), "sold": sold.round(1), "promotion": promotion})
     table.loc[n_days:, "sold"] = np.nan
-    is_closed = (days.dayofweek == 6) & (np.arange(len(days)) < n_days)
+    is_closed = (days.day_of_week == 6) & (np.arange(len(days)) < n_days)
     return table[~is_closed]
 
 

@@ -33,11 +33,13 @@ def test_a_csv_file_is_backtested_into_rows_a_table_and_a_picture(
     assert code == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         ".lock",
+        "evaluations.jsonl",
         "settings.json",
         "rows.jsonl",
         "forecasts",
         "table.csv",
         "report.html",
+        "best_model.json",
     }
     rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
     assert [(row["model"], row["seed"]) for row in rows] == [
@@ -258,6 +260,10 @@ def test_a_model_that_fails_has_a_row_that_says_so_and_stops_no_other(
         (None, [*COLUMNS, "--set", "hidden_dim"], "--set: expected NAME=VALUE"),
         (None, [*COLUMNS, "--resume"], "there are no results of sales in results/"),
         (None, [*COLUMNS, "--resume", "--output", "none"], "none holds no results to go on with"),
+        (None, ["--dataset", "chicago", "--then-forecast"], "nothing is known of what comes after chicago"),
+        (None, [*COLUMNS, "--then-forecast", "--models", "NaiveSeasonal"], "--models names none of them. Add one"),
+        (None, [*COLUMNS, "--then-forecast", "--set", "shuffle_buffer=9"], "has shuffle_buffer, which only backtests"),
+        (None, [*COLUMNS, "--then-forecast", "--future", "open"], "not known at 3 of 3 time steps to forecast"),
         ("short", COLUMNS, "18 rows are too few for 10 steps of input and 3 of forecast: expected at least 20"),
     ],
 )
@@ -346,7 +352,7 @@ def test_settings_that_are_tried_have_rows_of_their_own_and_are_not_made_again(
 ) -> None:
     candidates = [Candidate(["networks"], {"hidden_size": 4}), Candidate(["networks"], {"hidden_size": 8})]
     task = small_task(tmp_path, candidates=candidates)
-    monkeypatch.setattr("benchmarks.backtest.command._task", lambda options: task)
+    monkeypatch.setattr("benchmarks.backtest.command._task", lambda *_: task)
     arguments = ["backtest", "--models", "NaiveSeasonal", "TiDEModel", "--seeds", "2", "--output", "out"]
     assert main(arguments) == 0
     printed = capsys.readouterr().out

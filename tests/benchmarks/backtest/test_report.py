@@ -1,16 +1,17 @@
-"""The report: one page that needs nothing else."""
+"""The report: one page that needs nothing else, and what it does when it is clicked."""
 
-import base64
 import json
+import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks.__main__ import main
-from tests.benchmarks.harness.small_tasks import COLUMNS, write_csv
+from tests.benchmarks.harness.small_tasks import COLUMNS, quick_settings, write_csv
+from tests.browser import PROGRAM, Browser, open_browser
 
 MODELS = ["NaiveSeasonal", "LinearRegressionModel", "Seq2SeqRNNModel-GRU"]
 
@@ -38,43 +39,42 @@ class _Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += data if self._open[-1:] != ["script"] else ""
 
 
-@pytest.fixture(params=["none", "quantile"])
-def page(request: pytest.FixtureRequest, tmp_path: Path, few_epochs: None) -> tuple[_Page, str, Path]:
-    """A page of points, and one of quantiles, with a column whose name HTML would take for an element."""
-    frame = write_csv(tmp_path / "sales.csv").rename(columns={"sold": "<sold>"})
-    frame.to_csv(tmp_path / "sales.csv", index=False)
-    columns = ["<sold>" if name == "sold" else name for name in COLUMNS]
-    arguments = ["--dataset", "sales.csv", *columns, "--past", "price", "--models", *MODELS, "--seeds", "2"]
-    assert main(["backtest", *arguments, "--likelihood", request.param, "--output", "out"]) == 0
-    return _Page((tmp_path / "out" / "report.html").read_text()), request.param, tmp_path / "out"
+@pytest.fixture(scope="module", params=["none", "quantile"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Results of points, and of quantiles, with a column whose name HTML would take for an element."""
+    path = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        settings = quick_settings()
+        patch.setattr("benchmarks.harness.table_task.shared_settings", lambda: settings)
+        frame = write_csv(path / "sales.csv").rename(columns={"sold": "<sold>"})
+        frame.to_csv(path / "sales.csv", index=False)
+        columns = ["<sold>" if name == "sold" else name for name in COLUMNS]
+        arguments = ["--dataset", str(path / "sales.csv"), *columns, "--past", "price", "--models", *MODELS]
+        options = ["--seeds", "2", "--likelihood", request.param, "--output", str(path / "out")]
+        assert main(["backtest", *arguments, *options]) == 0
+    return request.param, path / "out"
 
 
-def test_a_page_needs_nothing_else_and_all_its_pictures_have_alternative_texts(
-    page: tuple[_Page, str, Path],
-) -> None:
-    found, likelihood, folder = page
-    pictures = [attributes for tag, attributes in found.elements if tag == "img"]
-    assert len(pictures) == 4
-    for picture in pictures:
-        assert len(picture["alt"] or "") > 30
-        kind, _, data = (picture["src"] or "").partition(",")
-        assert kind == "data:image/svg+xml;base64"
-        assert ElementTree.fromstring(base64.b64decode(data)).tag.endswith("svg")  # noqa: S314  # made here
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in found.elements}
-    assert "http" not in str([attributes for tag, attributes in found.elements if tag != "img"])
-    assert found.elements[0][1] == {"lang": "en"}
-    rows: list[dict[str, Any]] = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+def test_a_page_needs_nothing_else_and_begins_with_the_verdict(folder: tuple[str, Path]) -> None:
+    likelihood, path = folder
+    text = (path / "report.html").read_text()
+    page = _Page(text)
+    tags = [tag for tag, _ in page.elements]
+    assert not {"link", "iframe", "object", "img"} & set(tags)
+    assert "http" not in str([attributes for _, attributes in page.elements if "http-equiv" not in attributes])
+    assert all("src" not in attributes for _, attributes in page.elements)
+    assert page.elements[0][1] == {"lang": "en"}
+    assert re.search(r"\((ours|rival)\) is ahead of .* \((ours|rival)\): mean absolute error", page.text)
+    rows: list[dict[str, Any]] = [json.loads(line) for line in (path / "rows.jsonl").read_text().splitlines()]
     for row in rows:
         for error in ("mae", "revision"):
-            assert f"{row['means'][error]:.4g}" in found.text or not row["members"]
-    assert "<sold>" in found.text
-    assert "Seq2SeqRNNModel-GRU x2" in found.text
-    assert "cannot take" in found.text
-    assert ("CRPS" in found.text) == (likelihood == "quantile")
-    assert ("Shaded: from the 0.05 to the 0.95 quantile" in found.text) == (likelihood == "quantile")
+            assert f"{row['means'][error]:.4g}" in page.text or not row["members"]
+    assert "Target: <sold>." in page.text
+    assert "Seq2SeqRNNModel-GRU x2" in page.text
+    assert ("CRPS" in page.text) == ("Calibration" in page.text) == (likelihood == "quantile")
 
 
 def test_failures_are_told_on_the_page(tmp_path: Path, few_epochs: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,3 +86,64 @@ def test_failures_are_told_on_the_page(tmp_path: Path, few_epochs: None, monkeyp
     assert main(["backtest", "--dataset", "sales.csv", *COLUMNS, "--models", *MODELS[:2], "--output", "out"]) == 1
     page = _Page((tmp_path / "out" / "report.html").read_text())
     assert "LinearRegressionModel: RuntimeError: no such <luck>" in page.text
+    assert "NaiveSeasonal has the lowest mean absolute error" in page.text
+    heads = page.text.partition("cannot take")[0]
+    assert "smallest to largest" not in heads  # of one seed
+    assert "seeds" not in heads
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A browser without a window."""
+    if PROGRAM is None:
+        pytest.skip("there is no Chromium on this machine")
+    with open_browser() as opened:
+        yield opened
+
+
+def test_a_page_does_what_it_is_clicked_for_and_asks_no_network(folder: tuple[str, Path], browser: Browser) -> None:
+    likelihood, path = folder
+    browser.open(path / "report.html", width=1400)
+
+    def lines(view: str) -> int:
+        return int(browser.run(f"document.querySelectorAll('[data-view={view}] .mark-line path').length"))
+
+    first = "document.querySelector('table.sortable tbody td').textContent"
+    best = browser.run(first)
+    for _ in range(2):  # rising, then falling
+        browser.click("table.sortable th:nth-child(2) button")
+    assert browser.run(first) != best
+    assert browser.run("document.querySelector('th:nth-child(2)').ariaSort") == "descending"
+
+    before = lines("steps")
+    assert before == 3
+    browser.click("#models [aria-pressed=true]")
+    assert lines("steps") == before - 1
+    browser.click("#models [aria-pressed=false]")
+    assert lines("steps") == before
+
+    origin = "document.getElementById('origin-text').textContent"
+    drawn = "document.querySelector('[data-view=forecast] svg').innerHTML"
+    start, picture = browser.run(origin), browser.run(drawn)
+    browser.click("[aria-label='Later forecast']")
+    assert browser.run(origin) != start
+    assert browser.run(drawn) != picture
+    browser.click("#worst-table .open")
+    opened = browser.run("document.querySelector('#worst-table td').textContent")
+    assert browser.run(origin) == f"from {opened}"
+    areas = browser.run("document.querySelectorAll('[data-view=forecast] .mark-area path').length")
+    assert areas == (4 if likelihood == "quantile" else 0)
+
+    intervals = browser.run("document.querySelectorAll('#intervals tbody tr').length")
+    assert intervals == (2 if likelihood == "quantile" else 0)
+
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = browser.run(background)
+    browser.click("#theme")
+    assert browser.run(background) != light
+
+    browser.open(path / "report.html", width=390, theme="dark")
+    assert browser.run(background) != light
+    assert browser.run("document.documentElement.scrollWidth") == 390
+    assert browser.complaints == []
+    assert set(browser.requests) == {(path / "report.html").resolve().as_uri()}

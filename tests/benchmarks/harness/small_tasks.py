@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.harness.table_task import csv_task
+from benchmarks.harness.table_task import csv_task, read_table
 from benchmarks.harness.task import Task, read_task
+from seq_plugins.tables import TableOptions
 
 COLUMNS = ["--time", "day", "--target", "sold", "--horizon", "3", "--input-length", "10"]
 N_TEST = 18  # steps of the test period of 120 rows
@@ -38,5 +39,6 @@ def quick_settings() -> Task:
 def small_task(folder: Path, **changes: object) -> Task:
     """Return the task of a small CSV file, quick to train."""
     write_csv(folder / "sales.csv")
-    task = csv_task(folder / "sales.csv", "day", ["sold"], ["price"], ["open"], horizon=3, input_length=10)
+    options = TableOptions(["sold"], time="day", past=["price"], future=["open"], freq="D")
+    task = csv_task(read_table(folder / "sales.csv", options), horizon=3, input_length=10)
     return replace(task, training=task.training | {"n_epochs": 2}, **changes)  # type: ignore[arg-type]

@@ -216,7 +216,8 @@ def test_evaluations_are_counted_over_all_results_beside_each_other(tmp_path: Pa
     with open_results(tmp_path / "first", SETTINGS, resume=False) as results:
         assert results.count_evaluations(run, ["test", "later"]) == {"test": 1, "later": 1}
         assert results.count_evaluations(other, ["test"]) == {"test": 1}
-    with (tmp_path / "evaluations.jsonl").open("a") as ledger:
+    assert not (tmp_path / "evaluations.jsonl").exists()  # nothing is written outside of the folder named
+    with (tmp_path / "first" / "evaluations.jsonl").open("a") as ledger:
         ledger.write('{"task": "sa\n')  # cut off by a kill
     with open_results(tmp_path / "second", SETTINGS, resume=False) as results:
         assert results.count_evaluations(run, ["test"]) == {"test": 2}
