@@ -13,6 +13,7 @@ References
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,14 +145,14 @@ class NgramCounts:
             n_ngrams += len(distinct)
         characters: dict[str, int] = {}
         within = [
-            np.unique([characters.setdefault(name, len(characters)) for name in characters_of(word)]).astype(np.int32)
+            sorted({characters.setdefault(name, len(characters)) for name in characters_of(word)})
             for word in self._words
         ]
         self._characters = list(characters)
         within_words = sparse.csr_matrix(
             (
                 np.ones(sum(map(len, within)), np.float32),
-                np.concatenate([np.zeros(0, np.int32), *within]),
+                np.fromiter(chain.from_iterable(within), np.int32),
                 np.cumsum([0, *map(len, within)]),
             ),
             (len(self._words), len(characters)),

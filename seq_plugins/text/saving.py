@@ -237,7 +237,7 @@ def _assemble(
     if "ngrams" in vocabulary:
         names, weights = vocabulary["ngrams"], arrays["ngrams.weights"]
         if vocabulary.get("n_characters") != N_CHARACTERS:
-            raise ValueError(f"it has no n-grams of {N_CHARACTERS} characters. Fit it again")
+            raise ValueError(f"the linear classifier has no n-grams of {N_CHARACTERS} characters, so fit it again")
         if weights.shape != (model["shape"]["n_outputs"], len(names)):
             raise ValueError(f"{len(names)} n-grams, but weights of shape {weights.shape}")
         classifier.ngrams_ = NgramClassifier(arguments["ngrams"], names, weights, arrays["ngrams.intercepts"])
