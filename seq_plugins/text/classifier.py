@@ -61,11 +61,13 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
 
     The network [1]_ has filters over one, two and three words, ReLU, the largest value of each filter over the
     document, a hidden layer, dropout, ReLU, and one sigmoid unit, or a softmax with more than two classes; it is
-    trained with Adam on the cross-entropy. The linear classifier is a logistic regression over naive-Bayes-weighted
-    words and word pairs [2]_. Their logits are added with weights that are learnt on documents which neither has seen:
-    a tenth of the documents, or, of fewer than a thousand, each of five parts in turn, after which the network is
-    trained once more on all. The network's weight is 0 where it does not help. Fewer than 50 documents tell nothing of
-    the weights: they are 1, and a half for the network. :meth:`lecture` has the network of the lecture, alone.
+    trained with Adam on the cross-entropy. The linear classifier is a logistic regression over words, word pairs and
+    parts of words that are weighted by naive Bayes [2]_; of the log-count ratios the square roots are taken, and a
+    text's values are divided by the square root of their number. Their logits are added with weights that are learnt on
+    documents which neither has seen: a tenth of the documents, or, of fewer than a thousand, each of five parts in
+    turn, after which the network is trained once more on all. The network's weight is 0 where it does not help. Fewer
+    than 50 documents tell nothing of the weights: they are 1, and a half for the network. :meth:`lecture` has the
+    network of the lecture, alone.
 
     Documents are kept as word ids, never as arrays of vectors, and the convolution is done once for each distinct word
     of a batch. Words without a vector are left out, then the text is cut after `maxlen` words. A document without any
@@ -96,7 +98,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         Whether words are looked up in lower case; ``"auto"``: if next to no word of the vectors has a capital letter.
     ngrams
         Number of words of the longest n-grams of the linear classifier; ``None``: the network alone. They are in lower
-        case, and words without a vector are among them, too.
+        case, and words without a vector are among them, too, as are the four-letter parts of each word.
     tokenizer
         Function from a text to a list of its tokens, ``"treebank"``, or ``None`` for those of texts as they are typed;
         see :class:`Word2VecVectorizer`.
@@ -359,8 +361,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         first = 0
         for held in (numbers[fold] for fold in folds):
             rest = np.setdiff1d(all_documents, held)
-            fitted = fit_weights(counts.contained[rest], labelled.codes[rest], labelled.weights[rest], n_classes)
-            linear[first : first + len(held)] = fitted.logits(counts.contained[held])
+            fitted = fit_weights(counts.contained.take(rest), labelled.codes[rest], labelled.weights[rest], n_classes)
+            linear[first : first + len(held)] = fitted.logits(counts.contained.take(held))
             first += len(held)
         held = numbers[np.concatenate([np.zeros(0, np.int64), *folds])]
         self.mixture_ = fit_mixture(

@@ -162,8 +162,11 @@ def with_ngrams(
     phrases = [phrase._replace(contribution=mixture.network * phrase.contribution) for phrase in explanation.phrases]
     words = [token.text for token in tokens]
     places = first_places_of(words, ngrams.longest)
-    for name, weights in ngrams.contributions(words).items():
-        phrases.append(_tell(text, tokens[places[name]], sign * mixture.linear * float(weights[row])))
+    by_place: dict[tuple[int, int], float] = {}  # n-grams of characters belong to their word
+    for name, contributions in ngrams.contributions(words).items():
+        place = places[name].start, places[name].stop
+        by_place[place] = by_place.get(place, 0.0) + sign * mixture.linear * float(contributions[row])
+    phrases += [_tell(text, tokens[start:end], contribution) for (start, end), contribution in by_place.items()]
     baseline = mixture.network * explanation.baseline + sign * (
         mixture.linear * float(ngrams.intercepts[row]) + float(mixture.offsets[row])
     )

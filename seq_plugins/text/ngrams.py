@@ -1,7 +1,10 @@
 """A linear classifier of the words and word pairs of texts, and the weights with which it and a network are added.
 
 Which n-grams a text has is multiplied with naive Bayes' log-count ratios, and a logistic regression is fitted to that
-[1]_: on few texts, and on long ones, it beats networks over word vectors.
+[1]_: on few texts, and on long ones, it beats networks over word vectors. Three things make it better on texts of all
+lengths: of the ratios the square roots are taken, which trusts rare n-grams less; a text's n-grams are divided by the
+square root of their number; and there are also n-grams of characters within words, which are the same in "boring",
+"bored" and "boredom".
 
 References
 ----------
@@ -10,6 +13,7 @@ References
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,12 +24,20 @@ from sklearn.linear_model import LogisticRegression
 
 from seq_plugins.text.encoding import NumberedTexts
 
-# N: documents, C: classes, O: outputs (1 for two classes, else C), G: n-grams
+# N: documents, C: classes, O: outputs (1 for two classes, else C), G: n-grams, of words and of characters
 
 JOINT = "\x1f"
 """What stands between the words of an n-gram: a character that is in no word."""
 
+WITHIN = "\x1e"
+"""What an n-gram of characters begins with: another character that is in no word."""
+
+N_CHARACTERS = 4
+"""Length of the n-grams of characters; a word's bounds count as one each."""
+
 INVERSE_REGULARISATION = 1.0
+_TOLERANCE = 1e-3
+_SHARE_OF_CHARACTERS = 0.5  # of an n-gram of characters, beside one of words
 _DOCUMENTS_AT_ONCE = 2000
 _STRENGTH_OF_PRIOR = 1.0  # in documents
 
@@ -39,13 +51,57 @@ def ngrams_of(words: Sequence[str], longest: int) -> list[str]:
     return found
 
 
+def characters_of(word: str) -> list[str]:
+    """Return the n-grams of characters within a word, in lower case, each after ``WITHIN``."""
+    bounded = f" {word.lower()} "
+    return [WITHIN + bounded[first : first + N_CHARACTERS] for first in range(len(bounded) - N_CHARACTERS + 1)]
+
+
 def first_places_of(words: Sequence[str], longest: int) -> dict[str, slice]:
-    """Return where in a document each of its n-grams stands first."""
+    """Return at which words of a document each of its n-grams stands first; those of characters come last."""
     spans = [
         slice(first, first + length) for length in range(1, longest + 1) for first in range(len(words) - length + 1)
     ]
-    named = zip(reversed(ngrams_of(words, longest)), reversed(spans), strict=True)
-    return dict(named)  # of equal ones the last counts, which is the first of the document
+    places: dict[str, slice] = {}
+    for name, span in zip(ngrams_of(words, longest), spans, strict=True):
+        places.setdefault(name, span)
+    for first, word in enumerate(words):
+        for name in characters_of(word):
+            places.setdefault(name, slice(first, first + 1))
+    return places
+
+
+class NgramMatrix(NamedTuple):
+    """N-grams of documents.
+
+    Parameters
+    ----------
+    values
+        ``1 / sqrt(n)`` where a document has an n-gram, `(N, G)`; `n` is the number of its distinct n-grams, those of
+        words and those of characters by themselves.
+    lengths
+        These numbers, `(N, 2)`.
+    n_words
+        How many of the n-grams are of words; they come first.
+    """
+
+    values: sparse.csr_matrix
+    lengths: np.ndarray
+    n_words: int
+
+    def take(self, numbers: np.ndarray) -> "NgramMatrix":
+        """Return some of the documents."""
+        return self._replace(values=self.values[numbers], lengths=self.lengths[numbers])
+
+    def by_kind(self, of_words: Any, of_characters: Any) -> np.ndarray:
+        """Return a number for each n-gram, `(G,)`: one of n-grams of words, another or their own of the rest."""
+        n_ngrams = self.values.shape[1]
+        return np.where(np.arange(n_ngrams) < self.n_words, of_words, of_characters)
+
+    def sum_by_ngram(self, weights: np.ndarray) -> np.ndarray:
+        """Return the sum of the weights, `(N,)`, of the documents that have an n-gram, for each, `(G,)`."""
+        sums = [self.values.T @ (weights * np.sqrt(lengths)) for lengths in self.lengths.T]
+        return self.by_kind(*sums)
 
 
 class NgramCounts:
@@ -87,8 +143,25 @@ class NgramCounts:
                 part.finish(distinct, n_ngrams)
             self._pairs.append(distinct)
             n_ngrams += len(distinct)
-        empty = sparse.csr_matrix((0, n_ngrams), dtype=np.float32)
-        self.contained = sparse.vstack([empty, *(part.as_matrix(n_ngrams) for part in parts)], format="csr")
+        characters: dict[str, int] = {}
+        within = [
+            sorted({characters.setdefault(name, len(characters)) for name in characters_of(word)})
+            for word in self._words
+        ]
+        self._characters = list(characters)
+        within_words = sparse.csr_matrix(
+            (
+                np.ones(sum(map(len, within)), np.float32),
+                np.fromiter(chain.from_iterable(within), np.int32),
+                np.cumsum([0, *map(len, within)]),
+            ),
+            (len(self._words), len(characters)),
+        )
+        n_all = n_ngrams + len(characters)
+        rows = [part.as_matrix(n_ngrams, within_words) for part in parts]
+        values = sparse.vstack([sparse.csr_matrix((0, n_all), dtype=np.float32), *(row[0] for row in rows)], "csr")
+        lengths = np.concatenate([np.zeros((0, 2)), *(row[1] for row in rows)])
+        self.contained = NgramMatrix(values, lengths, n_ngrams)
 
     def names(self) -> list[str]:
         """Return the n-grams, in the order of the columns."""
@@ -100,7 +173,7 @@ class NgramCounts:
                 for place, word in zip(before.tolist(), last.tolist(), strict=True)
             ]
             names += shorter
-        return names
+        return names + self._characters
 
 
 class _Part:
@@ -137,13 +210,25 @@ class _Part:
         self._found.append((self._document[self._places], self.columns))
         self.codes = np.zeros(0, np.int64)
 
-    def as_matrix(self, n_ngrams: int) -> sparse.csr_matrix:
-        """Return a matrix with a one where a document has an n-gram, `(N, G)`."""
+    def as_matrix(self, n_ngrams: int, within_words: sparse.csr_matrix) -> tuple[sparse.csr_matrix, np.ndarray]:
+        """Return values and lengths of a :class:`NgramMatrix`.
+
+        Parameters
+        ----------
+        n_ngrams
+            Number of n-grams of words.
+        within_words
+            Which n-grams of characters each word has, `(words, n-grams of characters)`.
+        """
         rows, columns = (np.concatenate(found) for found in zip(*self._found, strict=True))
         ones = np.ones(len(rows), np.float32)
-        matrix = sparse.coo_matrix((ones, (rows, columns)), (self._n_documents, n_ngrams)).tocsr()
-        matrix.data[:] = 1
-        return matrix
+        of_words = sparse.coo_matrix((ones, (rows, columns)), (self._n_documents, n_ngrams)).tocsr()
+        of_characters = of_words[:, : len(within_words.indptr) - 1] @ within_words
+        lengths = []
+        for matrix in (of_words, of_characters):
+            lengths.append(np.diff(matrix.indptr))
+            matrix.data = np.repeat((1 / np.sqrt(np.maximum(lengths[-1], 1))).astype(np.float32), lengths[-1])
+        return sparse.hstack([of_words, of_characters], "csr"), np.stack(lengths, axis=1)
 
 
 def _merged(all_codes: Iterable[np.ndarray]) -> np.ndarray:
@@ -166,19 +251,19 @@ class NgramWeights(NamedTuple):
     weights: np.ndarray
     intercepts: np.ndarray
 
-    def logits(self, contained: sparse.csr_matrix) -> np.ndarray:
-        """Return the logits of documents, `(N, O)`, float64, from the n-grams that they have, `(N, G)`."""
-        logits: np.ndarray = contained @ self.weights.T.astype(np.float64) + self.intercepts
+    def logits(self, contained: NgramMatrix) -> np.ndarray:
+        """Return the logits of documents, `(N, O)`, float64, from the n-grams that they have."""
+        logits: np.ndarray = contained.values @ self.weights.T.astype(np.float64) + self.intercepts
         return logits
 
 
-def fit_weights(contained: sparse.csr_matrix, codes: np.ndarray, weights: np.ndarray, n_classes: int) -> NgramWeights:
+def fit_weights(contained: NgramMatrix, codes: np.ndarray, weights: np.ndarray, n_classes: int) -> NgramWeights:
     """Fit a logistic regression over naive-Bayes-weighted n-grams; those that no document has get no weight.
 
     Parameters
     ----------
     contained
-        Which n-grams each document has, `(N, G)`.
+        Which n-grams each document has.
     codes
         Number of the class of each, `(N,)`.
     weights
@@ -186,19 +271,29 @@ def fit_weights(contained: sparse.csr_matrix, codes: np.ndarray, weights: np.nda
     n_classes
         Number of classes.
     """
-    n_ngrams = contained.shape[1]
-    used = np.flatnonzero(np.bincount(contained.indices, minlength=n_ngrams))
-    if len(used) < n_ngrams:
-        contained = contained[:, used]
     coded = [1] if n_classes == 2 else range(n_classes)
-    found, intercepts = np.zeros((len(coded), n_ngrams), np.float32), []
+    found, intercepts = np.zeros((len(coded), contained.values.shape[1]), np.float32), []
+    usual_of_words, usual_of_characters = np.sqrt(np.median(contained.lengths, axis=0))  # values are 1 on a usual text
+    scales = contained.by_kind(usual_of_words, _SHARE_OF_CHARACTERS * usual_of_characters)
     for row, code in zip(found, coded, strict=True):
         is_inside = codes == code
-        ratios = log_count_ratios(contained, is_inside, weights)
-        weighted = sparse.csr_matrix((ratios[contained.indices], contained.indices, contained.indptr), contained.shape)
-        regression = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
+        ratios = _log_ratios(contained.sum_by_ngram(weights * is_inside), contained.sum_by_ngram(weights * ~is_inside))
+        factors = scales * np.sign(ratios) * np.sqrt(np.abs(ratios))
+        values = contained.values
+        weighted = sparse.csr_matrix(
+            (values.data * factors[values.indices], values.indices, values.indptr), values.shape
+        )
+        # the dual problem is solved in a tenth of the time of the primal one, and in less memory
+        regression = LogisticRegression(
+            C=INVERSE_REGULARISATION,
+            solver="liblinear",
+            dual=True,
+            tol=_TOLERANCE,
+            max_iter=1000,
+            random_state=0,
+        )
         regression.fit(weighted, is_inside, sample_weight=weights)
-        row[used] = regression.coef_[0] * ratios
+        row[:] = regression.coef_[0] * factors
         intercepts.append(regression.intercept_[0])
     return NgramWeights(found, np.array(intercepts))
 
@@ -227,15 +322,21 @@ class NgramClassifier:
 
     def contributions(self, words: Sequence[str]) -> dict[str, np.ndarray]:
         """Return what each n-gram of a document adds to the logits, `(O,)` each; none if it was not in training."""
-        found = dict.fromkeys(ngrams_of(words, self.longest))
-        return {name: self.weights[:, self._places[name]] for name in found if name in self._places}
+        of_words = dict.fromkeys(ngrams_of(words, self.longest))
+        of_characters = dict.fromkeys(name for word in words for name in characters_of(word))
+        return {
+            name: self.weights[:, self._places[name]] / np.sqrt(len(names))
+            for names in (of_words, of_characters)
+            for name in names
+            if name in self._places
+        }
 
     def logits(self, texts: NumberedTexts) -> np.ndarray:
         """Return the logits of documents, `(N, O)`, float64."""
         counts = NgramCounts(texts, self.longest)
         places = np.array([self._places.get(name, -1) for name in counts.names()], np.int64)
-        known = np.flatnonzero(places >= 0)
-        return NgramWeights(self.weights[:, places[known]], self.intercepts).logits(counts.contained[:, known])
+        weights = np.where(places >= 0, self.weights[:, places], 0)  # of those that were not in training none
+        return NgramWeights(weights, self.intercepts).logits(counts.contained)
 
 
 def log_count_ratios(contained: Any, is_inside: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -250,10 +351,14 @@ def log_count_ratios(contained: Any, is_inside: np.ndarray, weights: np.ndarray)
     weights
         Weight of each, `(N,)`.
     """
-    counts = [1 + contained.T @ (weights * mask) for mask in (is_inside, ~is_inside)]
-    inside, outside = (np.log(each / each.sum()) for each in counts)
-    ratios: np.ndarray = inside - outside
-    return ratios
+    return _log_ratios(*(contained.T @ (weights * mask) for mask in (is_inside, ~is_inside)))
+
+
+def _log_ratios(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Return the ratios from how often each n-gram is in documents of a class and in others; 0 if in none."""
+    is_seen = inside + outside > 0
+    shares = [(1 + counts) / (1 + counts[is_seen]).sum() for counts in (inside, outside)]
+    return np.where(is_seen, np.log(shares[0] / shares[1]), 0)
 
 
 class Mixture(NamedTuple):

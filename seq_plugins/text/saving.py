@@ -25,7 +25,7 @@ from safetensors.numpy import load_file, save_file
 
 from seq_plugins._files import raise_naming_file
 from seq_plugins.text.network import SentimentNetwork
-from seq_plugins.text.ngrams import Mixture, NgramClassifier
+from seq_plugins.text.ngrams import N_CHARACTERS, Mixture, NgramClassifier
 from seq_plugins.text.tokenizing import Tokenizer
 from seq_plugins.text.typed_text import TREEBANK, TokenizerChoice
 from seq_plugins.text.vectorizer import Word2VecVectorizer
@@ -56,9 +56,12 @@ def save_classifier(classifier: Any, folder: Path) -> None:
         vectorizer = classifier.vectorizer_
         (temporary / "model.json").write_text(model, encoding="utf-8")
         ngrams, mixture = classifier.ngrams_, classifier.mixture_
-        vocabulary = {"words": vectorizer.vectors_.index_to_key, "unknown_words": vectorizer.unknown_words_}
+        vocabulary: dict[str, Any] = {
+            "words": vectorizer.vectors_.index_to_key,
+            "unknown_words": vectorizer.unknown_words_,
+        }
         if ngrams is not None:
-            vocabulary["ngrams"] = ngrams.names
+            vocabulary |= {"ngrams": ngrams.names, "n_characters": N_CHARACTERS}
         (temporary / "vocabulary.json").write_text(json.dumps(vocabulary), encoding="utf-8")
         table = vectorizer.table_
         save_file({"vectors": np.ascontiguousarray(table.vectors)}, temporary / "vectors.safetensors")
@@ -189,7 +192,7 @@ def _to_json(model: dict[str, Any]) -> str:
 def _assemble(
     kind: Callable[..., Any],
     model: dict[str, Any],
-    vocabulary: dict[str, list[str]],
+    vocabulary: dict[str, Any],
     vectors: np.ndarray,
     arrays: dict[str, np.ndarray],
     tokenizer: TokenizerChoice,
@@ -233,6 +236,8 @@ def _assemble(
     classifier.ngrams_ = classifier.mixture_ = None
     if "ngrams" in vocabulary:
         names, weights = vocabulary["ngrams"], arrays["ngrams.weights"]
+        if vocabulary.get("n_characters") != N_CHARACTERS:
+            raise ValueError(f"the linear classifier has no n-grams of {N_CHARACTERS} characters, so fit it again")
         if weights.shape != (model["shape"]["n_outputs"], len(names)):
             raise ValueError(f"{len(names)} n-grams, but weights of shape {weights.shape}")
         classifier.ngrams_ = NgramClassifier(arguments["ngrams"], names, weights, arrays["ngrams.intercepts"])

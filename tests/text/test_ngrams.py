@@ -13,8 +13,10 @@ from seq_plugins.text import SentimentClassifier
 from seq_plugins.text.encoding import TextEncoder
 from seq_plugins.text.ngrams import (
     JOINT,
+    WITHIN,
     NgramClassifier,
     NgramCounts,
+    characters_of,
     first_places_of,
     fit_mixture,
     fit_weights,
@@ -42,20 +44,35 @@ def test_counts_are_those_of_an_obvious_loop(longest: int, n_at_once: int, monke
     texts = ["a Fine fine film", "", "fine", "fine film a fine film", "dull film", "a dull dull dull film"]
     counts = NgramCounts(ENCODER.number(texts), longest)
     names = counts.names()
-    assert len(set(names)) == len(names) == counts.contained.shape[1]
-    for text, row in zip(texts, counts.contained.toarray(), strict=True):
-        assert {name for name, has in zip(names, row, strict=True) if has} == set(ngrams_of(text.split(), longest))
-        assert set(row) <= {0, 1}
+    assert len(set(names)) == len(names) == counts.contained.values.shape[1]
+    for text, row in zip(texts, counts.contained.values.toarray(), strict=True):
+        found = {name: value for name, value in zip(names, row, strict=True) if value}
+        of_words, of_characters = _ngrams(text, longest)
+        assert set(found) == of_words | of_characters
+        for part in (of_words, of_characters):
+            assert all(found[name] == pytest.approx(len(part) ** -0.5) for name in part)
     chosen = NgramCounts(ENCODER.number(texts), longest, np.array([2, 0]))
-    assert set(chosen.names()) == {name for text in texts[:3] for name in ngrams_of(text.split(), longest)}
-    assert chosen.contained.sum(axis=1).tolist() == [[1], [len(set(ngrams_of(texts[0].split(), longest)))]]
+    assert set(chosen.names()) == set().union(*(part for text in texts[:3] for part in _ngrams(text, longest)))
+    expected = [[len(part) for part in _ngrams(texts[number], longest)] for number in (2, 0)]
+    assert chosen.contained.lengths.tolist() == expected
+
+
+def _ngrams(text: str, longest: int) -> tuple[set[str], set[str]]:
+    words = text.split()
+    return set(ngrams_of(words, longest)), {name for word in words for name in characters_of(word)}
+
+
+def test_ngrams_of_characters_see_the_bounds_of_words() -> None:
+    assert characters_of("Film") == [WITHIN + part for part in (" fil", "film", "ilm ")]
+    assert characters_of("at") == [WITHIN + " at "]
+    assert characters_of("a") == []
 
 
 def test_ngrams_that_no_document_of_a_fold_has_do_not_change_its_weights() -> None:
     codes = np.array([label == "good" for label in LABELS]).astype(int)
     counts = NgramCounts(ENCODER.number(TEXTS), 2)
     part = NgramCounts(ENCODER.number(TEXTS), 2, np.arange(40))
-    fitted = fit_weights(counts.contained[:40], codes[:40], np.ones(40), 2)
+    fitted = fit_weights(counts.contained.take(np.arange(40)), codes[:40], np.ones(40), 2)
     alone = fit_weights(part.contained, codes[:40], np.ones(40), 2)
     places = [counts.names().index(name) for name in part.names()]
     np.testing.assert_allclose(fitted.weights[:, places], alone.weights, rtol=1e-3, atol=1e-4)
@@ -71,9 +88,10 @@ def test_ngrams_are_words_and_their_neighbours_in_lower_case() -> None:
 def test_each_ngram_stands_where_it_is_first() -> None:
     words = ["a", "Fine", "a", "fine"]
     places = first_places_of(words, 2)
-    assert set(places) == set(ngrams_of(words, 2))
-    for name, place in places.items():
-        assert JOINT.join(words[place]).lower() == name
+    assert set(places) == {*ngrams_of(words, 2), *characters_of("fine")}
+    for name in ngrams_of(words, 2):
+        assert JOINT.join(words[places[name]]).lower() == name
+    assert places[characters_of("fine")[0]] == slice(1, 2)
     assert (places["fine"], places[f"a{JOINT}fine"]) == (slice(1, 2), slice(0, 2))
 
 
@@ -81,14 +99,31 @@ def test_each_ngram_stands_where_it_is_first() -> None:
 def test_logits_are_those_of_scikit_learn_step_by_step(longest: int) -> None:
     codes = np.array([label == "good" for label in LABELS]).astype(int)
     weights = np.random.default_rng(0).uniform(0.5, 2, len(codes))
-    counter = CountVectorizer(ngram_range=(1, longest), binary=True, token_pattern=r"\S+")  # noqa: S106
-    contained = counter.fit_transform(TEXTS).toarray()
-    positive, negative = (1 + contained.T @ (weights * (codes == code)) for code in (1, 0))
-    ratios = np.log(positive / positive.sum()) - np.log(negative / negative.sum())
-    regression = LogisticRegression(max_iter=1000).fit(contained * ratios, codes, sample_weight=weights)
-    expected = regression.decision_function(counter.transform(NEW_TEXTS).toarray() * ratios)
+    features, new_features = [], []
+    for share, counter in (
+        (1, CountVectorizer(ngram_range=(1, longest), binary=True, token_pattern=r"\S+")),  # noqa: S106
+        (0.5, CountVectorizer(binary=True, analyzer=_characters_within_words)),
+    ):
+        contained = counter.fit_transform(TEXTS).toarray()
+        positive, negative = (1 + contained.T @ (weights * (codes == code)) for code in (1, 0))
+        ratios = np.log(positive / positive.sum()) - np.log(negative / negative.sum())
+        factors = share * np.sign(ratios) * np.sqrt(np.abs(ratios))
+        usual = np.median(contained.sum(axis=1))
+        features.append(contained * factors * np.sqrt(usual / contained.sum(axis=1, keepdims=True)))
+        new = counter.transform(NEW_TEXTS).toarray()
+        n_ngrams = [len(counter.set_params(vocabulary=None).fit([text]).vocabulary_) for text in NEW_TEXTS]
+        new_features.append(new * factors * np.sqrt(usual / np.array(n_ngrams))[:, None])
+    # liblinear's dual solver holds the intercept small, as it does the weights
+    design = np.hstack([*features, np.ones((len(codes), 1))])
+    regression = LogisticRegression(fit_intercept=False, max_iter=1000, tol=1e-8)
+    regression.fit(design, codes, sample_weight=weights)
+    expected = regression.decision_function(np.hstack([*new_features, np.ones((len(NEW_TEXTS), 1))]))
     found = _fit(TEXTS, codes, weights, longest).logits(ENCODER.number(NEW_TEXTS))
-    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-2, atol=1e-2)
+
+
+def _characters_within_words(text: str) -> list[str]:
+    return [name for word in text.split() for name in characters_of(word)]
 
 
 def test_contributions_and_the_intercept_add_up_to_the_logits_of_each_class() -> None:

@@ -65,6 +65,19 @@ def test_a_model_of_the_first_format_goes_on_with_nltks_tokens_as_they_are(folde
     assert SentimentClassifier.load(folder).tokenizer == "treebank"
 
 
+def test_a_model_whose_linear_classifier_has_other_parts_of_words_is_to_be_fitted_again(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    make_classifier(ngrams=2, n_epochs=1).fit(TEXTS, LABELS).save(folder)
+    vocabulary = json.loads((folder / "vocabulary.json").read_text())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for other in ({}, {"n_characters": vocabulary.pop("n_characters") + 1}):
+        (folder / "vocabulary.json").write_text(json.dumps(vocabulary | other))
+        manifest["sha256"]["vocabulary.json"] = hashlib.sha256((folder / "vocabulary.json").read_bytes()).hexdigest()
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(ValueError, match=r"no n-grams of \d characters, so fit it again"):
+            SentimentClassifier.load(folder)
+
+
 @pytest.mark.parametrize("labels", [[0, 1], [False, True], ["a", "ö"], [-1.0, 1.0], np.array(["x", "y"], object)])
 def test_labels_come_back_as_they_were(labels: Any, tmp_path: Path) -> None:
     y = np.array([labels[number % 2] for number in range(len(TEXTS))])
