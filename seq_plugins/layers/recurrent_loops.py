@@ -50,6 +50,7 @@ overload: Any = import_module("numba.extending").overload
 intrinsic: Any = import_module("numba.extending").intrinsic
 arrayobj: Any = import_module("numba.np.arrayobj")
 cgutils: Any = import_module("numba.core.cgutils")
+imputils: Any = import_module("numba.core.imputils")
 import_module("scipy.linalg.cython_blas")  # its matrix products are those of numba
 
 Array: TypeAlias = np.ndarray
@@ -142,15 +143,20 @@ def _lent(_: Any, array: Any) -> Any:
 
 @intrinsic
 def _run(_: Any, block: Any) -> Any:
-    """Return the numbers of a contiguous array, which somebody must keep, as one run."""
+    """Return the numbers of a contiguous array as one run, which keeps their memory as the array does."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = arrayobj.make_array(block)(context, builder, arguments[0])
         run = arrayobj.make_array(signature.return_type)(context, builder)
         arrayobj.populate_array(
-            run, data=array.data, shape=[array.nitems], strides=[array.itemsize], itemsize=array.itemsize, meminfo=None
+            run,
+            data=array.data,
+            shape=[array.nitems],
+            strides=[array.itemsize],
+            itemsize=array.itemsize,
+            meminfo=array.meminfo,
         )
-        return run._getvalue()
+        return imputils.impl_ret_borrowed(context, builder, signature.return_type, run._getvalue())
 
     return block.copy(ndim=1)(block), generate
 

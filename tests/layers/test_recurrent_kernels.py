@@ -916,3 +916,28 @@ def test_members_go_on_from_their_own_states(
         [torch.cat([part.states for part in parts]), torch.cat([part.memory for part in parts], dim=1)],
         [inputs, memory],
     )
+
+
+def test_the_loops_read_no_memory_that_was_given_back() -> None:
+    script = """
+import torch
+from seq_plugins.layers import GRU, LSTM, SimpleRNN
+from seq_plugins.layers.recurrent_kernels import run_compiled, run_in_steps
+
+torch.set_default_dtype(torch.float64)
+torch.manual_seed(0)
+for layer in (SimpleRNN(2, 5), GRU(2, 5), LSTM(2, 5)):
+    found = []
+    inputs = torch.randn(20_000, 3, 2, requires_grad=True)
+    initial = torch.randn(layer.cell.n_memories, 20_000, 5, requires_grad=True)
+    for run in (run_compiled, run_in_steps):
+        states = run(layer.cell, inputs, None, layer.weights, initial=initial).states
+        found.append([states, *torch.autograd.grad(states.square().sum(), [inputs, initial, *layer.parameters()])])
+    for one, expected in zip(*found, strict=True):
+        torch.testing.assert_close(one, expected)
+"""
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "4096"}  # what is given back to glibc is at once nobody's
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr)
