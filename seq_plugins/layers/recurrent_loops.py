@@ -129,16 +129,19 @@ def _overload_sigmoid(x: Any) -> Callable[[Any], Any]:
 
 
 @intrinsic
-def _lent(_: Any, array: Any) -> Any:
-    """Return an array that does not count as a reference to its memory, for arguments, which their caller keeps."""
+def _lent(_: Any, arrays: Any) -> Any:
+    """Return arrays that do not count as references to their memory, for arguments, which their caller keeps."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        lent = arrayobj.make_array(signature.return_type)(context, builder, arguments[0])
-        lent.meminfo = cgutils.get_null_value(lent.meminfo.type)
-        lent.parent = cgutils.get_null_value(lent.parent.type)
-        return lent._getvalue()
+        lent = []
+        for kind, value in zip(arrays, cgutils.unpack_tuple(builder, arguments[0]), strict=True):
+            array = arrayobj.make_array(kind)(context, builder, value)
+            array.meminfo = cgutils.get_null_value(array.meminfo.type)
+            array.parent = cgutils.get_null_value(array.parent.type)
+            lent.append(array._getvalue())
+        return context.make_tuple(builder, signature.return_type, lent)
 
-    return array(array), generate
+    return arrays(arrays), generate
 
 
 @intrinsic
@@ -342,17 +345,8 @@ def simple_rnn_forward(
     n_rows: int,
 ) -> None:
     """Fill `states`."""
-    steps = _lent(steps)
-    weight_ih = _lent(weight_ih)
-    weight_hh = _lent(weight_hh)
-    bias_ih = _lent(bias_ih)
-    bias_hh = _lent(bias_hh)
-    norm_weight = _lent(norm_weight)
-    norm_bias = _lent(norm_bias)
-    mask = _lent(mask)
-    initial = _lent(initial)
-    values = _lent(values)
-    states = _lent(states)
+    lent = _lent((steps, weight_ih, weight_hh, bias_ih, bias_hh, norm_weight, norm_bias, mask, initial, values, states))
+    steps, weight_ih, weight_hh, bias_ih, bias_hh, norm_weight, norm_bias, mask, initial, values, states = lent
     n_steps, n_units = len(steps), weight_hh.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -400,25 +394,50 @@ def simple_rnn_backward(
     n_rows: int,
 ) -> None:
     """Fill the gradients of inputs, initial state and weights, given that of the newest states."""
-    gradient = _lent(gradient)
-    of_last_cell = _lent(of_last_cell)
-    steps = _lent(steps)
-    weight_ih = _lent(weight_ih)
-    weight_hh = _lent(weight_hh)
-    norm_weight = _lent(norm_weight)
-    norm_bias = _lent(norm_bias)
-    mask = _lent(mask)
-    initial = _lent(initial)
-    values = _lent(values)
-    states = _lent(states)
-    of_inputs = _lent(of_inputs)
-    of_initial = _lent(of_initial)
-    of_weight_ih = _lent(of_weight_ih)
-    of_weight_hh = _lent(of_weight_hh)
-    of_bias_ih = _lent(of_bias_ih)
-    of_bias_hh = _lent(of_bias_hh)
-    of_norm_weight = _lent(of_norm_weight)
-    of_norm_bias = _lent(of_norm_bias)
+    lent = _lent(
+        (
+            gradient,
+            of_last_cell,
+            steps,
+            weight_ih,
+            weight_hh,
+            norm_weight,
+            norm_bias,
+            mask,
+            initial,
+            values,
+            states,
+            of_inputs,
+            of_initial,
+            of_weight_ih,
+            of_weight_hh,
+            of_bias_ih,
+            of_bias_hh,
+            of_norm_weight,
+            of_norm_bias,
+        )
+    )
+    (
+        gradient,
+        of_last_cell,
+        steps,
+        weight_ih,
+        weight_hh,
+        norm_weight,
+        norm_bias,
+        mask,
+        initial,
+        values,
+        states,
+        of_inputs,
+        of_initial,
+        of_weight_ih,
+        of_weight_hh,
+        of_bias_ih,
+        of_bias_hh,
+        of_norm_weight,
+        of_norm_bias,
+    ) = lent
     n_steps, n_units = len(states), states.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -487,17 +506,8 @@ def lstm_forward(
     n_rows: int,
 ) -> None:
     """Fill `values` and `states`."""
-    steps = _lent(steps)
-    weight_ih = _lent(weight_ih)
-    weight_hh = _lent(weight_hh)
-    bias_ih = _lent(bias_ih)
-    bias_hh = _lent(bias_hh)
-    norm_weight = _lent(norm_weight)
-    norm_bias = _lent(norm_bias)
-    mask = _lent(mask)
-    initial = _lent(initial)
-    values = _lent(values)
-    states = _lent(states)
+    lent = _lent((steps, weight_ih, weight_hh, bias_ih, bias_hh, norm_weight, norm_bias, mask, initial, values, states))
+    steps, weight_ih, weight_hh, bias_ih, bias_hh, norm_weight, norm_bias, mask, initial, values, states = lent
     n_steps, n_units = len(steps), weight_hh.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -579,25 +589,50 @@ def lstm_backward(
     n_rows: int,
 ) -> None:
     """Fill the gradients of inputs, initial state and weights, given that of the newest states."""
-    gradient = _lent(gradient)
-    of_last_cell = _lent(of_last_cell)
-    steps = _lent(steps)
-    weight_ih = _lent(weight_ih)
-    weight_hh = _lent(weight_hh)
-    norm_weight = _lent(norm_weight)
-    norm_bias = _lent(norm_bias)
-    mask = _lent(mask)
-    initial = _lent(initial)
-    values = _lent(values)
-    states = _lent(states)
-    of_inputs = _lent(of_inputs)
-    of_initial = _lent(of_initial)
-    of_weight_ih = _lent(of_weight_ih)
-    of_weight_hh = _lent(of_weight_hh)
-    of_bias_ih = _lent(of_bias_ih)
-    of_bias_hh = _lent(of_bias_hh)
-    of_norm_weight = _lent(of_norm_weight)
-    of_norm_bias = _lent(of_norm_bias)
+    lent = _lent(
+        (
+            gradient,
+            of_last_cell,
+            steps,
+            weight_ih,
+            weight_hh,
+            norm_weight,
+            norm_bias,
+            mask,
+            initial,
+            values,
+            states,
+            of_inputs,
+            of_initial,
+            of_weight_ih,
+            of_weight_hh,
+            of_bias_ih,
+            of_bias_hh,
+            of_norm_weight,
+            of_norm_bias,
+        )
+    )
+    (
+        gradient,
+        of_last_cell,
+        steps,
+        weight_ih,
+        weight_hh,
+        norm_weight,
+        norm_bias,
+        mask,
+        initial,
+        values,
+        states,
+        of_inputs,
+        of_initial,
+        of_weight_ih,
+        of_weight_hh,
+        of_bias_ih,
+        of_bias_hh,
+        of_norm_weight,
+        of_norm_bias,
+    ) = lent
     n_steps, n_units = len(states), states.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -726,17 +761,8 @@ def gru_forward(
     n_rows: int,
 ) -> None:
     """Fill `values` and `states`."""
-    steps = _lent(steps)
-    weight_ih = _lent(weight_ih)
-    weight_hh = _lent(weight_hh)
-    bias_ih = _lent(bias_ih)
-    bias_hh = _lent(bias_hh)
-    norm_weight = _lent(norm_weight)
-    norm_bias = _lent(norm_bias)
-    mask = _lent(mask)
-    initial = _lent(initial)
-    values = _lent(values)
-    states = _lent(states)
+    lent = _lent((steps, weight_ih, weight_hh, bias_ih, bias_hh, norm_weight, norm_bias, mask, initial, values, states))
+    steps, weight_ih, weight_hh, bias_ih, bias_hh, norm_weight, norm_bias, mask, initial, values, states = lent
     n_steps, n_units = len(steps), weight_hh.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
@@ -826,25 +852,50 @@ def gru_backward(
     n_rows: int,
 ) -> None:
     """Fill the gradients of inputs, initial state and weights, given that of the newest states."""
-    gradient = _lent(gradient)
-    of_last_cell = _lent(of_last_cell)
-    steps = _lent(steps)
-    weight_ih = _lent(weight_ih)
-    weight_hh = _lent(weight_hh)
-    norm_weight = _lent(norm_weight)
-    norm_bias = _lent(norm_bias)
-    mask = _lent(mask)
-    initial = _lent(initial)
-    values = _lent(values)
-    states = _lent(states)
-    of_inputs = _lent(of_inputs)
-    of_initial = _lent(of_initial)
-    of_weight_ih = _lent(of_weight_ih)
-    of_weight_hh = _lent(of_weight_hh)
-    of_bias_ih = _lent(of_bias_ih)
-    of_bias_hh = _lent(of_bias_hh)
-    of_norm_weight = _lent(of_norm_weight)
-    of_norm_bias = _lent(of_norm_bias)
+    lent = _lent(
+        (
+            gradient,
+            of_last_cell,
+            steps,
+            weight_ih,
+            weight_hh,
+            norm_weight,
+            norm_bias,
+            mask,
+            initial,
+            values,
+            states,
+            of_inputs,
+            of_initial,
+            of_weight_ih,
+            of_weight_hh,
+            of_bias_ih,
+            of_bias_hh,
+            of_norm_weight,
+            of_norm_bias,
+        )
+    )
+    (
+        gradient,
+        of_last_cell,
+        steps,
+        weight_ih,
+        weight_hh,
+        norm_weight,
+        norm_bias,
+        mask,
+        initial,
+        values,
+        states,
+        of_inputs,
+        of_initial,
+        of_weight_ih,
+        of_weight_hh,
+        of_bias_ih,
+        of_bias_hh,
+        of_norm_weight,
+        of_norm_bias,
+    ) = lent
     n_steps, n_units = len(states), states.shape[2]
     n_each = steps.shape[1] // len(weight_hh)
     for member in range(first_member, last_member):
