@@ -53,6 +53,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--retrain-every", type=positive, metavar="N", help="fit every model anew after N forecasts (default: never)"
     )
     command.add_argument(
+        "--warm-epochs",
+        type=positive,
+        metavar="N",
+        help="with --retrain-every: update ours for N epochs, from the weights of the fit before, instead",
+    )
+    command.add_argument(
         "--output", type=Path, help="folder for results (default: one named by task and time in results/)"
     )
     command.add_argument(
@@ -133,6 +139,8 @@ def run(options: argparse.Namespace) -> int:
     check_run_options(options)
     if options.forecasts == "parquet" and find_spec("pyarrow") is None:
         raise UserError("--forecasts: Parquet is written with pyarrow: pip install pyarrow. Or give csv.")
+    if options.warm_epochs is not None and options.retrain_every is None:
+        raise UserError("--warm-epochs: say with --retrain-every after how many forecasts models are updated.")
     table = _read_table(options)
     task = _task(options, table)
     if options.then_forecast and table is None:
@@ -154,7 +162,7 @@ def run(options: argparse.Namespace) -> int:
     elif task.candidates:
         entries = with_candidates(entries, task)
     levels = QUANTILE_LEVELS if options.likelihood == "quantile" else ()
-    plan = Plan(task.load(), options.threads, levels, options.retrain_every)
+    plan = Plan(task.load(), options.threads, levels, options.retrain_every, options.warm_epochs)
     check_periods(plan)
     if options.then_forecast and table is not None:
         from benchmarks.backtest.coming import check_coming

@@ -74,12 +74,16 @@ class Plan:
         Levels of forecast quantiles; none for point forecasts.
     retrain_every
         Number of forecasts after which models are fitted anew; ``None`` if they are fitted once.
+    warm_epochs
+        Number of epochs of our models' refits, which start from the weights of the one before; ``None`` if all are
+        fitted anew.
     """
 
     task: Task
     threads: int = 1
     levels: tuple[float, ...] = ()
     retrain_every: int | None = None
+    warm_epochs: int | None = None
 
 
 def plan_runs(plan: Plan, entries: Sequence[ModelEntry], n_seeds: int) -> list[list[Run]]:
@@ -102,8 +106,16 @@ def _runs(plan: Plan, model: str, candidate: Mapping[str, Any], seed: int | None
         yield Run(task.name, model, candidate, seed, task.train, task.early_stopping, tuple(task.tests))
         return
     for period in task.tests:
-        for fold, (train, early_stopping, test) in enumerate(fold_periods(task, period, plan.retrain_every)):
+        folds = fold_periods(task, period, plan.retrain_every)
+        if is_updated(plan, find_entry(model)):  # by one run, since each fold needs the weights of the one before
+            folds = [(*folds[0][:2], period)]
+        for fold, (train, early_stopping, test) in enumerate(folds):
             yield Run(task.name, model, candidate, seed, train, early_stopping, (test,), fold)
+
+
+def is_updated(plan: Plan, entry: ModelEntry | None) -> bool:
+    """Whether a model goes on from fold to fold with the weights that it has."""
+    return plan.warm_epochs is not None and entry is not None and entry.is_ours
 
 
 def fold_periods(task: Task, period: Period, retrain_every: int) -> list[tuple[Period, Period | None, Period]]:

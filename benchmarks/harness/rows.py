@@ -15,7 +15,7 @@ from benchmarks.core.versions import versions
 from benchmarks.harness.entries import label
 from benchmarks.harness.forecasts import PeriodForecasts, RunResult, join_folds, mean_forecasts
 from benchmarks.harness.metrics import Errors, absolute_errors, measure, revision
-from benchmarks.harness.plan import Plan, Run
+from benchmarks.harness.plan import Plan, Run, is_updated
 from benchmarks.harness.series import TaskData
 from benchmarks.harness.task import Period, Task, folder_of_data
 
@@ -63,11 +63,13 @@ class BacktestRow:
         How often the model, with this candidate and seed, has been evaluated on the test period: those that the task
         tells of from before evaluations were counted, those of earlier results beside this folder, and this one.
     n_fits
-        Number of fits: more than one in a backtest that refits.
+        Number of fits from scratch: more than one in a backtest that refits.
     retrain_every
-        Number of forecasts after which the model was fitted anew.
+        Number of forecasts after which the model was fitted anew, or updated.
+    warm_epochs
+        Number of epochs of an update; ``None`` if the model was fitted anew.
     fit_seconds
-        Seconds that fitting took.
+        Seconds that fitting took, and updating.
     predict_seconds
         Seconds that the period's forecasts took; those of a statistical model include its refits.
     n_parameters
@@ -115,6 +117,7 @@ class BacktestRow:
     evaluations: int = 0
     n_fits: int = 0
     retrain_every: int | None = None
+    warm_epochs: int | None = None
     fit_seconds: float | None = None
     predict_seconds: float | None = None
     n_parameters: int | None = None
@@ -167,6 +170,7 @@ def start_row(plan: Plan, run: Run) -> BacktestRow:
         seed=run.seed,
         is_ours=run.entry.is_ours,
         retrain_every=plan.retrain_every,
+        warm_epochs=plan.warm_epochs if is_updated(plan, run.entry) else None,
         threads=plan.threads,
         versions=versions(),
         model_settings=run.entry.settings_in(plan.task).plain(),

@@ -21,8 +21,8 @@ from torchmetrics import MeanAbsoluteError
 from benchmarks.core.threads import limit_threads
 from benchmarks.harness.callbacks import EveryStepError, Show, TimeOrderedTraining, TrainingCurve
 from benchmarks.harness.entries import ModelEntry, ModelSettings
-from benchmarks.harness.forecasts import Failure, PeriodForecasts, RunResult, forecasts_in
-from benchmarks.harness.plan import Plan, Run
+from benchmarks.harness.forecasts import Failure, PeriodForecasts, RunResult, forecasts_in, join_folds
+from benchmarks.harness.plan import Plan, Run, fold_periods, is_updated
 from benchmarks.harness.series import Inputs, TaskData
 from benchmarks.harness.task import Period
 
@@ -107,6 +107,11 @@ def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show
             forecasts[period] = forecasts_in(period, forecasts[longer[0]])
             continue
         show(f"forecasts of {period.name}")
+        if plan.retrain_every is not None and is_updated(plan, entry):
+            folds = fold_periods(plan.task, period, plan.retrain_every)
+            made, seconds = _forecast_with_updates(plan, data, entry, settings, model, inputs, folds)
+            forecasts[period], fit_seconds = made, fit_seconds + seconds
+            continue
         forecasts[period] = forecast_period(plan, data, entry, settings, model, inputs, period)
     return RunResult(
         key=run.key,
@@ -121,6 +126,28 @@ def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show
         validation_losses=curve.validation_losses,
         forecasts=list(forecasts.values()),
     )
+
+
+def _forecast_with_updates(
+    plan: Plan,
+    data: TaskData,
+    entry: ModelEntry,
+    settings: ModelSettings,
+    model: Any,
+    inputs: Inputs,
+    folds: Sequence[tuple[Period, Period | None, Period]],
+) -> tuple[PeriodForecasts, float]:
+    """Forecast all folds, updating one of our models before each but the first; return the seconds of updates, too."""
+    made, seconds = [], 0.0
+    for fold, (train, early_stopping, test) in enumerate(folds):
+        start = time.perf_counter()
+        if fold:
+            past = data.target.slice(train.start, (early_stopping or train).end)
+            arguments = inputs.arguments(copies=len(data.task.target) if settings.by_component else None)
+            model.update(_split(past, settings), epochs=plan.warm_epochs, **arguments, **settings.sampling)
+        seconds += time.perf_counter() - start
+        made.append(forecast_period(plan, data, entry, settings, model, inputs, test))
+    return join_folds(made), seconds
 
 
 def _starts_with(longer: Period, period: Period, data: TaskData) -> bool:

@@ -112,6 +112,7 @@ def open_session(
         "task": plan.task.settings(),
         "quantile_levels": list(plan.levels),
         "retrain_every": plan.retrain_every,
+        "warm_epochs": plan.warm_epochs,
         "threads": plan.threads,
         "versions": versions(),
         "about": [provenance()],

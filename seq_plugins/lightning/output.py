@@ -18,6 +18,7 @@ _CHATTER = re.compile(
     r"|TPU available: False"
     r"|💡 Tip: "
     r"|`Trainer\.fit` stopped: `max_epochs="
+    r"|Loading `train_dataloader` to estimate number of stepping batches"
 )
 _WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     # Lightning 2.6 uses a name that PyTorch has deprecated

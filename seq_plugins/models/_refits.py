@@ -13,20 +13,22 @@ from abc import ABC
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import torch
 from darts import TimeSeries
 from darts.utils.utils import generate_index
 from joblib import Parallel, delayed, effective_n_jobs
+from pytorch_lightning.callbacks import EarlyStopping
 from tqdm.auto import tqdm
 
 from seq_plugins._progress import progress_bar
 from seq_plugins.lightning.output import without_advice_to_load_weights
+from seq_plugins.lightning.updating import UpdateSchedule
 from seq_plugins.models._checked_calls import CheckedModel
-from seq_plugins.models.arguments import integer_from, optional
+from seq_plugins.models.arguments import integer_from, optional, positive_number
 
 Arguments = dict[str, Any]
 
@@ -37,9 +39,12 @@ n_jobs
     otherwise equal up to rounding. Without `retrain` there is nothing to divide. Models whose fits write files
     (`save_checkpoints`, `log_tensorboard`) can't be refitted side by side.
 warm_epochs
-    Number of epochs of a refit that starts from the weights of the one before; by default ``None``: each refit starts
-    anew and takes `n_epochs`. The first of a series is always a whole one. Since each needs the one before, `n_jobs`
-    must be 1.
+    Number of epochs of a refit that starts from the weights of the one before, as ``update`` does; by default ``None``:
+    each refit starts anew and takes `n_epochs`. The first of a series is always a whole one. Since each needs the one
+    before, `n_jobs` must be 1.
+warm_learning_rate
+    Learning rate from which each warm refit starts; it falls to zero along half a cosine. By default ``None``: a tenth
+    of the learning rate of training.
 """
 
 
@@ -49,6 +54,7 @@ class RefitOptions:
 
     n_jobs: int = 1
     warm_epochs: int | None = None
+    warm_learning_rate: float | None = None
 
 
 @dataclass
@@ -56,6 +62,7 @@ class WarmRefits:
     """The model that is trained on and on."""
 
     epochs: int
+    learning_rate: float | None
     model: Any = None
 
 
@@ -71,6 +78,7 @@ def _with_arguments(method: Callable[..., Any], of_darts: Callable[..., Any]) ->
     own = [
         inspect.Parameter("n_jobs", inspect.Parameter.KEYWORD_ONLY, default=1, annotation=int),
         inspect.Parameter("warm_epochs", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=int | None),
+        inspect.Parameter("warm_learning_rate", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=float | None),
     ]
     method.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *own])  # type: ignore[attr-defined]
     before, heading, after = (of_darts.__doc__ or "").partition("\n        Returns\n")
@@ -82,13 +90,9 @@ def _with_arguments(method: Callable[..., Any], of_darts: Callable[..., Any]) ->
 class RefittingModel(CheckedModel, ABC):
     """Base of models whose backtests refit on several processes, or go on from the weights of the refit before."""
 
-    def historical_forecasts(
-        self, *args: Any, n_jobs: int | None = None, warm_epochs: int | None = None, **kwargs: Any
-    ) -> Any:
+    def historical_forecasts(self, *args: Any, **kwargs: Any) -> Any:
         asked = _options.get() or RefitOptions()  # by `backtest` or `residuals`
-        options = RefitOptions(
-            asked.n_jobs if n_jobs is None else n_jobs, asked.warm_epochs if warm_epochs is None else warm_epochs
-        )
+        options = replace(asked, **_taken_from(kwargs))
         n_jobs = _checked(options)
         given = inspect.signature(CheckedModel.historical_forecasts).bind(self, *args, **kwargs)
         given.apply_defaults()
@@ -97,7 +101,7 @@ class RefittingModel(CheckedModel, ABC):
         if not arguments["retrain"]:
             return forecast(**arguments)
         if options.warm_epochs is not None:
-            warm = WarmRefits(options.warm_epochs)
+            warm = WarmRefits(options.warm_epochs, options.warm_learning_rate)
             with _set(_warm_refits, warm):
                 return forecast(**arguments | {"retrain": _forgetting(warm, arguments["retrain"])})
         if n_jobs == 1:
@@ -117,12 +121,12 @@ class RefittingModel(CheckedModel, ABC):
                     f"the same folder. Make the model without `{name}`, or leave `n_jobs` out."
                 )
 
-    def backtest(self, *args: Any, n_jobs: int = 1, warm_epochs: int | None = None, **kwargs: Any) -> Any:
-        with _set(_options, RefitOptions(n_jobs, warm_epochs)):
+    def backtest(self, *args: Any, **kwargs: Any) -> Any:
+        with _set(_options, RefitOptions(**_taken_from(kwargs))):
             return super().backtest(*args, **kwargs)
 
-    def residuals(self, *args: Any, n_jobs: int = 1, warm_epochs: int | None = None, **kwargs: Any) -> Any:
-        with _set(_options, RefitOptions(n_jobs, warm_epochs)):
+    def residuals(self, *args: Any, **kwargs: Any) -> Any:
+        with _set(_options, RefitOptions(**_taken_from(kwargs))):
             return super().residuals(*args, **kwargs)
 
     _with_arguments(historical_forecasts, CheckedModel.historical_forecasts)
@@ -141,15 +145,80 @@ class RefittingModel(CheckedModel, ABC):
         warm = _warm_refits.get()
         if warm is None or warm.model is not self or self.model is None:
             return super().fit(*args, **kwargs)
-        with without_advice_to_load_weights():
+        with _updating(self.model, warm.learning_rate):
             return super().fit(*args, **kwargs | {"epochs": warm.epochs})
 
     functools.update_wrapper(fit, CheckedModel.fit)
+
+    def update(
+        self,
+        series: TimeSeries | Sequence[TimeSeries],
+        *args: Any,
+        epochs: int = 5,
+        learning_rate: float | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Train the fitted model a little further, on its own data with new values.
+
+        It goes on from the weights at hand. The learning rate starts low and falls to zero along half a cosine, in
+        place of `lr_scheduler_cls`: at the rate of training, a few epochs would lead away from what has been learnt.
+        ``fit`` on a fitted model goes on from its weights, too, but at the rate of training. Without `val_series`,
+        ``EarlyStopping`` has nothing to go by, and is left out.
+
+        Parameters
+        ----------
+        series
+            Series to train on: all of the past, the new values among them.
+        *args
+            Further arguments of ``fit``, in its order.
+        epochs
+            Number of epochs.
+        learning_rate
+            Learning rate from which the update starts; by default a tenth of the learning rate of training.
+        **kwargs
+            Arguments of ``fit`` by name, such as covariates and `val_series`.
+
+        Raises
+        ------
+        ValueError
+            If the model has not been fitted, or an argument is out of range.
+        """
+        integer_from(1)("epochs", epochs)
+        optional(positive_number)("learning_rate", learning_rate)
+        if self.model is None:
+            raise ValueError("Expected a model that has been fitted, got one without weights. Call `fit` first.")
+        with _updating(self.model, learning_rate), self._not_stopping_early(unless="val_series" in kwargs):
+            return self.fit(series, *args, epochs=epochs, **kwargs)
+
+    @contextmanager
+    def _not_stopping_early(self, unless: bool) -> Iterator[None]:
+        """Train without early stopping, which has nothing to go by where nothing is validated."""
+        given = self.trainer_params.get("callbacks")
+        if given and not unless:
+            stays = [callback for callback in given if not isinstance(callback, EarlyStopping)]
+            self.trainer_params["callbacks"] = stays
+        try:
+            yield
+        finally:
+            if given:
+                self.trainer_params["callbacks"] = given
+
+
+def _taken_from(arguments: Arguments) -> Arguments:
+    """Return the options of refits among arguments, and take them out."""
+    names = [option.name for option in fields(RefitOptions)]
+    return {name: arguments.pop(name) for name in names if name in arguments}
 
 
 def _checked(options: RefitOptions) -> int:
     """Check the arguments together; return the number of processes."""
     optional(integer_from(1))("warm_epochs", options.warm_epochs)
+    optional(positive_number)("warm_learning_rate", options.warm_learning_rate)
+    if options.warm_learning_rate is not None and options.warm_epochs is None:
+        raise ValueError(
+            f"Expected `warm_epochs` with warm_learning_rate={options.warm_learning_rate!r}, got None. Give "
+            "`warm_epochs`, or leave `warm_learning_rate` out."
+        )
     n_jobs = options.n_jobs
     if not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool) or (n_jobs < 1 and n_jobs != -1):
         raise ValueError(f"Expected `n_jobs` to be an integer of at least 1, or -1 for all cores, got {n_jobs!r}.")
@@ -159,6 +228,17 @@ def _checked(options: RefitOptions) -> int:
             "the weights of the one before. Leave one of them out."
         )
     return effective_n_jobs(int(n_jobs))
+
+
+@contextmanager
+def _updating(network: Any, learning_rate: float | None) -> Iterator[None]:
+    """Let a network's next training be an update."""
+    network.update_schedule = UpdateSchedule(learning_rate)
+    try:
+        with without_advice_to_load_weights():
+            yield
+    finally:
+        network.update_schedule = None
 
 
 @contextmanager

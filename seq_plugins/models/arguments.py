@@ -34,6 +34,12 @@ def integer_from(minimum: int) -> ArgumentCheck:
     return check
 
 
+def positive_number(name: str, value: Any) -> None:
+    """Check that a value is a finite number above zero."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < float("inf"):
+        raise unexpected(name, "a number above 0", value)
+
+
 def one_of(choices: Sequence[str | None]) -> ArgumentCheck:
     """Accept one of `choices`."""
     return lambda name, value: check_choice(f"`{name}`", value, choices)

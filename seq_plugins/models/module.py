@@ -38,6 +38,7 @@ from seq_plugins.layers.missing_values import (
 )
 from seq_plugins.layers.mixture import quantiles_of_mixture
 from seq_plugins.layers.seasonal_skip import SeasonalSkip, season_lengths_of
+from seq_plugins.lightning.callbacks import forget_earlier_fits
 from seq_plugins.lightning.clipping import clip_norms_of_members
 from seq_plugins.lightning.divergence import LossWatch, raise_if_diverged, should_watch
 from seq_plugins.lightning.resuming import restore_training_state, training_state
@@ -48,6 +49,7 @@ from seq_plugins.lightning.training_loop import (
     sees_batches,
     validates_within_epochs,
 )
+from seq_plugins.lightning.updating import UpdateSchedule
 
 if TYPE_CHECKING:
     from darts.utils.onnx.export import OnnxExportBundle  # which imports onnx; that is not needed otherwise
@@ -145,6 +147,7 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
     optimizer_kwargs: dict[str, Any]
     _current_fx_name: str | None
     rin: Any
+    lr_scheduler_cls: Any
 
     generators: Sequence[torch.Generator] | None = None
     """Random numbers of each member: the order of its batches and, on a CPU, its dropout masks."""
@@ -186,6 +189,7 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
         self._validation_losses: list[tuple[torch.Tensor, int | torch.Tensor]] = []
         self._n_targets_with_loss: int | torch.Tensor = 0
         self.loss_watch: LossWatch | None = None
+        self.update_schedule: UpdateSchedule | None = None
         self.warnings_given: list[str] = []
         self._state_to_resume: dict[str, Any] | None = None
         self.activation = activation
@@ -557,6 +561,8 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
         Logging a loss takes longer than computing it.
         """
         trainer = self.trainer
+        if trainer.ckpt_path is None:
+            forget_earlier_fits(trainer.callbacks)
         self.loss_watch = LossWatch(self, trainer) if should_watch(trainer) else None
         self.forget_losses()
         if self.generators is not None:
@@ -573,7 +579,10 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
             or validates_within_epochs(trainer)
             or network_sees_batches(self)
             or any(map(sees_batches, trainer.callbacks))
-            or any(config.interval == "step" for config in trainer.lr_scheduler_configs)  # one may go by the loss
+            or (
+                self.update_schedule is None
+                and any(config.interval == "step" for config in trainer.lr_scheduler_configs)
+            )  # one may go by the loss
         )
 
     def _train_val_step(
@@ -715,13 +724,18 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
 
     def configure_optimizers(self) -> Any:
         """Make optimizer and scheduler as Darts does; the optimizer updates all weights in one call if it can."""
-        given = self.optimizer_kwargs
+        arguments, scheduler = self.optimizer_kwargs, self.lr_scheduler_cls
         if self._can_fuse_optimizer():
-            self.optimizer_kwargs = given | {"fused": True}
+            self.optimizer_kwargs = arguments | {"fused": True}
+        if self.update_schedule is not None:
+            self.lr_scheduler_cls = None
         try:
-            return super().configure_optimizers()
+            made = super().configure_optimizers()
         finally:
-            self.optimizer_kwargs = given
+            self.optimizer_kwargs, self.lr_scheduler_cls = arguments, scheduler
+        if self.update_schedule is None:
+            return made
+        return self.update_schedule.configure(made, int(self.trainer.estimated_stepping_batches))
 
     def _can_fuse_optimizer(self) -> bool:
         return (

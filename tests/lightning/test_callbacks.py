@@ -1,6 +1,7 @@
 """Callbacks, hooks and progress bars are called, and see, what they do in Darts' own models, on both paths."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from pytorch_lightning.callbacks import (
 )
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from seq_plugins.models import SequenceModel
 from tests.conftest import INPUT, OUTPUT, make_model, make_series
 from tests.lightning.recorded_hooks import HOOKS_OF_BATCHES, Recorder, Seen
 
@@ -301,3 +303,39 @@ def test_steps_that_are_limited_and_hooks_of_the_network_leave_the_loss_to_be_se
         assert seen[0]["losses"]
         assert seen[0]["losses"] == pytest.approx(seen[1]["losses"], rel=1e-4)
         assert len(set(seen[0]["losses"])) == len(seen[0]["losses"])
+
+
+# --- from one fit to the next
+
+
+def _model_that_keeps_the_best(folder: Path) -> tuple[SequenceModel, EarlyStopping, ModelCheckpoint]:
+    stopper = EarlyStopping("val_loss", patience=3)
+    keeper = ModelCheckpoint(folder, monitor="val_loss", mode="min")
+    trainer = {"accelerator": "cpu", "enable_checkpointing": True, "callbacks": [stopper, keeper]}
+    model = make_model("LinearModel", n_epochs=12, optimizer_kwargs={"lr": 0.05}, pl_trainer_kwargs=trainer)
+    return model, stopper, keeper
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")  # which the first fit has filled
+def test_early_stopping_and_checkpoints_begin_anew_with_each_fit(tmp_path: Path) -> None:
+    model, stopper, keeper = _model_that_keeps_the_best(tmp_path / "first")
+    model.fit(SERIES, val_series=VALIDATION_SERIES, load_best=True)
+    first_score, first_path = keeper.best_model_score, keeper.best_model_path
+    assert stopper.wait_count == 3  # it has stopped
+    harder = VALIDATION_SERIES * 3  # no epoch comes near the best of the first fit
+    model.fit(SERIES * 3, val_series=harder, load_best=True)
+    assert keeper.best_model_path not in ("", first_path)
+    assert keeper.best_model_score is not None
+    assert first_score is not None
+    assert keeper.best_model_score > first_score
+    assert stopper.best_score == keeper.best_model_score
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")
+def test_a_model_that_is_given_used_callbacks_is_trained_as_with_new_ones(tmp_path: Path) -> None:
+    used = _model_that_keeps_the_best(tmp_path / "used")[0]
+    used.fit(SERIES, val_series=VALIDATION_SERIES, load_best=True)
+    again, new = used.untrained_model(), _model_that_keeps_the_best(tmp_path / "new")[0]
+    for model in (again, new):
+        model.fit(SERIES * 2, val_series=VALIDATION_SERIES, load_best=True)
+    assert again.predict(OUTPUT, SERIES) == new.predict(OUTPUT, SERIES)

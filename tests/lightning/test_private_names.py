@@ -76,6 +76,7 @@ ATTRIBUTES = {
     "gensim.utils": {"_adapt_by_suffix"},
     "pytorch_lightning.callbacks.model_checkpoint": {
         "_every_n_train_steps",
+        "_last_global_step_saved",
         "_save_on_train_epoch_end",
         "_train_time_interval",
     },

@@ -159,6 +159,17 @@ def test_a_wrong_number_of_warm_epochs_is_refused(epochs: Any) -> None:
         make_model("LinearModel").historical_forecasts(**_arguments(), warm_epochs=epochs)
 
 
+@pytest.mark.parametrize("rate", [0, -0.1, "fast", True, float("nan"), float("inf")])
+def test_a_wrong_learning_rate_of_warm_refits_is_refused(rate: Any) -> None:
+    with pytest.raises(ValueError, match="Expected `warm_learning_rate` to be a number above 0"):
+        make_model("LinearModel").historical_forecasts(**_arguments(), warm_epochs=1, warm_learning_rate=rate)
+
+
+def test_a_learning_rate_of_refits_that_are_not_warm_is_refused() -> None:
+    with pytest.raises(ValueError, match="Expected `warm_epochs` with warm_learning_rate"):
+        make_model("LinearModel").backtest(**_arguments(), warm_learning_rate=0.1)
+
+
 def test_refits_that_need_the_one_before_are_not_divided() -> None:
     with pytest.raises(ValueError, match="`n_jobs` to be 1 with warm_epochs=1, got 2"):
         make_model("LinearModel").historical_forecasts(**_arguments(), n_jobs=2, warm_epochs=1)
@@ -181,7 +192,11 @@ def test_what_cannot_be_sent_to_another_process_is_told() -> None:
 @pytest.mark.parametrize("name", ["historical_forecasts", "backtest", "residuals"])
 def test_the_arguments_of_refits_stand_in_signature_and_docstring(name: str) -> None:
     method = getattr(SequenceModel, name)
-    assert [*inspect.signature(method).parameters][-2:] == ["n_jobs", "warm_epochs"]
+    assert [*inspect.signature(method).parameters][-3:] == [
+        "n_jobs",
+        "warm_epochs",
+        "warm_learning_rate",
+    ]
     before, _, after = (inspect.getdoc(method) or "").partition("\nReturns\n")
     assert "\nn_jobs\n    Number of processes" in before
     assert after
@@ -190,10 +205,13 @@ def test_the_arguments_of_refits_stand_in_signature_and_docstring(name: str) -> 
 # --- from the weights of the refit before
 
 
-def _warm_by_hand(model: SequenceModel, series: TimeSeries, epochs: int) -> list[TimeSeries]:
+def _warm_by_hand(model: SequenceModel, series: TimeSeries, **update: Any) -> list[TimeSeries]:
     forecasts, one = [], model.untrained_model()
     for end in range(34, LENGTH - OUTPUT + 1):
-        one.fit(series[:end], **({} if end == 34 else {"epochs": epochs}))
+        if end == 34:
+            one.fit(series[:end])
+        else:
+            one.update(series[:end], **update)
         forecasts.append(one.predict(OUTPUT, series[:end]))
     return forecasts
 
@@ -203,6 +221,9 @@ def test_warm_refits_go_on_from_the_weights_of_the_one_before(model_name: str) -
     forecasts = model.historical_forecasts(**_arguments(), warm_epochs=2)
     assert forecasts == _warm_by_hand(model, series, epochs=2)
     assert forecasts != model.historical_forecasts(**_arguments())
+    given_rate = model.historical_forecasts(**_arguments(), warm_epochs=2, warm_learning_rate=0.01)
+    assert given_rate == _warm_by_hand(model, series, epochs=2, learning_rate=0.01)
+    assert given_rate != forecasts
     assert model.historical_forecasts(**_arguments()) == model.historical_forecasts(**_arguments())
 
 

@@ -15,8 +15,8 @@ from benchmarks.__main__ import main
 from benchmarks.harness.entries import ENTRIES
 from benchmarks.harness.forecasts import Failure, RunResult
 from benchmarks.harness.metrics import measure
-from benchmarks.harness.plan import Plan, Run, plan_runs
-from benchmarks.harness.run import fit_model, make_model, make_run, stop_early
+from benchmarks.harness.plan import Plan, Run, fold_periods, plan_runs
+from benchmarks.harness.run import fit_model, forecast_period, make_model, make_run, stop_early
 from benchmarks.harness.series import TaskData
 from benchmarks.harness.task import Candidate, read_task, task_names
 from tests.benchmarks.harness.small_tasks import COLUMNS, N_TEST, small_task, write_csv
@@ -181,6 +181,29 @@ def test_components_forecast_one_by_one_are_series_of_their_own(tmp_path: Path) 
         parameters = make_run(Plan(alone), plan_runs(Plan(alone), [ENTRIES[name]], 1)[0][0])
         assert isinstance(parameters, RunResult)
         assert result.n_parameters == parameters.n_parameters
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")  # which the first fit has filled
+def test_forecasts_of_a_model_that_is_updated_are_those_of_updates_by_hand(tmp_path: Path) -> None:
+    task = small_task(tmp_path)
+    plan, entry = Plan(task, retrain_every=6, warm_epochs=2), ENTRIES["LinearModel"]
+    (group,) = plan_runs(plan, [entry], 1)
+    (run,) = group
+    result = make_run(plan, run)
+    assert isinstance(result, RunResult), result
+    data, settings = TaskData(plan.task, run.train), entry.settings_in(plan.task)
+    model: Any = make_model(plan, entry, settings, 1, stop_early(settings, str(tmp_path / "work")))
+    inputs = data.inputs_of(model)
+    fit_model(data, entry, settings, model, inputs, run)
+    made = []
+    for fold, (train, stop, test) in enumerate(fold_periods(task, task.tests[0], 6)):
+        assert stop is not None
+        if fold:
+            model.update(data.target.slice(train.start, stop.end), epochs=2, **inputs.arguments())
+        made.append(forecast_period(plan, data, entry, settings, model, inputs, test).predicted)
+    np.testing.assert_array_equal(result.forecasts[0].predicted, np.concatenate(made))
+    anew = plan_runs(plan, [ENTRIES["LinearRegressionModel"]], 1)
+    assert len(anew[0]) == 3  # rivals can't be updated
 
 
 def test_forecasts_of_a_model_that_is_refitted_are_those_of_each_fold_fitted_alone(tmp_path: Path) -> None:
@@ -393,6 +416,22 @@ def test_a_backtest_that_refits_writes_one_row_of_all_folds_and_resumes_folds(
     (again,) = _rows(tmp_path / "out")
     assert again["mae"] == row["mae"]
     assert again["evaluations"] == 2
+
+
+@pytest.mark.usefixtures("few_epochs")
+def test_a_backtest_that_updates_says_so_in_its_rows_and_its_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(tmp_path / "sales.csv")
+    arguments = ["backtest", "--dataset", "sales.csv", *COLUMNS, "--output", "out", "--warm-epochs", "1"]
+    arguments += ["--models", "LinearModel", "LinearRegressionModel"]
+    assert main([*arguments, "--retrain-every", "6"]) == 0
+    told = {row["model"]: (row["n_fits"], row["retrain_every"], row["warm_epochs"]) for row in _rows(tmp_path / "out")}
+    assert told == {"LinearModel": (1, 6, 1), "LinearRegressionModel": (3, 6, None)}
+    assert "1 epoch from the weights" in (tmp_path / "out" / "report.html").read_text()
+    capsys.readouterr()
+    assert main([*arguments, "--output", "other"]) == 2
+    assert "--warm-epochs: say with --retrain-every" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("few_epochs")
