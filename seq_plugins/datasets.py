@@ -1,4 +1,4 @@
-"""Riders of Chicago, loads of a transformer, prices of electricity and M4 Hourly, loaded as by ``darts.datasets``."""
+"""Ridership, transformer loads, electricity prices and M4 Hourly, with the interface of ``darts.datasets``."""
 
 import hashlib
 import os
