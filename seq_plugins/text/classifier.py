@@ -76,8 +76,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     vectors
-        gensim's ``KeyedVectors``, or an argument of :func:`load_word_vectors`; ``None``: vectors of 100 dimensions are
-        trained on the texts of ``fit``. They are shared, not copied, even by ``sklearn.base.clone``.
+        gensim's ``KeyedVectors``, or what :func:`load_word_vectors` takes; ``None``: 100 dimensions are trained on the
+        texts of ``fit``. They are shared, not copied, also by ``sklearn.base.clone``.
     maxlen
         Maximum number of words of a document; the rest is ignored.
     num_filters

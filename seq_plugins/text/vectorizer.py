@@ -57,7 +57,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
     Parameters
     ----------
     vectors
-        gensim's ``KeyedVectors``, or an argument of :func:`load_word_vectors`. They are not copied, not even by
+        gensim's ``KeyedVectors``, or what :func:`load_word_vectors` takes. They are not copied, also not by
         ``sklearn.base.clone``.
     maxlen
         Number of words of a document, `L`.
