@@ -230,9 +230,9 @@ def _rank(evaluation: Evaluation, summaries: Sequence[ModelSummary], period: str
     caption = (
         ("Averages of the forecasts of all seeds. " if is_ensemble else "")
         + ("Medians over seeds. " if max(len(summary.rows) for summary in summaries) > 1 else "")
-        + (f"Differences are from {rival}, the best rival in this period; negative is better. " if rival else "")
+        + (f"Differences are those to {rival}, the best rival in this period; negative is better. " if rival else "")
         + (
-            "Intervals: bootstrap over the MASE of the series."
+            "Intervals: bootstrap over the series' MASE."
             if evaluation.plan.task.is_panel
             else "Intervals: paired circular block bootstrap over forecasts, blocks of one horizon."
         )
