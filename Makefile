@@ -6,47 +6,47 @@ ARGS ?=
 
 .PHONY: backtest test test-all fuzz matrix check docs pictures tables format setup clean
 
-# the main job: our models and Darts' on the shipped ridership data; options in ARGS, such as ARGS="--seeds 3"
+# the main benchmark: our models and Darts' on the bundled ridership data; options in ARGS, such as ARGS="--seeds 3"
 backtest: $(INSTALLED)
 	$(BIN)/python -m benchmarks backtest $(ARGS)
 
-# tests, on all processors, without those marked as slow
+# tests, on all CPU cores, without those marked as slow
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
-# all tests, the slow ones too
+# all tests, including the slow ones
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-# properties of the forecasters, ten times as many drawn cases as in `make test`, others each time
+# property tests of the forecasters: ten times as many cases as in `make test`, drawn afresh each time
 fuzz: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile=fuzz tests/models/test_properties.py $(ARGS)
 
-# the tests with other versions of Python, PyTorch, pandas and NumPy (a part), on another processor and with other numbers of threads;
-# the environments of tests/matrix.toml named in ARGS, or all
+# tests with other versions of Python, PyTorch, pandas and NumPy (a subset), on another processor and with other numbers of threads;
+# runs the environments of tests/matrix.toml named in ARGS, or all
 matrix: $(INSTALLED)
 	$(BIN)/python tests/matrix.py $(ARGS)
 
-# format, lint, imports between the rooms, types
+# formatting, linting, imports between subpackages, types
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
-# the documentation, from docs/ to docs/_build/index.html; a warning or a broken link is an error
+# build the documentation in docs/ as docs/_build/index.html; a warning or a broken link is an error
 docs: $(DOCS_INSTALLED)
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet docs docs/_build
 	@echo "Open docs/_build/index.html"
 
-# the pictures of README and docs/, and the outputs of notebooks
+# redraw the pictures of README and docs/, and rerun the notebooks
 pictures: $(INSTALLED)
 	$(BIN)/python docs/pictures/draw_forecast.py
 	$(BIN)/python docs/pictures/draw_networks.py
 	$(BIN)/python docs/pictures/draw_architecture.py
 	$(BIN)/python -m tests.notebooks
 
-# the tables of README, benchmarks/ and docs/, from the published results
+# update the tables of README, benchmarks/ and docs/ from the published results
 tables: $(INSTALLED)
 	$(BIN)/python -m benchmarks tables $(ARGS)
 

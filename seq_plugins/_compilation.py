@@ -127,7 +127,7 @@ def compile_all(
         reason = (
             f"{fallback}, since numba finds no folder that it can write to, and would have to compile in every "
             "process. Set the environment variable NUMBA_CACHE_DIR to such a folder, or "
-            f"{switch}=torch to keep this quiet."
+            f"{switch}=torch to silence this warning."
         )
         tell_once(logger, logging.WARNING, reason)
         return False
@@ -141,7 +141,8 @@ def compile_all(
                     call()
     except Exception as error:  # whatever numba raises, PyTorch can do the work
         reason = (
-            f"{fallback}, since numba failed: {error}. Install another numba, or set {switch}=torch to keep this quiet."
+            f"{fallback}, since numba failed: {error}. Install another version of numba, or set {switch}=torch to "
+            "silence this warning."
         )
         tell_once(logger, logging.WARNING, reason)
         return False

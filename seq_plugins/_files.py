@@ -52,7 +52,7 @@ def temporary_path(path: Path) -> Path:
     if path.is_dir():
         raise IsADirectoryError(f"Expected the path of a file, but {path} is a folder. Name a file in it.")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"The folder of {path} does not exist. Make it first, or name another.")
+        raise FileNotFoundError(f"The folder of {path} does not exist. Create it first, or name another.")
     return path.with_name(f".{path.name}.{uuid4().hex}.part")
 
 
@@ -70,7 +70,7 @@ def raise_naming_file(error: OSError, path: Path, temporary: Path) -> NoReturn:
         is_in_writing = Path(os.fsdecode(error.filename)).is_relative_to(temporary)
     if not is_in_writing or error.errno is None:
         raise error
-    reason = f"{os.strerror(error.errno)}; it was not written, and what was there before stays"
+    reason = f"{os.strerror(error.errno)}; it was not written, and an existing file was left as it was"
     raise OSError(error.errno, reason, str(path)) from error
 
 

@@ -20,15 +20,15 @@ def check_darts() -> None:
     requirement = _own_requirement()
     bounds = ",".join(sorted(map(str, requirement.specifier), reverse=True))  # the lower bound first
     extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
-    remedy = f"Install one that was: pip install '{requirement.name}{extras}{bounds}'"
+    remedy = f"Install a tested version: pip install '{requirement.name}{extras}{bounds}'"
     found = _installed_version()
     if found is None:
         if find_spec("darts") is None:
-            raise ImportError(f"seq_plugins was tested with Darts {bounds}, and no Darts is installed. {remedy}")
+            raise ImportError(f"seq_plugins was tested with Darts {bounds}, but Darts is not installed. {remedy}")
         return  # from a folder, without a record of its version
     if not requirement.specifier.contains(found, prereleases=True):
         warnings.warn(
-            f"seq_plugins was tested with Darts {bounds}, and Darts {found} is installed: expect errors. {remedy}",
+            f"seq_plugins was tested with Darts {bounds}, but Darts {found} is installed: expect errors. {remedy}",
             stacklevel=2,
         )
 

@@ -1,4 +1,4 @@
-"""Riders of Chicago, loads of a transformer, prices of electricity and M4 Hourly, loaded as by ``darts.datasets``."""
+"""Ridership, transformer loads, electricity prices and M4 Hourly, with the interface of ``darts.datasets``."""
 
 import hashlib
 import os
@@ -33,11 +33,11 @@ DAY_TYPES = ("W", "A", "U")
 
 
 class DatasetError(OSError):
-    """A data set could not be read, downloaded or stored; the message tells how to supply it."""
+    """A data set could not be read, downloaded or stored; the message says how to supply it."""
 
 
 class ChicagoRidershipDataset:
-    """Daily entries at Clark/Lake, a station of Chicago's "L", with day types and weather; shipped with the package.
+    """Daily entries at Clark/Lake, a station of Chicago's "L", with day types and weather; bundled with the package.
 
     5698 days, 2001-01-22 to 2016-08-28, none missing. Components:
 
@@ -48,17 +48,17 @@ class ChicagoRidershipDataset:
     - ``dew``: median dew point, °F
     - ``humidity``: median relative humidity, %
     - ``pressure``: median pressure at sea level, inches of mercury
-    - ``wind``: median wind speed, miles an hour
-    - ``gust_max``: strongest gust, miles an hour, 0 if none was reported
+    - ``wind``: median wind speed, miles per hour
+    - ``gust_max``: strongest gust, miles per hour, 0 if none was reported
     - ``precipitation_max``: largest precipitation in one report, inches
-    - ``weather_rain``, ``weather_snow``, ``weather_cloud``, ``weather_storm``: shares, 0 to 1, of the day's reports
-      that tell of such weather; ``weather_storm`` counts overcast skies too
+    - ``weather_rain``, ``weather_snow``, ``weather_cloud``, ``weather_storm``: share, 0 to 1, of the day's reports
+      with such weather; ``weather_storm`` includes overcast skies
 
     The weather was observed at Midway airport and is not known in advance: use it as past covariates.
 
     Source: the data set ``Chicago`` of the R package modeldata (MIT licence), from Kuhn and Johnson, Feature
     Engineering and Selection (2020), https://bookdown.org/max/FES/, with counts from the City of Chicago Data Portal.
-    The day types were added. ``data/README.md`` says more.
+    The day types were added; see ``data/README.md``.
 
     Examples
     --------
@@ -91,8 +91,8 @@ class ChicagoRidershipDataset:
             _check_sha256(str(path), content, self.CSV_SHA256)
         except OSError as error:
             raise DatasetError(
-                f"Could not load the shipped Chicago ridership: {error}. Install seq-plugins anew; in a checkout, make "
-                f"the file again with `python -m benchmarks.remake_chicago_data --output data/{self.CSV_NAME}`."
+                f"Could not load the bundled Chicago ridership: {error}. Reinstall seq-plugins; in a checkout, "
+                f"recreate the file with `python -m benchmarks.remake_chicago_data --output data/{self.CSV_NAME}`."
             ) from error
         table = pd.read_csv(BytesIO(content), index_col="date", parse_dates=["date"])
         weather = table.columns.drop(["ridership", "day_type"])
@@ -178,7 +178,7 @@ class _DownloadedFile:
                     progress.total = transfer.expected_bytes
                     progress.update(len(transfer.body) - progress.n)
                     if time.monotonic() > deadline:
-                        raise OSError(f"{self.URL} was not read to its end within {self.DEADLINE:g} seconds")
+                        raise OSError(f"{self.URL} could not be read completely within {self.DEADLINE:g} seconds")
         finally:
             transfer.abandoned.set()
         if transfer.error is not None:
@@ -214,19 +214,19 @@ class CTARidershipDataset(_DownloadedDataset):
 
     7639 days, 2001-01-01 to 2021-11-30, none missing. Components:
 
-    - ``bus``, ``rail``: boardings a day
+    - ``bus``, ``rail``: boardings per day
     - ``day_type_W``, ``day_type_A``, ``day_type_U``: 1 on weekdays, on Saturdays, and on Sundays and holidays, else 0;
       known in advance
 
-    The months 2011-10 and 2014-07, which stand in the file twice, are taken once.
+    The months 2011-10 and 2014-07, which are duplicated in the file, are used once.
 
     If the environment variable ``SEQ_PLUGINS_DATA`` names a folder, the CSV file is read from there and nothing is
-    downloaded. Otherwise it is read from the cache, `root_path`; if it is missing there, or is not the right one, it is
-    downloaded. Whatever is read is compared with a pinned SHA-256.
+    downloaded. Otherwise it is read from the cache, `root_path`; if it is missing there, or has the wrong hash, it is
+    downloaded. The SHA-256 of the file is always verified.
 
     Source: "CTA - Ridership - Daily Boarding Totals" of the City of Chicago Data Portal,
     https://data.cityofchicago.org/d/6iiy-9s97, as packed in https://github.com/ageron/data. The data set's entry in
-    the catalogue names no licence; the portal's terms of use apply.
+    the catalogue does not state a licence; the portal's terms of use apply.
 
     Parameters
     ----------
@@ -302,11 +302,11 @@ class ETTh1Dataset(_DownloadedDataset):
 
 
 class ElectricityPricesDataset(_DownloadedDataset):
-    """Hourly day-ahead prices of electricity, and two forecasts known the day before; downloaded on first use.
+    """Hourly day-ahead electricity prices, and two forecasts published the day before; downloaded on first use.
 
     52416 hours, none missing. Components:
 
-    - ``price``: euros a MWh in NP and FR, dollars in PJM
+    - ``price``: euros per MWh in NP and FR, dollars in PJM
     - two forecasts that are published before the price is set, MW: in ``"NP"`` (Nord Pool, 2013-01-01 to 2018-12-24)
       ``load_forecast`` and ``wind_forecast``; in ``"PJM"`` (Commonwealth Edison's zone, the same years)
       ``load_forecast`` and ``zonal_load_forecast``; in ``"FR"`` (France, 2011-01-09 to 2016-12-31)
@@ -319,7 +319,7 @@ class ElectricityPricesDataset(_DownloadedDataset):
 
     Source: J. Lago et al., "Forecasting day-ahead electricity prices: A review of state-of-the-art algorithms, best
     practices and an open-access benchmark", Applied Energy 293, 2021, https://doi.org/10.1016/j.apenergy.2021.116983,
-    as packed in https://github.com/thuml/TimeXer, which names no licence.
+    as packed in https://github.com/thuml/TimeXer, which does not state a licence.
 
     Parameters
     ----------
@@ -372,16 +372,16 @@ class ElectricityPricesDataset(_DownloadedDataset):
 
 
 class M4HourlyDataset:
-    """The 414 hourly series of the M4 competition, with the 48 hours that were to be forecast; downloaded on first use.
+    """The 414 hourly series of the M4 competition, including the 48 hours to be forecast; downloaded on first use.
 
-    Series of 748 or 1008 hours, most with seasons of a day and a week; the last 48 are the competition's test. Of each,
-    the only component is named by its id, ``H1`` to ``H414``, and time steps are counted from 0.
+    Series of 748 or 1008 hours, most with daily and weekly seasonality; the last 48 are the competition's test period.
+    Each series has a single component, named by its id, ``H1`` to ``H414``, and time steps are counted from 0.
 
     Read, cached, downloaded and checked like :class:`CTARidershipDataset`.
 
     Source: S. Makridakis et al., "The M4 Competition: 100,000 time series and 61 forecasting methods", International
     Journal of Forecasting 36, 2020, https://doi.org/10.1016/j.ijforecast.2019.04.014;
-    https://github.com/Mcompetitions/M4-methods, which names no licence.
+    https://github.com/Mcompetitions/M4-methods, which does not state a licence.
 
     Parameters
     ----------

@@ -52,8 +52,8 @@ def test_what_cannot_be_compiled_is_told_once_with_its_remedy(caplog: pytest.Log
     for _ in range(2):
         assert not compile_calls(lambda: None, fail)
     assert [record.message for record in caplog.records] == [
-        "The loops run slower, since numba failed: no such function. Install another numba, or set SOME_SWITCH=torch "
-        "to keep this quiet."
+        "The loops run slower, since numba failed: no such function. Install another version of numba, or set "
+        "SOME_SWITCH=torch to silence this warning."
     ]
 
 
@@ -62,8 +62,8 @@ def test_without_a_folder_nothing_is_compiled_and_the_remedy_is_told_once(caplog
         assert not compile_calls(never, function=numba.njit(never))
     assert [record.message for record in caplog.records] == [
         "The loops run slower, since numba finds no folder that it can write to, and would have to compile in every "
-        "process. Set the environment variable NUMBA_CACHE_DIR to such a folder, or SOME_SWITCH=torch to keep this "
-        "quiet."
+        "process. Set the environment variable NUMBA_CACHE_DIR to such a folder, or SOME_SWITCH=torch to silence "
+        "this warning."
     ]
 
 

@@ -266,7 +266,7 @@ def test_a_download_that_never_ends_is_told_and_leaves_nothing(
     answer: Answer, dataset: SmallDataset, serve: Callable[[Answer], Server]
 ) -> None:
     dataset.URL, dataset.DEADLINE = serve(answer).url, 1.5
-    assert_failure_is_told_and_leaves_nothing(dataset, "not read to its end within 1.5 seconds")
+    assert_failure_is_told_and_leaves_nothing(dataset, "could not be read completely within 1.5 seconds")
 
 
 def test_a_missing_network_is_told_and_leaves_nothing(dataset: SmallDataset, serve: Callable[[Answer], Server]) -> None:
@@ -419,10 +419,10 @@ def test_a_wheel_reads_the_chicago_series_from_its_own_folder(
     monkeypatch.setattr(datasets, "__file__", str(tmp_path / "seq_plugins" / "datasets.py"))
     assert ChicagoRidershipDataset().load() == chicago
     installed.write_bytes(b"date,ridership\n")
-    with pytest.raises(DatasetError, match=r"_data.*SHA-256 .*, expected .*Install seq-plugins anew"):
+    with pytest.raises(DatasetError, match=r"_data.*SHA-256 .*, expected .*Reinstall seq-plugins"):
         ChicagoRidershipDataset().load()
     installed.unlink()
-    with pytest.raises(DatasetError, match=r"No such file.*Install seq-plugins anew"):
+    with pytest.raises(DatasetError, match=r"No such file.*Reinstall seq-plugins"):
         ChicagoRidershipDataset().load()
 
 

@@ -46,7 +46,7 @@ def rivals_ahead(evaluation: Evaluation) -> list[str]:
         if best is not None and rival is not None and rival.ranking < best.ranking:
             told.append(
                 f"In {period.name}, {rival.name} was ahead of {best.name}: {best.ranked_by.upper()} "
-                f"{number(rival.ranking)} against {number(best.ranking)}."
+                f"{number(rival.ranking)} versus {number(best.ranking)}."
             )
     return told
 

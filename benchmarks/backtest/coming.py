@@ -38,7 +38,7 @@ def check_coming(plan: Plan, entries: Sequence[ModelEntry], table: Table) -> lis
     ours = [entry for entry in entries if entry.is_ours]
     if not ours:
         raise UserError(
-            "--then-forecast: it fits the best of ours, and --models names none of them. Add one, such as "
+            "--then-forecast: it fits our best model, and --models names none of ours. Add one, such as "
             "Seq2SeqRNNModel-GRU."
         )
     for entry in ours:
@@ -49,7 +49,7 @@ def check_coming(plan: Plan, entries: Sequence[ModelEntry], table: Table) -> lis
     notes: list[str] = []
     rows = table.rows
     check_future(table.panel, plan.task.output_chunk_length, rows.options, rows.path, notes)
-    return [*notes, "After the backtest, the best of ours is fitted on all data and forecasts what comes next."]
+    return [*notes, "After the backtest, our best model is fitted on all data and forecasts the coming horizon."]
 
 
 def forecast_coming(output: Path, best: BestModel, table: Table, threads: int) -> list[str]:

@@ -32,25 +32,25 @@ QUANTILE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     command.description = (
-        "Train each model on one period, stop early on the next, and forecast from every step of the test periods. The "
-        "three never overlap. Writes rows.jsonl as rows finish, then table.csv and report.html."
+        "Train each model on one period, use the next for early stopping, and forecast from every step of the test "
+        "periods, which never overlap them. Writes rows.jsonl as rows finish, then table.csv and report.html."
     )
     command.add_argument("--dataset", default="chicago", help="name of a task, or a CSV file (default: %(default)s)")
     command.add_argument(
         "--models",
         nargs="+",
-        help="models to run: names, classes, networks or all (default: those that the task names); NAME-x5 is five of "
-        "one of ours, trained as one",
+        help="models to run: names, classes, networks or all (default: those of the task); NAME-x5 is an "
+        "ensemble of five of our models, trained as one",
     )
     command.add_argument("--seeds", type=positive, default=1, help="number of seeds for each network (default: 1)")
     command.add_argument(
         "--likelihood",
         choices=["none", "quantile"],
         default="none",
-        help="forecast points, or quantiles (default: %(default)s)",
+        help="point forecasts, or quantiles (default: %(default)s)",
     )
     command.add_argument(
-        "--retrain-every", type=positive, metavar="N", help="fit every model anew after N forecasts (default: never)"
+        "--retrain-every", type=positive, metavar="N", help="refit every model after N forecasts (default: never)"
     )
     command.add_argument(
         "--warm-epochs",
@@ -64,13 +64,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--resume",
         action="store_true",
-        help="go on in --output (default: the task's latest in results/) where a run with the same settings stopped; "
+        help="resume an interrupted run in --output (default: the task's latest in results/) with the same settings; "
         "models and seeds may be added",
     )
     command.add_argument(
         "--forecasts",
         choices=["csv", "parquet"],
-        help="write the forecasts of the test periods as tables too, one for each model and seed, with dates",
+        help="also write the forecasts of the test periods as tables with dates, one for each model and seed",
     )
     command.add_argument(
         "--then-forecast",
@@ -79,14 +79,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "folder for results, as python -m seq_plugins forecast does",
     )
     add_run_options(command)
-    choosing = command.add_argument_group("for choosing settings")
+    choosing = command.add_argument_group("tuning")
     choosing.add_argument(
         "--choosing",
         action="store_true",
-        help="use the task's earlier periods and no test period, and try all of its candidates unless --set is given",
+        help="use the task's tuning periods instead of the test periods, and try all candidates unless --set is given",
     )
     choosing.add_argument(
-        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of all models run, values as in JSON"
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings for all models, with values as in JSON"
     )
     csv = command.add_argument_group("for a CSV file")
     csv.add_argument("--time", help="column of the time stamps")
@@ -180,7 +180,7 @@ def run(options: argparse.Namespace) -> int:
                 return 1
             return 1 if session.failures else 0
         except KeyboardInterrupt:
-            print(f"\ninterrupted; --resume --output {session.results.path} goes on from here.", file=sys.stderr)
+            print(f"\ninterrupted; continue with --resume --output {session.results.path}.", file=sys.stderr)
             return 130
 
 
@@ -200,13 +200,13 @@ def _tell(session: "Session", forecasts: str | None) -> "Evaluation | None":
         write_best_model(results.path, best_model(evaluation))
         print("\n".join(table_lines(evaluation.summaries, "" if task.is_standardised else task.unit)))
         for path in session.row_maker.not_found:
-            print(f"Not shown: published forecasts, since {path} is not there (see SEQ_PLUGINS_DATA).")
+            print(f"Published forecasts are not shown, since {path} does not exist (see SEQ_PLUGINS_DATA).")
         for (period, is_ensemble), rival in evaluation.best_rivals.items():
             print(f"Best rival in {period}{' among ensembles' if is_ensemble else ''}: {rival}.")
         if task.candidates:
             print("\n".join(choice_lines(evaluation.summaries)))
         elif evaluation.best_of_ours:
-            print(f"Best of ours on the early-stopping period: {evaluation.best_of_ours}.")
+            print(f"Our best model on the early-stopping period: {evaluation.best_of_ours}.")
         from benchmarks.backtest.report import write_report  # it needs the extra `benchmarks`
 
         write_report(results.path / "report.html", evaluation, session.failures, results.about()["processor"])
@@ -223,7 +223,7 @@ def _forecast(session: "Session", evaluation: "Evaluation | None", table: Table)
 
     best = None if evaluation is None else best_model(evaluation)
     if evaluation is None or best is None:
-        print("Nothing is forecast, since no model of ours has finished.", file=sys.stderr)
+        print("No forecast is made, since none of our models has finished.", file=sys.stderr)
         return False
     told = forecast_coming(session.results.path / FORECAST, best, table, session.plan.threads)
     print("\n".join(["", *rivals_ahead(evaluation), *told]))

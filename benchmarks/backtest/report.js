@@ -131,12 +131,12 @@ function drawBrowsing() {
 
 function browsingNote(forecasts) {
   const { levels } = forecasts, percent = (share) => `${written(100 * share)} %`;
-  const told = ["The plain line is what came true, and what came before the forecast."];
+  const told = ["The plain line shows the observations, including those before the forecast."];
   if (levels.length) {
     const inner = levels.length > 2 ? `, darker of ${percent(levels[levels.length - 2] - levels[1])}` : "";
     told.push(`Shaded: central intervals of ${percent(levels[levels.length - 1] - levels[0])}${inner}.`);
   }
-  if (data.has_seeds) told.push("Of several seeds, the first is shown; “x2” and the like are means of all seeds.");
+  if (data.has_seeds) told.push("With several seeds, the first is shown; “x2” and the like are averages over all seeds.");
   if (forecasts.starts.length < forecasts.n_origins) {
     told.push(`To keep the page small, it holds ${forecasts.starts.length} of ${written(forecasts.n_origins)} forecasts, evenly spaced, and the worst ones.`);
   }
@@ -321,7 +321,7 @@ function drawCalibration() {
     encoding: { x: { field: "x", type: "quantitative" }, y: { field: "y", type: "quantitative" } },
   };
   const axis = { format: "%" };
-  draw(chartOf("reached"), linesChart({ x: { field: "x", title: "nominal level", axis }, y: { field: "y", title: "share of truths at or below", axis }, layers: [diagonal] }), { rows });
+  draw(chartOf("reached"), linesChart({ x: { field: "x", title: "nominal level", axis }, y: { field: "y", title: "share of observations at or below", axis }, layers: [diagonal] }), { rows });
   drawIntervals(levels, reached);
 }
 

@@ -228,7 +228,7 @@ def _rank(evaluation: Evaluation, summaries: Sequence[ModelSummary], period: str
     is_ensemble = summaries[0].is_ensemble
     rival = evaluation.best_rivals.get((period, is_ensemble))
     caption = (
-        ("Means of all seeds' forecasts. " if is_ensemble else "")
+        ("Averages of the forecasts of all seeds. " if is_ensemble else "")
         + ("Medians over seeds. " if max(len(summary.rows) for summary in summaries) > 1 else "")
         + (f"Differences are those to {rival}, the best rival in this period; negative is better. " if rival else "")
         + (
@@ -242,7 +242,7 @@ def _rank(evaluation: Evaluation, summaries: Sequence[ModelSummary], period: str
         errors.append("coverage")
     if any(summary.has("revision") for summary in summaries):
         errors.append("revision")
-        caption += " Revision: mean absolute change of the forecast of a date from one forecast to the next."
+        caption += " Revision: mean absolute change of the forecast for a date from one forecast origin to the next."
     return make_table(caption, [_cells(summary, rival, errors) for summary in summaries])
 
 
@@ -267,10 +267,10 @@ def _cells(summary: ModelSummary, rival: str | None, errors: Sequence[str]) -> d
     return {
         "model": name,
         ranked[0]: ranked[1],
-        "difference to the best rival, 95 % interval": _difference(summary, rival),
+        "difference from the best rival, 95 % interval": _difference(summary, rival),
         **steps,
         **dict(others),
-        "smallest to largest": Cell(f"{number(low)} to {number(high)}", low) if len(summary.rows) > 1 else Cell(),
+        "range over seeds": Cell(f"{number(low)} to {number(high)}", low) if len(summary.rows) > 1 else Cell(),
         "seeds": Cell(str(n_seeds), n_seeds) if n_seeds > 1 else Cell(),
         "fit, s": _seconds(summary.fit_seconds),
         "predict, s": _seconds(row.predict_seconds or 0.0),

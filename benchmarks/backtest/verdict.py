@@ -1,4 +1,4 @@
-"""What a backtest says in a sentence."""
+"""The verdict of a backtest, in a sentence."""
 
 from collections.abc import Sequence
 
@@ -22,13 +22,13 @@ def verdict(summaries: Sequence[ModelSummary], unit: str) -> str:
     error = ERROR_HEADS.get(entrants[0].ranked_by, "mean absolute error")
     of_unit = f" {unit}" if unit and entrants[0].ranked_by == "mae" else ""
     if ours is None or rival is None:
-        whose = "of ours" if rival is None else "of Darts'"
-        among = f", of {len(entrants)} models {whose}" if len(entrants) > 1 else ""
+        whose = "our" if rival is None else "Darts'"
+        among = f" of {whose} {len(entrants)} models" if len(entrants) > 1 else ""
         return f"{entrants[0].name} has the lowest {error}{among}: {number(entrants[0].ranking)}{of_unit}."
     best, other = (ours, rival) if ours.ranking <= rival.ranking else (rival, ours)
-    told = [f"{error} {number(best.ranking)} against {number(other.ranking)}{of_unit}"]
+    told = [f"{error} {number(best.ranking)} versus {number(other.ranking)}{of_unit}"]
     if other.ranking > 0:
-        told.append(f"{100 * (1 - best.ranking / other.ranking):.1f} % less")
+        told.append(f"{100 * (1 - best.ranking / other.ranking):.1f} % lower")
     names = [f"{summary.name} ({'ours' if summary is ours else 'rival'})" for summary in (best, other)]
     return f"{names[0]} is ahead of {names[1]}: {', '.join(told)}. {_chance(ours.lead)}".strip()
 

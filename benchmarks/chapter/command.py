@@ -16,23 +16,23 @@ from benchmarks.core.provenance import provenance
 from benchmarks.core.versions import versions
 from benchmarks.harness.options import add_run_options, check_run_options, open_engine
 
-SUMMARY = "reproduce the lecture's table on the CTA data, several seeds a network"
+SUMMARY = "reproduce the lecture's table on the CTA data, with several seeds per network"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     command.description = (
-        "Fit the lecture's networks on the CTA data with its own protocol, and put the errors beside the lecture's and "
-        "Keras'. They are those of the best epoch of the validation period, which flatters every network alike. "
-        "Results are written as they finish, each row's to a folder of its own, with table.csv in the end."
+        "Fit the lecture's networks on the CTA data with its own protocol, and compare the errors with those of the "
+        "lecture and of Keras. They are for the best epoch on the validation period, which flatters all networks "
+        "equally. Results are written as they finish, to a separate folder for each row, followed by table.csv."
     )
-    command.add_argument("--rows", nargs="+", help="rows of the table (default: all; a wrong one lists them)")
-    command.add_argument("--seeds", type=positive, default=5, help="seeds of each network (default: %(default)s)")
+    command.add_argument("--rows", nargs="+", help="rows of the table (default: all; an unknown name lists them)")
+    command.add_argument("--seeds", type=positive, default=5, help="number of seeds per network (default: %(default)s)")
     command.add_argument("--json", type=Path, help="file for summary and results")
     command.add_argument(
         "--output", type=Path, default=Path("results/chapter"), help="folder for results (default: %(default)s)"
     )
-    command.add_argument("--resume", action="store_true", help="go on with the results that --output holds")
+    command.add_argument("--resume", action="store_true", help="resume the run whose results are in --output")
     add_run_options(command)
 
 
@@ -52,13 +52,13 @@ def run(options: argparse.Namespace) -> int:
     started = {row.name for row in rows if was_started(options.output / row.name)}
     if options.resume and not started:
         raise UserError(
-            f"--resume: {options.output} holds no results of these rows to go on with. Leave --resume out, or name "
+            f"--resume: {options.output} holds no results of these rows to resume. Leave --resume out, or name "
             "their folder."
         )
     if started and not options.resume:
         raise UserError(
-            f"--output: {options.output} holds results of {', '.join(sorted(started))} already. Go on with --resume, "
-            "or name another folder."
+            f"--output: {options.output} holds results of {', '.join(sorted(started))} already. Continue with "
+            "--resume, or name another folder."
         )
     source = rows[0].task.load().source
     progress = Progress("run")
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             make_all(sessions, engine, progress)
         except KeyboardInterrupt:
-            print(f"\ninterrupted; --resume --output {options.output} goes on from here.", file=sys.stderr)
+            print(f"\ninterrupted; continue with --resume --output {options.output}.", file=sys.stderr)
             return 130
         results = [
             result

@@ -1,1 +1,1 @@
-"""What all commands share: errors told in a line, options, versions, threads, processes, timing."""
+"""What all commands share: one-line errors, options, versions, threads, processes, timing."""

@@ -1,1 +1,1 @@
-"""The harness that runs models on tasks: tasks, models, runs in any place, results that can be resumed."""
+"""The harness that runs models on tasks: tasks, models, execution engines, and results that can be resumed."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def add_run_options(command: argparse.ArgumentParser) -> None:
     """Add the options of how and where runs are made."""
-    command.add_argument("--threads", type=positive, default=1, help="threads of a run (default: 1)")
-    where = command.add_argument_group("where runs are made; the results are the same")
+    command.add_argument("--threads", type=positive, default=1, help="threads per run (default: 1)")
+    where = command.add_argument_group("execution; results do not depend on it")
     where.add_argument("--jobs", type=positive, help="number of processes on this machine (default: 1)")
     where.add_argument("--engine", choices=["local", "ray"], default="local", help="(default: %(default)s)")
     where.add_argument("--address", help="a Ray cluster: HOST:PORT or auto (default: Ray is started on this machine)")
@@ -31,9 +31,9 @@ def check_run_options(options: argparse.Namespace) -> None:
         If they do not.
     """
     if options.address and options.engine != "ray":
-        raise UserError("--address: it is that of a Ray cluster. Give --engine ray too, or leave it out.")
+        raise UserError("--address: it is the address of a Ray cluster. Also give --engine ray, or leave it out.")
     if options.address and options.jobs:
-        raise UserError("--jobs: the cluster at --address has as many processors as it has. Leave --jobs out.")
+        raise UserError("--jobs: the cluster at --address decides how many runs it takes. Leave --jobs out.")
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def open_results(path: Path, settings: Mapping[str, Any], resume: bool) -> Itera
         If another process has the folder, if it holds results already, other settings or none, or cannot be written.
     """
     if resume and not was_started(path):
-        raise UserError(f"--resume: {path} holds no results to go on with. Leave --resume out, or name their folder.")
+        raise UserError(f"--resume: {path} holds no results to resume. Leave --resume out, or name their folder.")
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / LOCK)
@@ -81,7 +81,7 @@ def _cannot_write(path: Path, error: OSError) -> UserError:
     reason = os.strerror(error.errno) if error.errno else error
     return UserError(
         f"--output: cannot write to {path}: {reason}. Make room or name another folder; what is finished there is "
-        "whole, and --resume goes on with it."
+        "complete, and --resume continues from it."
     )
 
 
@@ -114,7 +114,7 @@ class Results:
         self.path = path
         if not resume and (path / ROWS).exists() and (path / ROWS).stat().st_size:
             raise UserError(
-                f"--output: {path} holds results already. Name another folder, remove it, or go on with --resume."
+                f"--output: {path} holds results already. Name another folder, remove it, or continue with --resume."
             )
         shared: dict[str, Any] = json.loads(json.dumps(settings))
         if resume:
@@ -226,7 +226,7 @@ class Results:
                 ]
                 return RunResult(**facts, forecasts=forecasts)
         except (ValueError, KeyError, TypeError, EOFError) as error:
-            raise UserError(f"--resume: {path} cannot be read: {error}. Remove it, and it is made again.") from error
+            raise UserError(f"--resume: {path} cannot be read: {error}. Remove it, and it is recreated.") from error
 
     def _forecast_path(self, key: str) -> Path:
         return self.forecast_folder / f"{key}.npz"

@@ -1,1 +1,1 @@
-"""The command ``sentiment``: classifiers of sentiment on the same folds."""
+"""The command ``sentiment``: sentiment classifiers compared on the same folds."""

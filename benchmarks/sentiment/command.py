@@ -39,9 +39,9 @@ N_EXPLAINED = 100
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     command.description = (
-        "Train each model without a fold and test it there, for all folds. Writes rows.json and a page, report.html, "
-        "with ROC, confusion matrix, the phrases with the largest effect and a learning curve. With --speed, measure "
-        "speed and memory of the lecture's network in turns with Keras and PyTorch instead."
+        "Cross-validate each model on the same folds. Writes rows.json and a page, report.html, with ROC curves, "
+        "confusion matrices, the phrases with the largest effect and a learning curve. With --speed, compare speed "
+        "and memory of the lecture's network with Keras and PyTorch instead."
     )
     command.add_argument(
         "--dataset",
@@ -54,8 +54,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         f"(default: {GLOVE} if it is installed, otherwise train; train for demo)",
     )
     command.add_argument("--folds", type=at_least_two, default=10, help="number of folds (default: %(default)s)")
-    command.add_argument("--only-folds", type=positive, help="run the first ones only (default: all)")
-    command.add_argument("--models", nargs="+", help="models to run (default: all; a wrong one lists them)")
+    command.add_argument("--only-folds", type=positive, help="run only the first folds (default: all)")
+    command.add_argument("--models", nargs="+", help="models to run (default: all; an unknown name lists them)")
     command.add_argument(
         "--epochs", type=positive, help=f"epochs of the networks (default: {EPOCHS}; {DEMO_EPOCHS} for demo)"
     )
@@ -69,15 +69,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="[RIVAL=]PATH",
         help="Python that has Keras, such as keras=PATH",
     )
-    command.add_argument("--json", type=Path, help="a further file for the rows")
+    command.add_argument("--json", type=Path, help="additional file for the rows")
     command.add_argument(
         "--output", type=Path, help="folder for results (default: one named by corpus and time in results/)"
     )
     command.add_argument("--text", default="text", help="column of a CSV file's texts (default: %(default)s)")
     command.add_argument("--label", default="label", help="column of a CSV file's labels (default: %(default)s)")
     command.add_argument("--encoding", default="utf-8-sig", help="encoding of a CSV file (default: UTF-8)")
-    command.add_argument("--speed", action="store_true", help="measure speed and memory instead")
-    command.add_argument("--turns", type=positive, default=3, help="turns of each with --speed (default: %(default)s)")
+    command.add_argument("--speed", action="store_true", help="measure speed and memory instead of accuracy")
+    command.add_argument("--turns", type=positive, default=3, help="turns per side with --speed (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -121,7 +121,7 @@ def _find_nltk(name: str) -> None:
             continue
         return
     raise UserError(
-        f'--dataset: the corpus {name} is not there. Get it once with `python -c "import nltk; '
+        f'--dataset: the corpus {name} is not installed. Download it once with `python -c "import nltk; '
         f"nltk.download('{name}')\"`, or set the environment variable {DATA_VARIABLE} to a folder with "
         f"nltk_data/corpora/{name}.zip; --dataset demo needs no data."
     )

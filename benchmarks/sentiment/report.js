@@ -14,8 +14,8 @@ function drawRoc() {
   const rows = Object.entries(data.roc).flatMap(([model, { area, points }]) =>
     points.map(([x, y]) => ({ model: model, x, y, area })));
   const { color, strokeDash } = channels();
-  const x = { field: "x", ...percents, title: "share of the first class taken for the second" };
-  const y = { field: "y", ...percents, title: "share of the second class found" };
+  const x = { field: "x", ...percents, title: "false positive rate (first class predicted as second)" };
+  const y = { field: "y", ...percents, title: "true positive rate (second class)" };
   const tooltip = [{ field: "model" }, { field: "area", type: "quantitative", title: "area under the curve", format: ".3f" }];
   drawIfAny("roc", {
     layer: [

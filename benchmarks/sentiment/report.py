@@ -110,7 +110,7 @@ def _table(summary: pd.DataFrame) -> Table:
         }
         for name, *cells in texts.itertuples(name=None)
     ]
-    return make_table("Means over the folds; the peak is the largest.", rows)
+    return make_table("Means over the folds; for peak memory, the maximum.", rows)
 
 
 def _introduce(report: Report) -> str:

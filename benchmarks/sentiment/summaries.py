@@ -63,6 +63,6 @@ def verdict(summary: pd.DataFrame) -> str:
     gap = networks.iloc[0] - linear.iloc[0]
     winner = "they are level" if gap == 0 else f"{(networks if gap > 0 else linear).index[0]} wins"
     return (
-        f"Best network of ours: {networks.index[0]}, {networks.iloc[0]:.2%}; best linear model: {linear.index[0]}, "
+        f"Our best network: {networks.index[0]}, {networks.iloc[0]:.2%}; best linear model: {linear.index[0]}, "
         f"{linear.iloc[0]:.2%}: {winner}, by {abs(gap) * 100:.2f} points."
     )

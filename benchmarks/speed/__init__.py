@@ -1,1 +1,1 @@
-"""The command ``speed``: the same work done by us and by others, and how long it takes."""
+"""The command ``speed``: run times of the same work with this package and with others."""

@@ -15,33 +15,34 @@ from benchmarks.core.timing import measure_cases
 from benchmarks.core.timing_table import table_lines
 from benchmarks.speed.steps import share_lines, step_shares
 
-SUMMARY = "measure our speed compared with Darts', Keras' and NeuralForecast's on the same work"
+SUMMARY = "compare run times of the same work with Darts, Keras and NeuralForecast"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     command.description = (
-        "Give the same data, sizes, batches, threads and number of updates to us and to each rival, take turns, and "
-        "compare medians. Keras and NeuralForecast run in processes of their own and may have a Python of their own."
+        "Run the same work, with the same data, sizes, batches, threads and number of updates, alternately with this "
+        "package and with each rival, and compare medians. Keras and NeuralForecast run in separate processes, and "
+        "can be installed in a separate Python environment."
     )
     command.add_argument(
         "--rivals", type=_names, help="rivals, such as darts,keras (default: darts,keras,neuralforecast)"
     )
     command.add_argument(
-        "--cases", type=_names, help="cases, such as fit,import (default: all; a wrong one lists them)"
+        "--cases", type=_names, help="cases, such as fit,import (default: all; an unknown name lists them)"
     )
-    command.add_argument("--turns", type=positive, default=5, help="turns of each (default: %(default)s)")
-    command.add_argument("--threads", type=positive, default=1, help="threads of each (default: %(default)s)")
+    command.add_argument("--turns", type=positive, default=5, help="turns per side (default: %(default)s)")
+    command.add_argument("--threads", type=positive, default=1, help="threads per side (default: %(default)s)")
     command.add_argument("--json", type=Path, help="file for the rows")
     command.add_argument(
         "--rival-python",
         nargs="+",
         default=[],
         metavar="[RIVAL=]PATH",
-        help="Python of a rival, such as keras=PATH, or of all; otherwise this one if it has the rival, or that named "
-        "by the environment variable SEQ_PLUGINS_RIVAL_PYTHON, written alike",
+        help="Python of a rival, such as keras=PATH, or of all; by default this one if the rival is installed, or that "
+        "named in the same form by the environment variable SEQ_PLUGINS_RIVAL_PYTHON",
     )
-    command.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
+    command.add_argument("--quick", action="store_true", help="tiny sizes, to check that everything runs")
 
 
 def _names(text: str) -> list[str]:

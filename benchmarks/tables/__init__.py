@@ -1,1 +1,1 @@
-"""The tables of the documents, made from published results."""
+"""The tables of the documentation, generated from published results."""

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.core.errors import UserError
 from seq_plugins._files import atomic_file
 
-SUMMARY = "write the tables of published results into the documents"
+SUMMARY = "update the tables of published results in the documentation"
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "benchmarks" / "results" / "published"

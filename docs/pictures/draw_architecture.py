@@ -1,4 +1,4 @@
-"""Draw the rooms, and the way of a series through them: ``python docs/pictures/draw_architecture.py``.
+"""Draw the subpackages (rooms), and the path of a series through them: ``python docs/pictures/draw_architecture.py``.
 
 Which room imports which is read from the code; the steps of the two ways are checked against it by the tests.
 """
@@ -32,42 +32,42 @@ class Step(NamedTuple):
 
 
 FIT = [
-    Step("models.base.SequenceModel._build_train_dataset", "the call's arguments and series become a data set"),
-    Step("windows.training.WindowsTrainingDataset.__init__", "series are aligned with their covariates and checked"),
-    Step("windows.gathering.BatchedWindows._make_gatherer", "what windows need of them is kept in one tensor a kind"),
-    Step("models.module.SequenceModule.__init__", "the network is made, its encoder, then the head"),
+    Step("models.base.SequenceModel._build_train_dataset", "arguments and series become a data set"),
+    Step("windows.training.WindowsTrainingDataset.__init__", "series are aligned with their covariates and validated"),
+    Step(
+        "windows.gathering.BatchedWindows._make_gatherer",
+        "the values that windows need are stored in one tensor per kind",
+    ),
+    Step("models.module.SequenceModule.__init__", "the network is created: encoder, then head"),
     Step(
         "lightning.training_loop.FastTrainingEpochLoop.advance",
-        "an epoch, without Lightning's loops if none needs them",
+        "one epoch, without Lightning's loops unless they are needed",
     ),
     Step("windows.gathering.Gatherer.gather", "a batch of windows is gathered at once", "(B, L + H, …)"),
-    Step(
-        "models.module.SequenceModule.forward", "target, covariates and statics become features of steps", "(B, L, I)"
-    ),
+    Step("models.module.SequenceModule.forward", "target and covariates become the features of each step", "(B, L, I)"),
     Step(
         "layers.recurrent.RecurrentStack.forward",
-        "the encoder makes states of them, the only part that differs",
+        "the encoder turns them into states, the only part that differs",
         "(B, L′, D)",
     ),
-    Step("layers.head.HorizonHead.forward", "states meet the known future", "(B, T, H, C, N)"),
-    Step(
-        "models.module.SequenceModule._compute_loss", "the loss on every step or on the last, weighted, gaps left out"
-    ),
-    Step("lightning.divergence.LossWatch.see", "losses that diverge are seen, and end the training"),
+    Step("layers.head.HorizonHead.forward", "states are combined with future covariates", "(B, T, H, C, N)"),
+    Step("models.module.SequenceModule._compute_loss", "the weighted loss on every step or the last, without gaps"),
+    Step("lightning.divergence.LossWatch.see", "training stops if the loss diverges"),
 ]
 
 PREDICT = [
-    Step("models.base.SequenceModel._build_inference_dataset", "the call's arguments and series become a data set"),
+    Step("models.base.SequenceModel._build_inference_dataset", "arguments and series become a data set"),
     Step(
-        "windows.inference.WindowsInferenceDataset.__init__", "the last values are aligned with covariates and checked"
+        "windows.inference.WindowsInferenceDataset.__init__",
+        "the last values are aligned with covariates and validated",
     ),
-    Step("lightning.prediction_loop.PredictionLoop.predict", "batches, without a trainer if none is needed"),
+    Step("lightning.prediction_loop.PredictionLoop.predict", "batches are predicted, without a trainer unless needed"),
     Step("windows.gathering.Gatherer.gather", "a batch of windows is gathered at once", "(B, L, …)"),
-    Step("models.module.SequenceModule.forward", "features of the steps", "(B, L, I)"),
-    Step("models.module.SequenceModule._forecast", "the last state forecasts alone"),
+    Step("models.module.SequenceModule.forward", "the features of each step", "(B, L, I)"),
+    Step("models.module.SequenceModule._forecast", "only the last state forecasts"),
     Step("layers.recurrent.RecurrentStack.forward", "the encoder's last state", "(B, 1, D)"),
-    Step("layers.head.HorizonHead.forward", "the state meets the known future", "(B, 1, H, C, N)"),
-    Step("windows.forecasts.build_forecasts", "forecasts become series, all of a batch together"),
+    Step("layers.head.HorizonHead.forward", "the state is combined with future covariates", "(B, 1, H, C, N)"),
+    Step("windows.forecasts.build_forecasts", "all forecasts of a batch become series at once"),
 ]
 
 

@@ -1,1 +1,1 @@
-"""The command ``forecast``: a table in; forecasts, a picture and a saved model out."""
+"""The command ``forecast``: from a table to forecasts, a plot and a saved model."""

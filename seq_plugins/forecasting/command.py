@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from seq_plugins.forecasting.plan import Plan, Wishes
     from seq_plugins.tables import Panel, TableOptions
 
-SUMMARY = "forecast what comes next in a table"
+SUMMARY = "forecast a table"
 
 AUTO = "auto"
 TRIED = ["SeasonalNaive", "LinearModel", "Seq2SeqRNNModel"]
@@ -43,8 +43,8 @@ _level.__name__ = _minimum.__name__ = "number"  # argparse names it when a text 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     command.description = (
-        "Forecast what comes next in a table: CSV or Parquet, a row for each time step, or for each time step of each "
-        "series. What is not named is guessed, and every guess is told. Writes forecast.csv, forecast.png, scores.csv "
+        "Forecast a table (CSV or Parquet) with one row per time step or, with several series, per time step and "
+        "series. Options that are not given are inferred and reported. Writes forecast.csv, forecast.png, scores.csv "
         "and the model to a folder, all or nothing."
     )
     command.add_argument("table", nargs="?", type=Path, metavar="TABLE", help="CSV or Parquet file")
@@ -70,15 +70,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="what missing values become: kept as such, which models can deal with, 0, or interpolated (default: keep)",
     )
     forecasting = command.add_argument_group("forecasts")
-    forecasting.add_argument("--horizon", type=positive, metavar="N", help="time steps to forecast (default: guessed)")
+    forecasting.add_argument("--horizon", type=positive, metavar="N", help="time steps to forecast (default: inferred)")
     forecasting.add_argument(
-        "--quantiles", nargs="+", type=_level, metavar="LEVEL", help="levels beside the median (default: 0.1 0.9)"
+        "--quantiles", nargs="+", type=_level, metavar="LEVEL", help="quantiles besides the median (default: 0.1 0.9)"
     )
     forecasting.add_argument(
         "--minimum",
         type=_minimum,
         metavar="VALUE",
-        help="what no forecast falls below, or none (default: 0 if no value does)",
+        help="lower bound of forecasts, or none (default: 0 if no value is negative)",
     )
     forecasting.add_argument(
         "--model",
@@ -87,18 +87,24 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help=f"{AUTO}, the best of {', '.join(TRIED)} (default); names of models; the folder of a finished backtest, "
         "for its best model; or, with --update, that of a saved model",
     )
-    forecasting.add_argument("--input-length", type=positive, metavar="N", help="time steps a forecast is made from")
+    forecasting.add_argument("--input-length", type=positive, metavar="N", help="length of the input window")
     forecasting.add_argument(
-        "--season-length", nargs="+", type=positive, metavar="N", help="time steps of a season, or several; 1 for none"
+        "--season-length",
+        nargs="+",
+        type=positive,
+        metavar="N",
+        help="time steps per season, one or several; 1 for none",
     )
     forecasting.add_argument("--folds", type=positive, metavar="N", help="forecasts in the backtest (default: up to 3)")
     forecasting.add_argument("--epochs", type=positive, metavar="N", help="epochs of networks (default: 20)")
     forecasting.add_argument("--seed", type=whole_number_from(0), metavar="N", help="seed of networks (default: 0)")
     forecasting.add_argument(
-        "--set", nargs="+", metavar="NAME=VALUE", help="arguments of the model, values as in JSON: hidden_dim=64"
+        "--set", nargs="+", metavar="NAME=VALUE", help="model arguments, with values as in JSON: hidden_dim=64"
     )
     later = command.add_argument_group("a saved model")
-    later.add_argument("--update", type=Path, metavar="TABLE", help="new rows, for the model in the folder of --model")
+    later.add_argument(
+        "--update", type=Path, metavar="TABLE", help="table with new rows for the saved model in --model"
+    )
     later.add_argument("--refit", action="store_true", help="train it again, on all rows")
     command.add_argument("--output", type=Path, metavar="FOLDER", help="(default: the table's name and -forecast)")
 

@@ -90,14 +90,14 @@ def load_forecaster(path: Path) -> SavedForecaster:
         if about["format"] != _FORMAT:
             raise UserError(
                 f"--model: {folder} was written by seq_plugins {about['seq_plugins']} in format {about['format']}, "
-                f"expected {_FORMAT}. Make it anew from the table."
+                f"expected {_FORMAT}. Create it again from the table."
             )
         options, plan = TableOptions(**about["table"]), Plan(**about["plan"])
         rows = Rows(_read_history(folder / HISTORY, options, about["has_dates"]), options, folder / HISTORY)
         return SavedForecaster(_load_model(folder, about, plan), rows)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"--model: {folder} is damaged: {reason} Make it anew from the table.") from error
+        raise UserError(f"--model: {folder} is damaged: {reason} Create it again from the table.") from error
 
 
 def _load_model(folder: Path, about: dict[str, Any], plan: Plan) -> Forecaster:
@@ -127,7 +127,7 @@ def check_output(path: Path) -> None:
         If not.
     """
     if not path.parent.is_dir():
-        raise UserError(f"--output: the folder of {path} does not exist. Make it first, or name another.")
+        raise UserError(f"--output: the folder of {path} does not exist. Create it first, or name another.")
     if not path.exists():
         return
     if not path.is_dir():

@@ -1,4 +1,4 @@
-"""Reusable PyTorch layers: time is the second dimension, features are the last, and equations are those of Keras."""
+"""Reusable PyTorch layers: time is the second dimension, features are the last, and the equations are Keras'."""
 
 from seq_plugins.layers.convolution import (
     AveragePooling1D,

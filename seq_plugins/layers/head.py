@@ -30,15 +30,15 @@ class Dense(nn.Linear):
 class HorizonHead(nn.Module):
     """Forecast of the next `H` steps from a state and the covariates of those steps.
 
-    Without hidden layers the forecast is linear in both. With hidden layers, state and known future meet in them,
-    so that the forecast can depend on their combination.
+    Without hidden layers, the forecast is linear in both. With hidden layers, state and future covariates can
+    interact.
 
     Parameters
     ----------
     state_dim
         Number of features of a state, `D`.
     future_dim
-        Number of features known in advance for each step forecast, `F`; may be zero.
+        Number of features known in advance for each step of the horizon, `F`; may be zero.
     output_shape
         Shape of one forecast, `(H, C, N)`.
     hidden_fc_sizes
@@ -77,16 +77,17 @@ class HorizonHead(nn.Module):
 class SegmentHead(nn.Module):
     """Forecast of the next `H` steps, a segment at a time: all segments share their weights.
 
-    Which segment it is to forecast, the head is told by features that are learnt. With fewer weights than
-    :class:`HorizonHead` that see more examples each, it can be better on long horizons (S. Lin et al., "SegRNN:
+    Learned features tell the head which segment to forecast. It has fewer weights than :class:`HorizonHead`, each
+    trained on more examples, and can be better on long horizons (S. Lin et al., "SegRNN:
     Segment Recurrent Neural Network for Long-Term Time Series Forecasting", 2023, https://arxiv.org/abs/2308.11200).
 
     Parameters
     ----------
     segment_length
-        Number of steps of a segment; it divides `H`.
+        Number of steps of a segment; it must divide `H`.
     state_dim, future_dim, output_shape, hidden_fc_sizes, activation
-        As of :class:`HorizonHead`. Hidden layers are needed: without, all segments would follow the state alike.
+        As in :class:`HorizonHead`. Hidden layers are required: without them, the state would change all segments
+        alike.
     """
 
     takes_members = True
@@ -158,6 +159,6 @@ def check_segment_length(
     if not hidden_fc_sizes:
         raise ValueError(
             f"Expected `hidden_fc_sizes` to hold a layer with segment_length={segment_length}, got {hidden_fc_sizes!r}:"
-            " without one, all segments of a forecast would follow the state alike. Give it, such as [64], or leave "
+            " without one, the state would change all segments of a forecast alike. Give it, such as [64], or leave "
             "`segment_length` out."
         )

@@ -1,4 +1,4 @@
-"""Local normalisation: at each time step, values relative to the level and scale that the series has up to then."""
+"""Local normalisation: at each time step, values relative to the level and scale of the series up to then."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -38,7 +38,7 @@ class LocalScale(NamedTuple):
 
 
 class LocalNormalization(nn.Module):
-    """Level and scale of the target at each time step, of values up to that step; nothing is learnt.
+    """Level and scale of the target at each time step, of values up to that step; nothing is learned.
 
     The level is the mean of the last season or, without a season, the last value. The scale is the mean absolute
     difference, over the window so far, of each value to the level just before it: how wrong the level is as a forecast

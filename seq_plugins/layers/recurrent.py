@@ -1,7 +1,7 @@
 """Recurrent layers with the equations and the initial weights of Keras.
 
 PyTorch's layers start from other weights and carry a second, redundant bias. Both change what a small network
-learns in a given number of epochs, so networks that are described in Keras do not train alike in ``torch.nn``.
+learns in a given number of epochs, so networks that are described in Keras train differently with ``torch.nn``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -53,16 +53,16 @@ class RecurrentLayer(nn.Module):
     hidden_dim
         Number of units, `D`.
     dropout
-        Share of the input features dropped, the same ones at every step of a sequence.
+        Fraction of the input features that is dropped, with the same mask at every step of a sequence.
     recurrent_dropout
-        Share of the state's units hidden from the next step's gates, the same ones at every step of a sequence.
+        Fraction of the state's units that is dropped before the next step, with the same mask at every step.
     dilation
-        Number of time steps from a state to the next that it enters: with 24, each hour's state follows that of the
+        Number of time steps that the recurrence goes back: with 24, each hour's state follows that of the
         same hour the day before. The first `dilation` states follow zero.
     layer_norm
-        Whether the sum that enters each gate, and the candidate, is normalised over its units [1]_: less its mean,
-        divided by its standard deviation, then weighed and moved by learnt numbers of each unit. The biases are part
-        of the sums. Of an LSTM the cell is normalised, too, before it enters the state.
+        Whether to normalise the sum that enters each gate, and the candidate, over its units [1]_: the mean is
+        subtracted, the result divided by the standard deviation, and a learned gain and bias of each unit applied. The
+        biases are part of the sums. In an LSTM, the cell state is also normalised before it is output.
 
     References
     ----------
@@ -180,7 +180,7 @@ class RecurrentLayer(nn.Module):
         return Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, self.norm_weight, self.norm_bias)
 
     def load_keras_weights(self, kernel: np.ndarray, recurrent_kernel: np.ndarray, bias: np.ndarray) -> None:
-        """Take over the weights that ``get_weights()`` gives for the layer of the same name in Keras.
+        """Load the weights that ``get_weights()`` returns for the layer of the same name in Keras.
 
         Parameters
         ----------
@@ -316,7 +316,7 @@ RECURRENT_LAYERS: dict[CellName, type[RecurrentLayer]] = {"RNN": SimpleRNN, "LST
 
 
 class RecurrentStack(nn.Sequential):
-    """Recurrent layers on top of each other, from `(B, L, I)` to the states of the topmost, `(B, L, D)`.
+    """A stack of recurrent layers, from `(B, L, I)` to the states of the top layer, `(B, L, D)`.
 
     Parameters
     ----------
@@ -329,9 +329,9 @@ class RecurrentStack(nn.Sequential):
     n_layers
         Number of layers.
     dropout
-        Share of each layer's input features dropped.
+        Fraction of each layer's input features that is dropped.
     recurrent_dropout
-        Share of each layer's state hidden from its next step.
+        Fraction of each layer's state that is dropped before the next step.
     dilations
         Dilation of each layer [1]_. With it, each layer's states are added to those of the layer below [2]_; by
         default ``None``: neither.
@@ -441,5 +441,5 @@ def check_dilations(dilations: Sequence[int] | None, n_layers: int, n_steps: int
         if dilation >= n_steps:
             raise ValueError(
                 f"Expected `dilations[{position}]` to be less than the {n_steps} steps that the layer reads, got "
-                f"{dilation}: each state would follow none. Make it smaller, or the input chunk longer."
+                f"{dilation}: no state would follow another. Make it smaller, or the input chunk longer."
             )

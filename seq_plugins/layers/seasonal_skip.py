@@ -26,8 +26,8 @@ WITH_A_LOCATION = (GaussianLikelihood, LaplaceLikelihood, CauchyLikelihood, Gumb
 class SeasonalSkip(nn.Module):
     """The value of each step forecast in the last whole season that a state has seen: a seasonal naive forecast.
 
-    Of several seasons it is a mean, whose weights each state chooses. The values of a longer season are moved by what
-    the level, the mean of the shortest season, has changed since.
+    With several seasons, it is a mean whose weights are computed from each state. The values of a longer season are
+    adjusted by the change in level, the mean of the shortest season, since then.
 
     Parameters
     ----------

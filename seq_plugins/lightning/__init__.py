@@ -1,1 +1,1 @@
-"""Training and prediction by PyTorch Lightning, faster, and what they do when something goes wrong."""
+"""Faster training and prediction with PyTorch Lightning, and the handling of their failures."""

@@ -1,4 +1,4 @@
-"""Training that has left the finite numbers, or any sensible size, ends with an error.
+"""Training ends with an error when it diverges.
 
 The network itself looks, not a callback: a `trainer` that is handed to `fit` would lack it, and one with a hook for
 each batch leads to Lightning's own loop.
@@ -29,11 +29,11 @@ _REMEDIES = (
 
 
 class DivergenceError(ValueError):
-    """Training has diverged; the model is what it was before :meth:`fit`.
+    """Training has diverged; the model keeps the state it had before :meth:`fit`.
 
-    The loss or the weights are no longer finite, the network gives no parameters of its `likelihood`, or a loss of
-    errors (``MSELoss``, ``L1Loss``, ``SmoothL1Loss``, ``HuberLoss``) has grown out of all bounds. With a `likelihood`
-    or another loss, and in processes that train together, growth does not count.
+    The loss or the weights are no longer finite, the network's output is not valid for its `likelihood`, or an error
+    loss (``MSELoss``, ``L1Loss``, ``SmoothL1Loss``, ``HuberLoss``) has grown without bound. Growth is not checked with
+    a `likelihood` or another loss, or when several processes train together.
     """
 
 
@@ -132,7 +132,7 @@ def raise_if_diverged(module: Any, forecasts: torch.Tensor, error: ValueError) -
     has_no_parameters = module.global_step > 0 and str(error).startswith("Expected parameter")
     if has_no_parameters or not bool(torch.isfinite(forecasts).all()):
         raise DivergenceError(
-            f"The network gives no parameters of its likelihood at step {module.global_step}, in epoch "
+            f"The network gives no valid parameters of its likelihood at step {module.global_step}, in epoch "
             f"{module.current_epoch} (the first is 0). {_advice(module, module.trainer)}"
         ) from error
 
@@ -152,7 +152,7 @@ def _advice_on_precision(trainer: Any) -> str | None:
     if trainer.precision not in _COARSE_PRECISIONS:
         return None
     return (
-        f'The precision is "{trainer.precision}", too coarse for many a training. Make the model with '
+        f'The precision is "{trainer.precision}", often too coarse for training. Make the model with '
         '`pl_trainer_kwargs={"precision": "bf16-mixed"}` or `"32-true"`. If that diverges, too, lower the learning '
         "rate."
     )
@@ -174,11 +174,11 @@ def _advice_on_targets(module: Any, trainer: Any) -> str | None:
         f"{nearest_to_zero:.3g} being the nearest to zero."
     )
     if module.likelihood is not None:
-        return f"{found} Give the model a `likelihood` that they can come from, or scale the series so that they can."
+        return f"{found} Give the model a `likelihood` under which they are possible, or scale the series accordingly."
     if max(-lowest, highest) > 1e18:
         return f"{found} Scale the series, for example with `darts.dataprocessing.transformers.Scaler`."
     return (
-        f"{found} Make the model with a loss of errors, such as `loss_fn=torch.nn.L1Loss()`, or keep the series away "
+        f"{found} Make the model with an error loss, such as `loss_fn=torch.nn.L1Loss()`, or keep the series away "
         "from zero, for example with `Scaler(MinMaxScaler((1, 2)))`."
     )
 

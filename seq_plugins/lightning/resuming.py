@@ -52,8 +52,8 @@ def restore_training_state(trainer: Any, state: dict[str, Any]) -> None:
     if state["should_stop"]:
         trainer.should_stop = True
         logger.warning(
-            "Training had been stopped before it was interrupted, in epoch %d, and stays so. To train its weights "
-            "further, load them into a new model with `load_weights_from_checkpoint`.",
+            "Training had already stopped in epoch %d before it was interrupted, and is not continued. To train these "
+            "weights further, load them into a new model with `load_weights_from_checkpoint`.",
             trainer.current_epoch - 1,
         )
     if trainer.is_global_zero:

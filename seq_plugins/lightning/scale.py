@@ -41,8 +41,8 @@ def warn_unless_scaled(module: Any, target: torch.Tensor) -> bool:
             continue
         where = f" of component {component} (the first is 0)" if len(sizes) > 1 else ""
         logger.warning(
-            "Values of the target%s are around %s, and those that networks train well on are of the order of 1: "
-            "forecasts may stay far from them. Scale the series with `darts.dataprocessing.transformers.Scaler`%s.",
+            "Values of the target%s are around %s, but networks train well only on values of the order of 1: "
+            "forecasts may be far off. Scale the series with `darts.dataprocessing.transformers.Scaler`%s.",
             where,
             f"{size:,.0f}" if size > largest else f"{size:.1g}",
             " or make the model with `use_reversible_instance_norm=True`" if size > largest else "",
@@ -57,8 +57,8 @@ def _warn_of_quiet_windows(relative: torch.Tensor) -> bool:
     if largest <= _FARTHEST:
         return False
     logger.warning(
-        "Targets are up to %s times as far from the local level as the series usually moves in their windows, which "
-        "hardly change: with a squared loss, a few such windows outweigh all others. Give `loss_fn=torch.nn.L1Loss()` "
+        "After windows that hardly change, targets are up to %s times as far from the local level as the series "
+        "usually moves: with a squared loss, a few such windows outweigh all others. Give `loss_fn=torch.nn.L1Loss()` "
         'and `pl_trainer_kwargs={"gradient_clip_val": 1.0}`, or leave such series out.',
         f"{largest:,.0f}",
     )

@@ -1,4 +1,4 @@
-"""The forecasting models, and the base that models of your own are built on.
+"""The forecasting models, and the base classes for models of your own.
 
 Each name is listed, with its module, in the stub ``__init__.pyi`` beside this file.
 """

@@ -1,4 +1,4 @@
-"""Ensembles that are trained as one: members with seeds of their own, and each of them as a model that stands alone."""
+"""Ensembles that are trained as one: members with separate seeds, and each of them as a separate model."""
 
 import copy
 from abc import ABC
@@ -74,9 +74,9 @@ class ModelOfMembers(RefittingModel, ABC):
 
     @property
     def members(self) -> list[Any]:
-        """The fitted members, each as a model that stands alone; of a model without an ensemble, the model itself.
+        """The fitted members, each as a separate model; without an ensemble, the model itself.
 
-        Members are copies: what is done with them does not change the ensemble.
+        Members are copies: changing them does not change the ensemble.
 
         Raises
         ------
@@ -163,7 +163,7 @@ def check_optimizer_of_members(ensemble_size: int, optimizer_cls: Any) -> None:
     name = getattr(optimizer_cls, "__name__", None)
     if ensemble_size > 1 and name in _NOT_BY_SINGLE_WEIGHTS:
         raise ValueError(
-            f"Expected `optimizer_cls` to update each weight by itself with ensemble_size={ensemble_size}, such as "
-            f"torch.optim.AdamW, got {name}, to which the weights of all members would be one. Give another, or leave "
-            "`ensemble_size` out."
+            f"Expected `optimizer_cls` to update each weight independently with ensemble_size={ensemble_size}, such as "
+            f"torch.optim.AdamW, got {name}, which would treat the weights of all members as one. Give another, or "
+            "leave `ensemble_size` out."
         )

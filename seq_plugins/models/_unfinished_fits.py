@@ -1,4 +1,4 @@
-"""A fit that does not end well leaves the model as it was before, and a prediction says what is missing."""
+"""A failed fit leaves the model as it was before, and a prediction then says what is missing."""
 
 import functools
 from abc import ABC

@@ -21,7 +21,7 @@ from seq_plugins.layers.recurrent import RECURRENT_LAYERS
 ArgumentCheck = Callable[[str, Any], None]
 
 
-SOME_EPOCHS = "at least 1, or -1 to train until something else ends it"
+SOME_EPOCHS = "at least 1, or -1 to train until something else stops training"
 
 
 def integer_from(minimum: int) -> ArgumentCheck:

@@ -77,9 +77,9 @@ _prefixes_of_fit: ContextVar[Iterator[str] | None] = ContextVar("prefixes_of_fit
 
 
 class SequenceModel(ModelOfMembers, ABC):
-    """Base of the public models. A subclass names its network and its constructor's arguments, and no more.
+    """Base class of the public models. A subclass only names its network and the arguments of its constructor.
 
-    The arguments that the network's constructor names reach it under the same names.
+    Those arguments that the network's constructor also names are passed to it.
     """
 
     fast_training: bool = True
@@ -275,8 +275,8 @@ class SequenceModel(ModelOfMembers, ABC):
     ) -> dict[str, Any]:
         if self.model is not None and not all_finite(self.model.parameters()):
             raise ValueError(
-                "Weights of the network are NaN or infinite, and so would be every forecast. Load weights from before "
-                "they were, or fit again with a lower learning rate."
+                "Weights of the network are NaN or infinite, so all forecasts would be, too. Load earlier weights, or "
+                "fit again with a lower learning rate."
             )
         with _setting_up_prediction:  # another thread's trainer must not be taken for that of training
             trainer_of_training, given = self.trainer, dict(dataloader_kwargs or {})
@@ -331,8 +331,8 @@ class SequenceModel(ModelOfMembers, ABC):
         except ValueError as error:
             if str(error).startswith("Cannot build any dataset") and not self._masks_missing_values:
                 raise ValueError(
-                    f'{error} Give longer series, or make the model with `missing="mask"`, which takes the oldest '
-                    "steps of a short history for missing."
+                    f'{error} Give longer series, or make the model with `missing="mask"`, which treats the start '
+                    "of a short series as missing."
                 ) from error
             raise
 
@@ -403,14 +403,14 @@ class SequenceModel(ModelOfMembers, ABC):
     def to_onnx(self, path: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:
         """Export the fitted network to ONNX, for batches of any size.
 
-        Inputs are named and shaped as in Darts: `past_target` `(batch, L, C)` and, where the model uses them,
+        Names and shapes of inputs are as in Darts: `past_target` `(batch, L, C)` and, where the model uses them,
         `past_covariates`, `historic_future_covariates`, `future_covariates` and `static_covariates`. The output is
         `prediction`, `(batch, H, C, N)`; quantiles are in order, unless `sort_quantiles` is off.
 
         Parameters
         ----------
         path
-            Path of the file to write. By default, a name made of the model's and the time.
+            Path of the file to write. By default, the name consists of the model's name and the time.
         **kwargs
             Further arguments of ``torch.onnx.export``.
 
@@ -420,7 +420,7 @@ class SequenceModel(ModelOfMembers, ABC):
             If the model has not been fitted, or if `dynamo` is switched off.
         """
         if not kwargs.get("dynamo", True):
-            raise ValueError("Expected `dynamo` to be left out or True: batches of any size need torch.export.")
+            raise ValueError("Expected `dynamo` to be left out or True: a dynamic batch size needs torch.export.")
         if self.model is not None and "dynamic_shapes" not in kwargs:
             shapes = self.model.train_sample_shape
             n_inputs = sum(shape is not None for name, shape in shapes.items() if name != "future_target")

@@ -36,11 +36,11 @@ class Conv1DGRUModule(SequenceModule):
     kernel_size
         Number of time steps that a filter sees at once.
     stride
-        Number of time steps from one window of the convolution to the next.
+        Stride of the convolution, in time steps.
     pooling
         ``None``, ``"max"`` or ``"average"``.
     pool_size
-        Number of the convolution's steps in a window of the pooling.
+        Number of convolution outputs in each pooling window.
     model
         ``"RNN"``, ``"LSTM"`` or ``"GRU"``.
     hidden_dim
@@ -50,9 +50,9 @@ class Conv1DGRUModule(SequenceModule):
     dilations
         Dilation of each recurrent layer, or ``None``.
     dropout
-        Share of each recurrent layer's inputs dropped.
+        Fraction of each recurrent layer's inputs that is dropped.
     recurrent_dropout
-        Share of each recurrent layer's state hidden from its next step.
+        Fraction of each recurrent layer's state that is dropped before the next step.
     layer_norm
         Whether the sums that enter each recurrent layer's gates are normalised.
     sequence_to_sequence
@@ -92,16 +92,16 @@ class Conv1DGRUModule(SequenceModule):
 
 
 class Conv1DGRUModel(SequenceModel):
-    """A strided convolution, and optionally a pooling, that shorten the window, then recurrent layers.
+    """A strided convolution, with optional pooling, that shortens the window, followed by recurrent layers.
 
-    The convolution learns short patterns and hands on fewer steps, so that the recurrent layers reach further back: the
-    lecture reads 112 days with a kernel of 4 and a stride of 2. Steps are counted from the end of the window: what
-    does not fill a kernel or a pool is dropped at the oldest end, and the last step has always seen the newest
-    input.
+    The convolution learns short patterns and shortens the sequence, so the recurrent layers look back further: the
+    lecture reads 112 days with a kernel of 4 and a stride of 2. The convolution is aligned with the end of the window:
+    steps that do not fill a kernel or a pooling window are dropped at the start, and the last step has always seen the
+    newest input.
 
-    As in :class:`Seq2SeqRNNModel`, the loss is by default on every step of the shortened sequence, each with the
-    targets that follow the newest input it has seen. What is said there of shift, instance normalisation (loss on the
-    last step only) and sample weights (they must cover the window) holds here too.
+    As in :class:`Seq2SeqRNNModel`, the loss is by default computed on every step of the shortened sequence, each with
+    the targets that follow the newest input it has seen. The remarks there on shifts, instance normalisation (loss on
+    the last step only) and sample weights (they must cover the window) apply here, too.
 
     Parameters
     ----------
@@ -111,17 +111,17 @@ class Conv1DGRUModel(SequenceModel):
     kernel_size
         Number of time steps that a filter sees at once.
     stride
-        Number of time steps from one window of the convolution to the next.
+        Stride of the convolution, in time steps.
     pooling
-        ``None``, ``"max"`` or ``"average"``: what a pooling after the convolution takes of each of its windows.
+        ``None``, ``"max"`` or ``"average"``: the kind of pooling after the convolution.
     pool_size
-        Number of the convolution's steps in a window of the pooling. Windows do not overlap.
+        Number of convolution outputs in each pooling window. Windows do not overlap.
     {recurrent_parameters}
     {stack_parameters}
     {dropout_parameters}
     {layer_norm_parameters}
     sequence_to_sequence
-        Whether the loss is on every step of the shortened sequence or on the last one only.
+        Whether to compute the loss on every step of the shortened sequence or on the last one only.
     activation
         Name of the ``torch.nn`` activation after the convolution and between the fully connected layers of the head.
     {hidden_layer_parameters}

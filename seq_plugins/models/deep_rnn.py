@@ -9,7 +9,7 @@ from seq_plugins.models.simple_rnn import RecurrentModule
 
 
 class DeepRNNModel(SequenceModel):
-    """A stack of recurrent layers; all steps of the horizon are forecast from the topmost layer's last state.
+    """A stack of recurrent layers; all steps of the horizon are forecast from the final state of the top layer.
 
     Each layer but the first reads the states of the layer below. Otherwise like :class:`SimpleRNNModel`.
 

@@ -348,27 +348,27 @@ def _rates(name: str, value: Any) -> None:
 class EncoderDecoderRNNModel(SequenceModel):
     """An encoder reads the window, and a decoder, started from its state, makes the horizon step by step.
 
-    With ``decoding="parallel"`` (Lin, 2023) the decoder is given at each step the future covariates of that step and a
-    learnt position, and all steps are decoded at once. With ``decoding="autoregressive"`` (Cho, 2014) it is given the
-    covariates and the value of the step before: the newest of the target at first, then the network's own last
-    forecast. In training it may be told what came true instead (`teacher_forcing`). That takes one call of the decoder
-    for each step.
+    With ``decoding="parallel"`` (Lin, 2023), the decoder reads at each step the future covariates of that step and a
+    learned position, and all steps are decoded at once. With ``decoding="autoregressive"`` (Cho, 2014), it reads the
+    covariates and the previous value: at first the newest value of the target, then the network's own last forecast.
+    In training, it can be given the true value instead (`teacher_forcing`). Autoregressive decoding takes one call of
+    the decoder per step.
 
-    Every step of the horizon depends on the newest input, through the state that the decoder starts from. One head for
-    all steps makes the forecast of each from the decoder's state there.
+    Every step of the horizon depends on the newest input, through the initial state of the decoder. A head shared by
+    all steps makes the forecast of each step from the decoder's state.
 
-    In training, decoders start not only at the window's end but from several of its steps, evenly spaced, and the loss
-    is the mean over the forecasts of all. What :class:`Seq2SeqRNNModel` says of shift, instance normalisation (loss on
-    the last step only) and sample weights (they must cover the window) holds here too. In prediction and validation
-    only the forecast from the window's end counts.
+    In training, decoders start not only at the end of the window but from several of its steps, evenly spaced, and the
+    loss is averaged over all of their forecasts. The remarks of :class:`Seq2SeqRNNModel` on shifts, instance
+    normalisation (loss on the last step only) and sample weights (they must cover the window) apply here, too. In
+    prediction and validation, only the forecast from the end of the window is used.
 
-    With a `likelihood`, what is fed back in training is the location of the forecast: the median of quantiles or the
-    first parameter of a Gaussian, Laplace, Cauchy or Gumbel distribution. In prediction it is what has been drawn, so
-    that samples are paths, each coherent in time: a high Monday makes for a high Tuesday, and quantiles of sums over
-    the horizon can be taken from them. The samples of the other models, and those of parallel decoding, are drawn
-    independently from step to step. With ``predict_likelihood_parameters=True`` the parameters are those after
-    locations. A single sample of an ensemble is drawn from what its members forecast together, and is no path; with
-    ``num_samples`` of 2 or more, each is a path of one member.
+    With a `likelihood`, the value that is fed back in training is the location of the forecast: the median of quantiles
+    or the first parameter of a Gaussian, Laplace, Cauchy or Gumbel distribution. In prediction it is the value drawn,
+    so samples are paths that are coherent over time: a high Monday makes a high Tuesday more likely, and quantiles of
+    sums over the horizon can be computed from them. The samples of the other models, and those of parallel decoding,
+    are drawn independently for each step. With ``predict_likelihood_parameters=True``, locations are fed back. A single
+    sample of an ensemble is drawn from the combined forecast of its members, and is not a path; with ``num_samples`` of
+    2 or more, each sample is a path of one member.
 
     Parameters
     ----------
@@ -380,18 +380,18 @@ class EncoderDecoderRNNModel(SequenceModel):
     decoding
         ``"parallel"`` or ``"autoregressive"``.
     teacher_forcing
-        With autoregressive decoding, the share of steps whose decoder is told in training what came true at the step
-        before, rather than the network's own forecast of it: one number for all epochs, or two such as ``(1.0, 0.0)``,
-        for the first epoch and the last, between which it changes evenly (scheduled sampling). At 1 training is as
-        fast as with parallel decoding, but the decoder never meets its own errors. Early stopping may end training at
-        another rate than the last. Values that are missing are never told.
+        With autoregressive decoding, the share of steps at which the decoder is given, in training, the true previous
+        value rather than the network's own forecast: one number for all epochs, or two such as ``(1.0, 0.0)``,
+        for the first and the last epoch, with linear interpolation in between (scheduled sampling). At 1, training is
+        as fast as with parallel decoding, but the decoder never sees its own errors. Early stopping may end training
+        before the last rate is reached. Missing values are never fed.
     attention
         Whether each step of the decoder attends to all states of the encoder, with the general score of Luong.
     sequence_to_sequence
-        Whether the loss is on the forecasts from several steps of the window or on that from its end only, which takes
-        less time.
+        Whether to compute the loss on forecasts from several steps of the window, or only on that from its end, which
+        takes less time.
     decoder_starts
-        With `sequence_to_sequence`, number of steps that decoders start from in training, at most.
+        With `sequence_to_sequence`, maximum number of steps from which decoders start in training.
     {dropout_parameters}
     {layer_norm_parameters}
     activation

@@ -11,7 +11,7 @@ from seq_plugins.models.module import SequenceModule
 
 
 class LinearModule(SequenceModule):
-    """One dense layer from everything that is known to the forecast."""
+    """One dense layer from all inputs to the forecast."""
 
     takes_large_values = True
 
@@ -37,8 +37,8 @@ class LinearModule(SequenceModule):
 class LinearModel(SequenceModel):
     """One dense layer from the window to the horizon: the baseline that every other network has to beat.
 
-    The layer is given the target and the past covariates of the window, the future covariates of the window and of
-    the steps forecast, and the static covariates.
+    The inputs of the layer are the target and the past covariates of the window, the future covariates of the window
+    and of the horizon, and the static covariates.
 
     Parameters
     ----------

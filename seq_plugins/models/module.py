@@ -113,7 +113,7 @@ class _OfMembers(ABCMeta):
 
 
 class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
-    """Base of the networks: from Darts' input to the forecast of the last step and, in training, of every step.
+    """Base class of the networks: from Darts' input to forecasts from the last step and, in training, from every step.
 
     A subclass either calls :meth:`set_encoder` with its encoder at the end of its constructor, or overrides
     :meth:`forecast_last_step`.

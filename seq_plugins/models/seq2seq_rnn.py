@@ -17,14 +17,14 @@ class Seq2SeqRNNModule(RecurrentModule):
 class Seq2SeqRNNModel(SequenceModel):
     """Recurrent layers trained to forecast the whole horizon from every time step of the window, not only the last.
 
-    In training, each step's state forecasts the `output_chunk_length` steps that follow it, and the loss is their
-    mean over all steps: many more gradients flow, and they flow through fewer steps. In prediction and validation
-    only the last state's forecast counts. With `output_chunk_shift` ``> 0`` the steps whose targets would lie in the
-    gap between input and output chunk have no loss. With `use_reversible_instance_norm` the loss is on the last step
-    only, since the normalisation looks at the whole window.
+    In training, the state at each step forecasts the `output_chunk_length` steps that follow it, and the loss is
+    averaged over all steps: there are many more gradients, and they flow through fewer steps. In prediction and
+    validation, only the forecast of the last state is used. With `output_chunk_shift` ``> 0``, steps whose targets
+    would be in the gap between input and output chunk have no loss. With `use_reversible_instance_norm`, the loss is
+    computed on the last step only, since the normalisation uses the whole window.
 
-    A `sample_weight` weighs each target by its own time, in the window as well as in the output chunk; it must cover
-    both. Otherwise like :class:`SimpleRNNModel`.
+    `sample_weight` weights each target by its own time step, in the window as well as in the output chunk; it must
+    cover both. Otherwise like :class:`SimpleRNNModel`.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from seq_plugins.models.module import SequenceModule
 
 
 class RecurrentModule(SequenceModule):
-    """Network of recurrent layers: the last one's state after the newest input goes to the head.
+    """Network of recurrent layers: the final state of the last layer goes to the head.
 
     Parameters
     ----------
@@ -18,9 +18,9 @@ class RecurrentModule(SequenceModule):
     hidden_dim
         Number of units of each layer.
     dropout
-        Share of each layer's inputs dropped.
+        Fraction of each layer's inputs that is dropped.
     recurrent_dropout
-        Share of each layer's state hidden from its next step.
+        Fraction of each layer's state that is dropped before the next step.
     n_rnn_layers
         Number of layers.
     dilations
@@ -54,9 +54,9 @@ class SimpleRNNModel(SequenceModel):
     """One recurrent layer that reads the window, and forecasts all steps of the horizon from its last state.
 
     This is the lecture's sequence-to-vector network, for one step ahead or several, for one target component or
-    several. At each time step the layer is given the target, the past covariates, the future covariates of the
-    *next* step (without a shift) and the static covariates. The head is given the last state and the future
-    covariates of the steps forecast, so every step of the forecast depends on the newest input.
+    several. At each time step the layer reads the target, the past covariates, the future covariates of the
+    *next* step (without a shift) and the static covariates. The head reads the final state and the future
+    covariates of the horizon, so every step of the forecast depends on the newest input.
 
     Parameters
     ----------

@@ -53,14 +53,14 @@ class WaveNetModule(SequenceModule):
 
 
 class WaveNetModel(SequenceModel):
-    """Causal convolutions on top of each other, each of which reaches further back, as in WaveNet.
+    """A stack of dilated causal convolutions, as in WaveNet.
 
     Each convolution sees a few steps of the one below, `dilation` steps apart, and never a later step than its own.
-    With dilations that double, a few layers see far: by default the topmost has seen the last 31 steps. All steps are
-    computed at once, where a recurrent layer takes one after another.
+    With doubling dilations, a few layers look far back: by default, the receptive field is 31 steps. All steps are
+    computed in parallel, whereas a recurrent layer processes them one after another.
 
-    As in :class:`Seq2SeqRNNModel`, the loss is by default on every step. What is said there of shift, instance
-    normalisation (loss on the last step only) and sample weights (they must cover the window) holds here too.
+    As in :class:`Seq2SeqRNNModel`, the loss is by default computed on every step. The remarks there on shifts, instance
+    normalisation (loss on the last step only) and sample weights (they must cover the window) apply here, too.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ class WaveNetModel(SequenceModel):
         connection, as in the paper; there is one more convolution below then, without dilation. By default ``False``: a
         plain stack, each convolution followed by `activation`, as in the chapter.
     dropout
-        Share of each convolution's input features dropped in training, the same ones at every time step of a sequence.
-        ``predict(..., mc_dropout=True)`` keeps it on.
+        Fraction of each convolution's input features that is dropped in training, with the same mask at every time step
+        of a sequence. ``predict(..., mc_dropout=True)`` keeps it on.
     sequence_to_sequence
         Whether the loss is on every step or on the last one only.
     activation

@@ -1,1 +1,1 @@
-"""Models saved in two files that belong together, and loaded only when both are whole and harmless."""
+"""Saving models as pairs of files, which are loaded only if both are intact and harmless."""

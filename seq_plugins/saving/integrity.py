@@ -1,4 +1,4 @@
-"""Saved models and checkpoints are looked at before they are loaded: whole, unchanged, and of one save."""
+"""Saved models and checkpoints are verified before loading: complete, unchanged, and from the same save."""
 
 import hashlib
 import os
@@ -37,7 +37,7 @@ def verify_integrity(path: str | os.PathLike[str], *, trusted: bool = False) -> 
     if path.is_dir():
         raise ValueError(f"Expected a saved model or checkpoint, but {path} is a folder.")
     fault = _fault(path)
-    if fault is None or (trusted and fault.startswith("is no file of PyTorch")):
+    if fault is None or (trusted and fault.startswith("is not a PyTorch file")):
         return
     raise ValueError(f"{path} {fault}. It was not loaded. {_remedy(path)}")
 
@@ -87,12 +87,12 @@ def _fault(path: Path) -> str | None:
         torch._C.PyTorchFileReader(str(path))  # which is stricter about how an archive is made up, but not about bytes
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError) as error:
         if starts_well:
-            return f"is damaged: it was cut short at {size} bytes, or changed ({error})"
-        return "is no file of PyTorch, which saved models and checkpoints are"
+            return f"is damaged: it was truncated at {size} bytes, or changed ({error})"
+        return "is not a PyTorch file, as saved models and checkpoints are"
     if broken is not None:
         return f"is damaged: bytes of its part {broken} have changed since it was written"
     if not any(part.filename.endswith("/data.pkl") for part in parts):
-        return "is no file of PyTorch, which saved models and checkpoints are, but another archive"
+        return "is not a PyTorch file, as saved models and checkpoints are, but another archive"
     return None
 
 
@@ -111,8 +111,8 @@ def _remedy(path: Path) -> str:
     whole = [other.name for other in others[:_FILES_TO_LOOK_AT] if _fault(other) is None]
     if whole:
         how = "as `file_name`" if path.name.startswith(("last-", "best-")) else "instead"
-        return f"Whole files beside it, the newest first: {', '.join(whole)}. Name one of them {how}."
-    return "There is no whole file like it beside it: take a copy from elsewhere, or train again."
+        return f"Intact files in the same folder, the newest first: {', '.join(whole)}. Name one of them {how}."
+    return "There is no intact file of its kind in the same folder: restore a copy, or train again."
 
 
 def checkpoint_of(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Saved models and checkpoints: written as a whole, two files as one, and looked at before they are loaded.
+"""Saved models and checkpoints: written atomically, two files as one, and verified before loading.
 
 A saved model is two files: the model, and beside it the checkpoint with the weights. The model holds the SHA-256 of its
 checkpoint, so that files of two saves can't be taken for one model. A save counts from when the model's file has taken

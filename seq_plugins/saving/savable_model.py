@@ -35,13 +35,13 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
     load_ckpt_path: str | None
 
     def save(self, path: str | os.PathLike[str] | None = None, clean: bool = False) -> None:
-        """Save the model, as Darts does; a file that stands at `path` is replaced only when the new one is whole.
+        """Save the model, as in Darts; an existing file is replaced only once the new one is complete.
 
         Parameters
         ----------
         path
-            Path of the file; the network's weights go into a second one, ``path + ".ckpt"``. By default, a name made of
-            the model's and the time.
+            Path of the file; the network's weights go into a second file, ``path + ".ckpt"``. By default, the name
+            consists of the model's name and the time.
         clean
             Whether to leave out the training series and the trainer's settings.
         """
@@ -50,8 +50,8 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         _, left_out = without_unpicklable(self.model_params.get("pl_trainer_kwargs"))
         if left_out and not clean:
             logger.warning(
-                "%s can't be pickled and is left out of %s. This model keeps it; one that is loaded from there does "
-                "without it, unless it is given again: `load(..., pl_trainer_kwargs=...)`.",
+                "%s can't be pickled and is left out of %s. This model keeps it; a model loaded from there lacks it, "
+                "unless you pass it again: `load(..., pl_trainer_kwargs=...)`.",
                 ", ".join(left_out),
                 path,
             )
@@ -92,9 +92,9 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         FileNotFoundError
             If one of them is missing.
         RuntimeError
-            If the model's file would run code that is not known to be harmless; nothing of it is run.
+            If loading the model's file would run code that is not known to be harmless; none of it is run.
         pickle.UnpicklingError
-            If the checkpoint would.
+            The same for the checkpoint.
         """
         path = os.fspath(path)
         finish_interrupted_save(path)
@@ -104,8 +104,8 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         cls._check_class(model, path)
         if model.__dict__.pop("_checkpoint_digest", None):
             raise FileNotFoundError(
-                f"{path}.ckpt, which holds the weights of {path}, is missing. Put it back beside it, or load another "
-                "model."
+                f"{path}.ckpt, which holds the weights of {path}, is missing. Restore it to the same folder, or load "
+                "another model."
             )
         return model
 
@@ -121,14 +121,14 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
     ) -> Any:
         """Load a checkpoint of training, as Darts does.
 
-        A training that was interrupted goes on from its last one, ``best=False``, with :meth:`fit` and the same series.
-        It ends with the weights of an uninterrupted one. As in Darts, epochs count from the first: `epochs`, by default
-        the model's `n_epochs`, includes those before the interruption.
+        Interrupted training can be resumed from the last checkpoint, ``best=False``, by :meth:`fit` with the same
+        series. It ends with the weights of an uninterrupted run. As in Darts, epochs are counted from the first:
+        `epochs`, by default the model's `n_epochs`, includes those before the interruption.
 
         Raises
         ------
         ValueError
-            If a file is damaged, or the checkpoint is one of another class.
+            If a file is damaged, or the checkpoint is from a model of another class.
         pickle.UnpicklingError
             If the checkpoint would run code that is not known to be harmless; nothing of it is run.
         """
@@ -155,7 +155,7 @@ class SavableModel(MixedCovariatesTorchModel, ABC):
         shapes = [{name: weight.shape for name, weight in each.state_dict().items()} for each in (expected, self.model)]
         if shapes[0] != shapes[1]:
             raise ValueError(
-                f"{path} holds weights of other shapes than a {type(self).__name__} made with these arguments has. "
+                f"{path} holds weights of other shapes than those of a {type(self).__name__} with these arguments. "
                 "Load it with the model that was trained."
             )
 

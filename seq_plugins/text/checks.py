@@ -35,7 +35,7 @@ def check_texts(texts: Any, name: str = "texts", allow_none: bool = False) -> li
     n_dimensions = getattr(texts, "ndim", 1)
     if n_dimensions != 1:
         raise ValueError(
-            f"Expected {name} to have one dimension, one text a sample, got {n_dimensions}. "
+            f"Expected {name} to have one dimension, one text per sample, got {n_dimensions}. "
             "Take a single column, such as frame['text'], or use `.ravel()`."
         )
     found = list(texts)

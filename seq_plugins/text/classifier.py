@@ -57,21 +57,21 @@ LECTURE: Mapping[str, Any] = {
 
 
 class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
-    """Classifies texts with a convolution over word vectors and a linear classifier of n-grams beside it.
+    """Classifies texts with a convolutional network over word vectors, combined with a linear classifier of n-grams.
 
     The network [1]_ has filters over one, two and three words, ReLU, the largest value of each filter over the
     document, a hidden layer, dropout, ReLU, and one sigmoid unit, or a softmax with more than two classes; it is
     trained with Adam on the cross-entropy. The linear classifier is a logistic regression over words, word pairs and
-    parts of words that are weighted by naive Bayes [2]_; of the log-count ratios the square roots are taken, and a
-    text's values are divided by the square root of their number. Their logits are added with weights that are learnt on
-    documents which neither has seen: a tenth of the documents, or, of fewer than a thousand, each of five parts in
-    turn, after which the network is trained once more on all. The network's weight is 0 where it does not help. Fewer
-    than 50 documents tell nothing of the weights: they are 1, and a half for the network. :meth:`lecture` has the
-    network of the lecture, alone.
+    parts of words that are weighted by naive Bayes [2]_, with square roots of the log-count ratios, and a
+    text's values divided by the square root of their number. The two logits are added with weights that are learned on
+    held-out documents: a tenth of the documents or, with fewer than a thousand, each of five folds in
+    turn, after which the network is trained again on all. The network's weight is 0 if it does not help. Fewer
+    than 50 documents are too few to learn the weights: they are then 1, and a half for the network. :meth:`lecture`
+    returns the lecture's network alone.
 
-    Documents are kept as word ids, never as arrays of vectors, and the convolution is done once for each distinct word
-    of a batch. Words without a vector are left out, then the text is cut after `maxlen` words. A document without any
-    known word gets the class prior, with a warning; in training it is left out.
+    Documents are stored as word ids, never as arrays of vectors, and the convolution is computed once for each distinct
+    word of a batch. Words without a vector are left out, then the text is truncated to `maxlen` words. A document
+    without any known word gets the class prior, with a warning; in training it is left out.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         gensim's ``KeyedVectors``, or what :func:`load_word_vectors` takes; ``None``: 100 dimensions are trained on the
         texts of ``fit``. They are shared, not copied, also by ``sklearn.base.clone``.
     maxlen
-        Number of words of a document that are looked at.
+        Maximum number of words of a document; the rest is ignored.
     num_filters
         Number of filters of each kernel size.
     kernel_size
@@ -87,44 +87,43 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     hidden_dim
         Number of units of the hidden layer.
     dropout
-        Share of the hidden units that are left out at random in training.
+        Fraction of the hidden units that is dropped in training.
     train_embeddings
-        Whether the vectors of the training texts' words are trained too, starting from `vectors`, which stay as they
-        are.
+        Whether to also train the vectors of the training texts' words, starting from `vectors`, which are not changed.
     oov
-        What happens to words without a vector: ``"skip"``, ``"zero"`` or ``"random"``; see
+        How to treat words without a vector: ``"skip"``, ``"zero"`` or ``"random"``; see
         :class:`Word2VecVectorizer`.
     lowercase
-        Whether words are looked up in lower case; ``"auto"``: if next to no word of the vectors has a capital letter.
+        Whether to look up words in lower case; ``"auto"``: if hardly any word of the vectors has a capital letter.
     ngrams
-        Number of words of the longest n-grams of the linear classifier; ``None``: the network alone. They are in lower
-        case, and words without a vector are among them, too, as are the four-letter parts of each word.
+        Number of words of the longest n-grams of the linear classifier; ``None``: the network alone. N-grams are in
+        lower case and include words without a vector, and the four-letter parts of each word.
     tokenizer
         Function from a text to a list of its tokens, ``"treebank"``, or ``None`` for those of texts as they are typed;
         see :class:`Word2VecVectorizer`.
     learning_rate
         Learning rate of Adam.
     batch_size
-        Number of documents of a batch.
+        Number of documents per batch.
     n_epochs
-        Number of times that ``fit`` goes through the documents, at most.
+        Maximum number of epochs of ``fit``.
     class_weight
-        Weight of each class, a dictionary from label to number; ``"balanced"``: all classes weigh the same in total.
+        Weight of each class, a dictionary from label to number; ``"balanced"``: all classes have the same total weight.
     early_stopping
-        Whether ``fit`` stops when the loss of documents set aside has not become smaller for `patience` epochs, and
-        keeps the weights of the best epoch. Of fewer than 50 documents, and where a class has one only, none is set
-        aside.
+        Whether ``fit`` stops when the loss on held-out documents has not improved for `patience` epochs, and
+        keeps the weights of the best epoch. With fewer than 50 documents, or only one of some class, none are held
+        out.
     validation_fraction
-        Share of the documents that are set aside, with `early_stopping` or `ngrams`; fewer than a thousand are set
-        aside in five parts, with `ngrams`.
+        Fraction of the documents that is held out, with `early_stopping` or `ngrams`; with `ngrams`, fewer than a
+        thousand documents are held out in five folds.
     patience
-        Number of epochs to wait for a smaller loss.
+        Number of epochs to wait for an improvement.
     device
         PyTorch's device, such as ``"cpu"`` or ``"cuda"``; ``"auto"``: a GPU if there is one.
     n_jobs
-        Number of processes that find the tokens; see :class:`Word2VecVectorizer`.
+        Number of processes for tokenizing; see :class:`Word2VecVectorizer`.
     verbose
-        Whether work that takes longer than a second shows a progress bar.
+        Whether to show a progress bar for work that takes longer than a second.
     random_state
         Seed, or NumPy's ``RandomState``. PyTorch's global generator is neither used nor changed.
 
@@ -133,19 +132,19 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     classes_
         The labels, sorted, `(C,)`.
     class_prior_
-        Share of each class in the training texts, with their weights, `(C,)`.
+        Weighted share of each class in the training texts, `(C,)`.
     vectorizer_
         The fitted :class:`Word2VecVectorizer`.
     network_
         The network.
     history_
-        For each epoch of the network its number, the mean loss, and the validation loss if documents were set aside.
+        For each epoch of the network, its number, the mean loss, and the validation loss if documents were held out.
     n_epochs_
         Number of epochs trained.
     ngrams_
         The fitted linear classifier, or ``None``.
     mixture_
-        With `ngrams`: the weights of the linear classifier and the network, and what is added to their sum.
+        With `ngrams`: the weights of the linear classifier and the network, and the offsets added to their sum.
 
     References
     ----------
@@ -223,10 +222,10 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
 
     @classmethod
     def lecture(cls, vectors: Any = None, **arguments: Any) -> Self:
-        """Return a classifier that is the lecture's network for movie reviews, untrained.
+        """Return an untrained classifier that is the lecture's network for movie reviews.
 
-        The network alone: 250 filters over three words of the first 400, over vectors that are not trained, 250 hidden
-        units, a fifth of which is left out; two epochs with Adam's usual learning rate; the tokens of NLTK's
+        It has no linear classifier: 250 filters over three words of the first 400, frozen vectors, 250 hidden
+        units with a dropout of one fifth; two epochs with Adam's default learning rate; the tokens of NLTK's
         ``TreebankWordTokenizer``.
 
         Parameters
@@ -234,7 +233,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         vectors
             As in the class.
         **arguments
-            Further arguments, and those to be others than the lecture's.
+            Further arguments, which override the lecture's.
         """
         return cls(vectors, **{**LECTURE, **arguments})
 
@@ -248,7 +247,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         y
             Their labels: strings, whole numbers or booleans.
         sample_weight
-            What each text's loss is multiplied with; ones if ``None``. Texts of weight zero are left out.
+            Weight of each text in the loss; ones if ``None``. Texts with weight zero are left out.
 
         Returns
         -------
@@ -258,8 +257,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If an argument, a text, a label or a weight is not what is expected, there is only one class, or no text has
-            a word with a vector. It says which. The classifier is what it was before then, as after an interruption.
+            If an argument, a text, a label or a weight is invalid, there is only one class, or no text has
+            a word with a vector. The classifier then keeps its previous state, as after an interruption.
         """
         use_one_thread_after_fork()
         self._check_arguments()
@@ -374,10 +373,10 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on some texts.
 
-        It is the network that is trained. The linear classifier needs all texts at once: after :meth:`fit` it stays as
-        it is, and where the first call is of this method, there is none, with a warning unless ``ngrams=None``. The
-        vectors of ``vectors=None``, and the words that ``oov="random"`` has vectors for, are those of the first call's
-        texts. A model that was loaded goes on with the weights that it has and a new optimizer.
+        Only the network is trained. The linear classifier needs all texts at once: after :meth:`fit` it is left
+        unchanged, and if this method is called first, there is none, with a warning unless ``ngrams=None``. The
+        vectors for ``vectors=None``, and the words that get vectors with ``oov="random"``, come from the texts of the
+        first call. A loaded model continues from its weights with a new optimizer.
         ``class_weight="balanced"`` balances the texts of each call.
 
         Parameters
@@ -385,7 +384,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         X, y, sample_weight
             As in :meth:`fit`.
         classes
-            All labels that will ever come; needed in the first call.
+            All labels that may occur in any call; required in the first call.
 
         Returns
         -------
@@ -406,7 +405,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     def _fit_further(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         if not hasattr(self, "classes_"):
             if classes is None:
-                raise ValueError("Expected classes in the first call of partial_fit: all labels that will ever come.")
+                raise ValueError("Expected classes in the first call of partial_fit: all labels that may occur.")
             found = np.unique(np.asarray(classes))
             if len(found) < 2:
                 raise ValueError(f"Expected at least two classes, got {found.tolist()}.")
@@ -485,7 +484,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         return self.classes_[codes]
 
     def explain(self, text: str, label: Any = None) -> Explanation:
-        """Return the phrases of a text that drove its score.
+        """Return the phrases of a text that contribute most to its score.
 
         The score is the logit of `label`. Each filter's largest value comes from one window of words; its difference
         from the value for padding alone is followed through the dense layers with the Rescale rule of DeepLIFT [1]_,
@@ -497,13 +496,13 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         text
             A text.
         label
-            The class whose logit is explained; with two classes, the logit of the first is minus that of the second.
-            The predicted class if ``None``.
+            The class whose logit is explained, by default the predicted class. With two classes, the logit of the first
+            is minus that of the second.
 
         Returns
         -------
         Explanation
-            Logit, baseline, and phrases with their places and contributions, the largest first.
+            Logit, baseline, and phrases with their positions and contributions, the largest first.
 
         Raises
         ------
@@ -546,14 +545,14 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         return with_ngrams(explanation, self.ngrams_, self.mixture_, checked, tokens, code)
 
     def save(self, path: str | Path) -> None:
-        """Write the model into a folder: network, vocabulary and vectors, without pickle.
+        """Write the model to a folder: network, vocabulary and vectors, without pickle.
 
-        The folder is written as a whole or not at all; a model that was there is replaced.
+        The folder is written completely or not at all; an existing model is replaced.
 
         Parameters
         ----------
         path
-            The folder; the one around it must exist.
+            The folder; its parent must exist.
 
         Raises
         ------
@@ -562,9 +561,9 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         FileExistsError
             If there is something else at `path`.
         FileNotFoundError
-            If the folder around it does not exist.
+            If the parent folder does not exist.
         OSError
-            If the folder around it can't be written to. The error names `path`, which stays as it was.
+            If the parent folder is not writable. The error names `path`, which is left unchanged.
         TypeError
             If an argument or a label cannot be written as JSON.
         """
@@ -580,15 +579,15 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         path
             The folder.
         tokenizer
-            The function that the model was trained with, if it was a tokenizer of one's own.
+            The function that the model was trained with, if it was a custom tokenizer.
 
         Raises
         ------
         FileNotFoundError
             If there is no such folder, or a file is missing in it.
         ValueError
-            If a file has changed, is no part of a model, or was written by a newer version; or if `tokenizer` is
-            missing or superfluous.
+            If a file has been changed, is not part of a model, or was written by a newer version; or if `tokenizer` is
+            missing or not needed.
         """
         return load_classifier(cls, Path(path), tokenizer)
 

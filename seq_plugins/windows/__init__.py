@@ -1,4 +1,4 @@
-"""The data path: which windows are cut from the series, and the checks before they are."""
+"""The data path: which windows are cut from the series, and the validation of the series beforehand."""
 
 from seq_plugins.windows.checks import ChunkLengths, SeriesChecks, check_one_type, check_time_axes
 from seq_plugins.windows.gathering import is_stochastic, value_types_of

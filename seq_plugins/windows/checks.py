@@ -14,11 +14,11 @@ from seq_plugins.windows.sequences import SeriesInput, name_of
 
 _REMEDY_FOR_NAN = (
     "Fill the gaps first, for example with `darts.utils.missing_values.fill_missing_values`, or make the model with "
-    '`missing="mask"`, which trains on what is there'
+    '`missing="mask"`, which learns from the values that are present'
 )
 _REMEDY_FOR_NAN_IN_WEIGHTS = "Give a weight everywhere; one of 0 leaves a target out"
 _REMEDY_FOR_SHORT_HISTORIES = (
-    'make the model with `missing="mask"`, which takes the oldest steps of a short history for missing'
+    'make the model with `missing="mask"`, which treats the start of a short series as missing'
 )
 _REMEDY_FOR_INFINITY = "Put a number in the place of each"
 _REMEDY_FOR_ENCODINGS = (
@@ -125,7 +125,7 @@ class SeriesChecks:
         if window.min_input == window.input > 1:
             remedies.append(_REMEDY_FOR_SHORT_HISTORIES)
         elif not self.in_training and self.allow_missing:
-            remedies = ["Give one time step with a missing value, the one before the forecast, for no history at all"]
+            remedies = ["For a series without any history, give a missing value at the time step before the forecast"]
         raise ValueError(
             f"`{name}` has {len(target)} time steps, expected at least {needed}: {parts}. {', or '.join(remedies)}."
         )

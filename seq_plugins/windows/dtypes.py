@@ -57,7 +57,7 @@ def check_optimizer(precision: Any, optimizer_class: Callable[..., torch.optim.O
     eps = optimizer.defaults.get("eps")
     if isinstance(eps, float) and not torch.tensor(eps).half():
         raise ValueError(
-            f"The precision '16-true' takes the `eps` of {type(optimizer).__name__}, {eps:g}, for zero, and weights "
+            f"The precision '16-true' rounds the `eps` of {type(optimizer).__name__}, {eps:g}, to zero, so weights "
             "would be NaN after the first update. Train with the precision 'bf16-true' or '32-true', or with "
             '`optimizer_kwargs={"eps": 1e-4}`.'
         )

@@ -56,7 +56,7 @@ def check_number_of_series(name: str, given: SeriesInput, target_name: str, targ
     if number != expected:
         raise ValueError(
             f"`{name}` holds {number} series, expected {expected}, one for each of `{target_name}`, in the same order. "
-            "Give a list as long; the same series may stand in it several times."
+            "Give a list of that length; it may hold the same series several times."
         )
 
 

@@ -272,7 +272,7 @@ def test_wrong_input_ends_with_one_line_that_says_what_to_do_and_writes_nothing(
             b'"forecaster": "os.system"',
             "there is no model 'os.system'",
         ),
-        ("forecaster.json", b'"format": 1', b'"format": 2', "in format 2, expected 1. Make it anew from the table"),
+        ("forecaster.json", b'"format": 1', b'"format": 2', "in format 2, expected 1. Create it again from the table"),
         ("model.pt", b"PK", b"", "out/model is damaged"),
         ("history.csv", b"promotion", b"price", "out/model is damaged"),
     ],
@@ -306,7 +306,7 @@ def test_holes_are_refused_by_a_model_that_has_learnt_from_none(capsys: pytest.C
 def test_the_command_line_says_what_it_can_do(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for arguments, words in (
-        (["--help"], "forecast what comes next in a table"),
+        (["--help"], "forecast a table"),
         (["forecast", "--help"], "--time-zone"),
     ):
         done = subprocess.run(

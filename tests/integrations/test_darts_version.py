@@ -52,8 +52,8 @@ def test_a_darts_outside_the_tested_range_is_warned_of_with_the_remedy(
     darts_version: str, imported: str, tmp_path: Path
 ) -> None:
     assert _import_beside(darts_version, tmp_path, imported) == (
-        f"UserWarning seq_plugins was tested with Darts >=0.48.1,<0.49, and Darts {darts_version} is installed: expect "
-        "errors. Install one that was: pip install 'darts[torch]>=0.48.1,<0.49'\n"
+        f"UserWarning seq_plugins was tested with Darts >=0.48.1,<0.49, but Darts {darts_version} is installed: expect "
+        "errors. Install a tested version: pip install 'darts[torch]>=0.48.1,<0.49'\n"
     )
 
 
@@ -64,8 +64,8 @@ def test_a_darts_within_the_tested_range_is_not_warned_of(darts_version: str, tm
 
 def test_a_darts_that_is_not_there_is_told_with_the_remedy(tmp_path: Path) -> None:
     assert _import_beside(None, tmp_path) == (
-        "ImportError seq_plugins was tested with Darts >=0.48.1,<0.49, and no Darts is installed. "
-        "Install one that was: pip install 'darts[torch]>=0.48.1,<0.49'\n"
+        "ImportError seq_plugins was tested with Darts >=0.48.1,<0.49, but Darts is not installed. "
+        "Install a tested version: pip install 'darts[torch]>=0.48.1,<0.49'\n"
     )
 
 

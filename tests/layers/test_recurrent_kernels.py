@@ -585,7 +585,7 @@ def test_a_compiler_that_fails_is_told_once_and_done_without(
     assert [chosen(layer, inputs) for _ in range(2)] == [Kernel.TORCH] * 2
     assert [record.message for record in caplog.records] == [
         "The recurrent layers run on PyTorch's slower kernels, since numba failed: no such function. Install another "
-        "numba, or set SEQ_PLUGINS_RECURRENT_KERNEL=torch to keep this quiet."
+        "version of numba, or set SEQ_PLUGINS_RECURRENT_KERNEL=torch to silence this warning."
     ]
 
 

@@ -163,7 +163,7 @@ def test_parameters_that_are_finite_but_none_of_the_likelihood_are_divergence_af
         make_model("SimpleRNNModel", likelihood=_WithoutSoftplus()).fit(make_series())
     assert not isinstance(refused.value, DivergenceError)
     model = make_model("SimpleRNNModel", likelihood=LaplaceLikelihood(), optimizer_kwargs={"lr": 1e3}, n_epochs=5)
-    with pytest.raises(DivergenceError, match="gives no parameters") as diverged:
+    with pytest.raises(DivergenceError, match="gives no valid parameters") as diverged:
         model.fit(make_series())
     assert "Expected parameter scale" in str(diverged.value.__cause__)
 

@@ -51,7 +51,7 @@ def test_an_optimizer_that_would_divide_by_zero_in_half_precision_is_refused_bef
 ) -> None:
     model = make_model(model_name, optimizer_cls=optimizer, pl_trainer_kwargs={"precision": "16-true"})
     with pytest.raises(
-        ValueError, match=f"'16-true' takes the `eps` of {optimizer.__name__}, {eps}, for zero.*'bf16-true'"
+        ValueError, match=f"'16-true' rounds the `eps` of {optimizer.__name__}, {eps}, to zero.*'bf16-true'"
     ):
         model.fit(make_series())
     assert model.model is None

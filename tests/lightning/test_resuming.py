@@ -142,7 +142,7 @@ def test_a_training_that_had_stopped_early_stays_stopped(tmp_path: Path, caplog:
     resumed.fit(**validated())
     assert resumed.epochs_trained == 2
     assert_same_network(model, resumed)
-    assert "stopped before it was interrupted, in epoch 1" in caplog.text
+    assert "already stopped in epoch 1 before it was interrupted" in caplog.text
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -288,7 +288,7 @@ def _log_error(forecasts: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 CAUSES: dict[str, tuple[Callable[[], Any], str]] = {
     "zeros only, and a loss that divides by their sum with the forecasts": (
         lambda: _fit(make_series() * 0, loss_fn=SmapeLoss()),
-        "SmapeLoss or its gradient is not finite for the targets, .* loss of errors",
+        "SmapeLoss or its gradient is not finite for the targets, .* error loss",
     ),
     "a function that takes logarithms of negative targets": (
         lambda: _fit(make_series() * 5, loss_fn=_log_error),

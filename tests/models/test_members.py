@@ -536,7 +536,7 @@ def test_a_network_with_weights_outside_of_layers_is_refused() -> None:
 
 
 def test_an_optimizer_to_which_members_would_be_one_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`optimizer_cls` to update each weight by itself .* got LBFGS"):
+    with pytest.raises(ValueError, match=r"`optimizer_cls` to update each weight independently .* got LBFGS"):
         make_model("LinearModel", ensemble_size=2, optimizer_cls=torch.optim.LBFGS)
     make_model("LinearModel", optimizer_cls=torch.optim.LBFGS)
 

@@ -47,7 +47,7 @@ def test_a_saved_model_that_would_run_code_is_refused(saved: Path, kind: str, su
         with pytest.raises((ValueError, RuntimeError, pickle.UnpicklingError)) as refused:
             load(str(folder / "model.pt"))
         assert not created.exists()
-        hint = "trusted=True" if kind == "torch" else "is no file of PyTorch"
+        hint = "trusted=True" if kind == "torch" else "is not a PyTorch file"
         assert hint in str(refused.value)
     assert not other.model_created
 
@@ -69,7 +69,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(kind: str, name: str, tmp_p
         with pytest.raises((ValueError, RuntimeError, pickle.UnpicklingError)) as refused:
             attempt()
         assert not created.exists()
-        assert ("trusted=True" if kind == "torch" else "is no file of PyTorch") in str(refused.value)
+        assert ("trusted=True" if kind == "torch" else "is not a PyTorch file") in str(refused.value)
 
 
 def _write_hostile(path: Path, created: Path, kind: str) -> None:

@@ -350,7 +350,7 @@ def test_training_texts_without_any_known_word_are_told() -> None:
             r"got (None|NaN) at X\.iloc\[1\], row 101 of the column 'review'\. Leave it out",
         ),
         ([text.split() for text in TEXTS], TypeError, r"got list .* at X\[0\]\. Give texts, not their tokens: join"),
-        (np.array(TEXTS)[:, None], ValueError, "Expected X to have one dimension, one text a sample, got 2"),
+        (np.array(TEXTS)[:, None], ValueError, "Expected X to have one dimension, one text per sample, got 2"),
         (pd.DataFrame({"text": TEXTS}), ValueError, r"Take a single column, such as frame\['text'\]"),
         ([], ValueError, "Expected at least one text in X"),
     ],

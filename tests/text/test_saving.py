@@ -163,7 +163,7 @@ def test_what_is_no_model_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"cat")
     (tmp_path / "note").write_text("a note")
     for name in ("photos", "note"):
-        with pytest.raises(FileExistsError, match=f"something else than a saved model at .*{name}"):
+        with pytest.raises(FileExistsError, match=f"something other than a saved model at .*{name}"):
             classifier.save(tmp_path / name)
     assert (tmp_path / "photos" / "cat.jpg").read_bytes() == b"cat"
     with pytest.raises(FileNotFoundError, match=r"The folder of .* does not exist"):
@@ -219,7 +219,7 @@ def test_a_missing_or_damaged_manifest_is_told(folder: Path) -> None:
     manifest = folder / "manifest.json"
     for content in ("{", "[]", '{"kind": "something else", "format": 1, "version": "1", "sha256": {}}', "{}"):
         manifest.write_text(content)
-        with pytest.raises(ValueError, match=r"manifest\.json is none of a model"):
+        with pytest.raises(ValueError, match=r"manifest\.json is not valid"):
             SentimentClassifier.load(folder)
     manifest.unlink()
     with pytest.raises(FileNotFoundError, match=r"manifest\.json is missing"):

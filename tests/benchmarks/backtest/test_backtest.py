@@ -195,7 +195,8 @@ def test_forecasts_of_a_model_that_is_updated_are_those_of_updates_by_hand(tmp_p
     model: Any = make_model(plan, entry, settings, 1, stop_early(settings, str(tmp_path / "work")))
     inputs = data.inputs_of(model)
     fit_model(data, entry, settings, model, inputs, run)
-    made = []
+    assert run.early_stopping is not None
+    made = [forecast_period(plan, data, entry, settings, model, inputs, run.early_stopping).predicted[:0]]
     for fold, (train, stop, test) in enumerate(fold_periods(task, task.tests[0], 6)):
         assert stop is not None
         if fold:
@@ -277,14 +278,14 @@ def test_a_model_that_fails_has_a_row_that_says_so_and_stops_no_other(
         ("no date", COLUMNS, "column 'day' holds 1 text where dates are expected: line 7 (someday)"),
         ("no number", COLUMNS, "column 'sold' holds 1 text where numbers are expected: line 7 (many)"),
         ("empty", COLUMNS, "cannot be read as a CSV file"),
-        (None, [*COLUMNS, "--address", "10.0.0.5:6379"], "Give --engine ray too"),
+        (None, [*COLUMNS, "--address", "10.0.0.5:6379"], "Also give --engine ray"),
         (None, [*COLUMNS, "--engine", "ray", "--address", "auto", "--jobs", "2"], "Leave --jobs out"),
         (None, [*COLUMNS, "--choosing"], "sales names no periods for choosing settings"),
         (None, [*COLUMNS, "--set", "hidden_dim"], "--set: expected NAME=VALUE"),
         (None, [*COLUMNS, "--resume"], "there are no results of sales in results/"),
-        (None, [*COLUMNS, "--resume", "--output", "none"], "none holds no results to go on with"),
+        (None, [*COLUMNS, "--resume", "--output", "none"], "none holds no results to resume"),
         (None, ["--dataset", "chicago", "--then-forecast"], "nothing is known of what comes after chicago"),
-        (None, [*COLUMNS, "--then-forecast", "--models", "NaiveSeasonal"], "--models names none of them. Add one"),
+        (None, [*COLUMNS, "--then-forecast", "--models", "NaiveSeasonal"], "--models names none of ours. Add one"),
         (None, [*COLUMNS, "--then-forecast", "--set", "shuffle_buffer=9"], "has shuffle_buffer, which only backtests"),
         (None, [*COLUMNS, "--then-forecast", "--future", "open"], "not known at 3 of 3 time steps to forecast"),
         ("short", COLUMNS, "18 rows are too few for 10 steps of input and 3 of forecast: expected at least 20"),
@@ -428,7 +429,7 @@ def test_a_backtest_that_updates_says_so_in_its_rows_and_its_report(
     assert main([*arguments, "--retrain-every", "6"]) == 0
     told = {row["model"]: (row["n_fits"], row["retrain_every"], row["warm_epochs"]) for row in _rows(tmp_path / "out")}
     assert told == {"LinearModel": (1, 6, 1), "LinearRegressionModel": (3, 6, None)}
-    assert "1 epoch from the weights" in (tmp_path / "out" / "report.html").read_text()
+    assert "1 epoch from their current weights" in (tmp_path / "out" / "report.html").read_text()
     capsys.readouterr()
     assert main([*arguments, "--output", "other"]) == 2
     assert "--warm-epochs: say with --retrain-every" in capsys.readouterr().err

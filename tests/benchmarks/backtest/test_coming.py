@@ -43,7 +43,7 @@ def test_the_best_of_ours_forecasts_what_comes_next_as_the_package_does_and_goes
     arguments = ["--dataset", "sales.csv", *COLUMNS, "--future", "open", "--past", "price", *OURS]
     assert main(["backtest", *arguments, "--output", "out", "--then-forecast"]) == 0
     told = capsys.readouterr().out
-    assert "After the backtest, the best of ours is fitted on all data" in told
+    assert "After the backtest, our best model is fitted on all data" in told
     assert "LinearModel is fitted on all 120 time steps, for " in told
     assert sorted(path.name for path in Path("out/forecast").iterdir()) == ["forecast.csv", "forecast.png", "model"]
     forecasts = pd.read_csv("out/forecast/forecast.csv")
@@ -71,7 +71,7 @@ def test_where_all_of_ours_fail_nothing_is_forecast(
     write_csv(Path("sales.csv"))
     monkeypatch.setattr("seq_plugins.LinearModel.fit", fail)
     assert main(["backtest", "--dataset", "sales.csv", *COLUMNS, *OURS, "--output", "out", "--then-forecast"]) == 1
-    assert "Nothing is forecast, since no model of ours has finished." in capsys.readouterr().err
+    assert "No forecast is made, since none of our models has finished." in capsys.readouterr().err
     assert not Path("out/forecast").exists()
     assert not Path("out/best_model.json").exists()
 
@@ -145,6 +145,4 @@ def test_the_best_model_is_trained_for_as_many_epochs_as_the_backtest_kept(made:
 def test_a_rival_that_was_ahead_in_the_test_period_is_told(made: Any) -> None:
     plan, evaluation = made
     assert rivals_ahead(evaluation(plan, 2.0)) == []
-    assert rivals_ahead(evaluation(plan, 0.5)) == [
-        "In test, NaiveSeasonal was ahead of LinearModel: MAE 0.5 against 1."
-    ]
+    assert rivals_ahead(evaluation(plan, 0.5)) == ["In test, NaiveSeasonal was ahead of LinearModel: MAE 0.5 versus 1."]

@@ -370,7 +370,7 @@ def test_a_start_that_is_refused_leaves_no_folder_and_rows_run_apart_keep_their_
 ) -> None:
     assert main([*LINEAR, "--seeds", "1"]) == 0
     assert main(["chapter", "--rows", "naive", "linear"]) == 2
-    assert "holds results of linear already. Go on with --resume" in capsys.readouterr().err
+    assert "holds results of linear already. Continue with --resume" in capsys.readouterr().err
     assert not Path("results/chapter/naive").exists()
     assert main(["chapter", "--rows", "naive"]) == 0
     for name in ("linear", "naive"):
@@ -433,7 +433,7 @@ def test_an_interruption_keeps_what_is_finished(
 
     monkeypatch.setattr(benchmarks.harness.run, "fit_model", interrupt)
     assert main([*LINEAR, "--seeds", "3"]) == 130
-    assert "interrupted; --resume --output results/chapter goes on from here." in capsys.readouterr().err
+    assert "interrupted; continue with --resume --output results/chapter." in capsys.readouterr().err
     assert {row["seed"] for row in _rows("linear")} == {1}
     assert not Path("table.json").exists()
 
@@ -486,7 +486,7 @@ def _forecasts(results: Iterable[tuple[Run, RunResult | Failure]]) -> dict[tuple
         (["--rows", "linear", "--output", "file"], "--output: cannot write to file"),
         (["--rows", "linear", "--output", "earlier"], "earlier/linear holds results already."),
         (["--rows", "linear", "--output", "other", "--resume"], "--resume: other holds no results of these rows"),
-        (["--rows", "linear", "--address", "auto"], "Give --engine ray too"),
+        (["--rows", "linear", "--address", "auto"], "Also give --engine ray"),
     ],
 )
 @pytest.mark.usefixtures("source")

@@ -131,7 +131,7 @@ def test_results_are_not_written_over_and_nothing_goes_on_from_nothing(tmp_path:
     ):
         pass
     with (
-        pytest.raises(UserError, match="new holds no results to go on with"),
+        pytest.raises(UserError, match="new holds no results to resume"),
         open_results(tmp_path / "new", SETTINGS, resume=True),
     ):
         pass

@@ -109,7 +109,7 @@ def test_a_model_that_fails_has_a_row_stops_nothing_else_and_gives_exit_code_1(
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert {row["error"] for row in rows if row["model"] == NETWORK} == {"RuntimeError: no memory left"}
     assert all(row["accuracy"] for row in rows if row["model"] == LINEAR)
-    assert "What failed" in (tmp_path / "results/report.html").read_text()
+    assert "Failures" in (tmp_path / "results/report.html").read_text()
 
 
 @pytest.mark.parametrize(
