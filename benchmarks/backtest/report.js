@@ -253,7 +253,8 @@ function drawComponents() {
     return;
   }
   const [across, up] = drawPairChoice(Object.keys(by_component));
-  const rows = data.components.map((name, component) => ({ name, component, x: by_component[across][component], y: by_component[up][component] }));
+  const rows = data.components.map((name, component) => ({ name, component, x: by_component[across][component], y: by_component[up][component] }))
+    .filter((row) => row.x !== null && row.y !== null);
   const wins = rows.filter((row) => row.y < row.x).length;
   const values = rows.flatMap((row) => [row.x, row.y]), low = Math.min(...values), high = Math.max(...values);
   const scale = { type: low > 0 ? "log" : "linear", domain: [low, high], nice: false };

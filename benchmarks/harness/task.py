@@ -225,8 +225,8 @@ class Task:
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the task sets, ready for JSON."""
-        # a row has the settings of its own model
-        left_out = {"source", "series", "choosing", "candidates", "models", "default_models", "published"}
+        # a row has the settings of its own model; gaps follow from the table and how it is read
+        left_out = {"source", "series", "has_gaps", "choosing", "candidates", "models", "default_models", "published"}
         kept = {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if entry.name not in left_out}
         return kept | {"target": self.names}
 

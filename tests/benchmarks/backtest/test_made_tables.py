@@ -144,3 +144,23 @@ def test_a_file_of_ours_that_is_missing_is_no_fault_of_the_folder_for_results(mo
     arguments = ["--dataset", "shop.csv", "--target", "sold", "--models", "NaiveSeasonal", "--output", "out"]
     with pytest.raises(OSError, match=r"page\.css"):
         main(["backtest", *arguments])
+
+
+@pytest.mark.usefixtures("few_epochs")
+def test_a_run_is_resumed_with_a_table_that_is_read_in_the_same_way_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    shop().to_csv("shop.csv", index=False)
+    arguments = [
+        "backtest",
+        "--dataset",
+        "shop.csv",
+        "--target",
+        "sold",
+        "--models",
+        "NaiveSeasonal",
+        "--output",
+        "out",
+    ]
+    assert main(arguments) == 0
+    assert main([*arguments, "--resume"]) == 0
+    assert main([*arguments, "--resume", "--missing", "zero"]) == 2
+    assert "--resume: task.table.missing was 'keep' there and is 'zero' now." in capsys.readouterr().err
