@@ -31,7 +31,7 @@ TABLES: dict[str, tuple[pd.DataFrame, list[str], list[str]]] = {
             ["--target", "sold", "--id", "product", "--static", "category"],
             [f"26.02.2024,P{number:03},{['food', 'toys'][number % 2]},12" for number in range(n_products)],
         )
-        for n_products in (20, 200)
+        for n_products in (8, 200)
     },
 }
 
@@ -41,9 +41,7 @@ def _rows(folder: str = "out") -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("few_epochs")
-@pytest.mark.parametrize(
-    "name", ["shop", "energy", "20 products", pytest.param("200 products", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["shop", "energy", "8 products", pytest.param("200 products", marks=pytest.mark.slow)])
 def test_a_table_goes_from_a_backtest_to_a_forecast_and_on_to_new_rows(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
