@@ -74,6 +74,26 @@ def raise_naming_file(error: OSError, path: Path, temporary: Path) -> NoReturn:
     raise OSError(error.errno, reason, str(path)) from error
 
 
+def is_of_writing(error: OSError, path: Path) -> bool:
+    """Return whether an error is one of the disk, or names `path`, something in it, or a temporary path beside it.
+
+    Parameters
+    ----------
+    error
+        The error.
+    path
+        File or folder that was being written.
+    """
+    if error.filename is None:
+        return error.errno is None or error.errno in _ERRORS_OF_THE_DISK  # those of ours have words alone
+    path = path.absolute()
+    found = Path(os.fsdecode(error.filename)).absolute()
+    return any(
+        place == path or (place.parent == path.parent and place.name.startswith(f".{path.name}."))
+        for place in (found, *found.parents)
+    )
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a new temporary folder beside `path`; it takes the place of `path`, and all in it, if nothing failed.

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.backtest.diagnostics import has_dates, time_positions
+from benchmarks.backtest.diagnostics import time_positions
 from benchmarks.harness.forecasts import PeriodForecasts
 from benchmarks.harness.series import TaskData
+from seq_plugins.tables.times import local_times
 
 # W: forecasts, H: steps forecast, C: target components
 
@@ -54,7 +55,8 @@ def choose(
     worst
         Forecast and component of the worst forecasts.
     errors
-        Error of each component, `(C,)`: components are chosen from the easy ones to the hard ones.
+        Error of each component, `(C,)`, NaN where it is not known: components are chosen from the easy ones to the hard
+        ones.
     n_values
         Number of values that there is room for.
     """
@@ -115,13 +117,15 @@ def pack_browser(
     first_steps = time_positions(task, starts[choice.origins])[:, 0]
     begin = max(int(first_steps.min()) - task.input_chunk_length, 0)
     end = int(first_steps.max()) + horizon
-    observed = data.in_error_units(data.target[begin:end].values(copy=False))[:, components]
-    times = data.target.time_index[begin:end]
+    observed = data.in_error_units(data.observed[begin:end].values(copy=False))[:, components]
+    times: Any = local_times(data.target.time_index[begin:end], task.zone)
+    first, step = task.numbers or (0, 1)
     shown = _shown_levels(levels)
     return {
-        "times": (times - pd.Timestamp(0)).total_seconds().astype(int).tolist() if has_dates(task) else None,
+        "times": (times - pd.Timestamp(0)).total_seconds().astype(int).tolist() if task.numbers is None else None,
         "is_daily": bool((times == times.normalize()).all()),
-        "first_step": begin + 1,
+        "first_step": first + step * begin,
+        "step": step,
         "history": task.input_chunk_length,
         "horizon": horizon,
         "starts": (first_steps - begin).tolist(),

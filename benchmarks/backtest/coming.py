@@ -1,6 +1,7 @@
 """What comes next in a user's table: the best of ours fitted on all of it, as the command ``forecast`` does it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.backtest.best import as_best_model, only_in_backtests
@@ -78,4 +79,5 @@ def forecast_coming(output: Path, best: BestModel, table: Table, threads: int) -
 
 
 def _plan(best: BestModel, table: Table) -> ForecastPlan:
-    return make_plan(best.wishes(), table.panel, table.rows.options.axis_zone, [])
+    wishes = replace(best.wishes(), n_folds=1)  # there is no other backtest, which would need more time steps
+    return make_plan(wishes, table.panel, table.rows.options.axis_zone, [])

@@ -3,7 +3,7 @@
 import argparse
 import datetime
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +12,11 @@ from benchmarks.core.errors import UserError
 from benchmarks.core.options import positive
 from benchmarks.core.progress import Progress
 from benchmarks.harness.options import add_run_options, check_run_options, open_engine
-from benchmarks.harness.table_task import Table, csv_task, read_table
-from benchmarks.harness.task import Task, read_task
+from benchmarks.harness.table_task import Lengths, Table, read_table, table_task
+from benchmarks.harness.task import Task, read_task, task_names
 from seq_plugins._command_line import read_settings
-from seq_plugins.tables import TableOptions
+from seq_plugins.forecasting.table_options import NAMES as TABLE_OPTIONS
+from seq_plugins.forecasting.table_options import add_table_options, read_table_options
 
 if TYPE_CHECKING:
     from benchmarks.backtest.evaluation import Evaluation
@@ -35,7 +36,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "Train each model on one period, use the next for early stopping, and forecast from every step of the test "
         "periods, which never overlap them. Writes rows.jsonl as rows finish, then table.csv and report.html."
     )
-    command.add_argument("--dataset", default="chicago", help="name of a task, or a CSV file (default: %(default)s)")
+    command.add_argument(
+        "--dataset", default="chicago", help="name of a task, or a CSV or Parquet file (default: %(default)s)"
+    )
     command.add_argument(
         "--models",
         nargs="+",
@@ -75,7 +78,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--then-forecast",
         action="store_true",
-        help="fit the best of ours on all of the CSV file, and write what comes next and the model to forecast/ in the "
+        help="fit the best of ours on all of the table, and write what comes next and the model to forecast/ in the "
         "folder for results, as python -m seq_plugins forecast does",
     )
     add_run_options(command)
@@ -88,34 +91,47 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     choosing.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings for all models, with values as in JSON"
     )
-    csv = command.add_argument_group("for a CSV file")
-    csv.add_argument("--time", help="column of the time stamps")
-    csv.add_argument("--target", nargs="+", help="columns to forecast")
-    csv.add_argument("--past", nargs="+", default=[], help="columns known up to the forecast only")
-    csv.add_argument("--future", nargs="+", default=[], help="columns known in advance")
-    csv.add_argument("--freq", default="D", help="frequency, as pandas writes it (default: %(default)s)")
-    csv.add_argument("--horizon", type=positive, default=14, help="steps to forecast (default: %(default)s)")
-    csv.add_argument("--input-length", type=positive, help="steps of input (default: four horizons)")
-    csv.add_argument("--season-length", type=positive, help="steps of a season (default: by frequency)")
+    lengths = command.add_argument_group("time steps in a table of yours")
+    lengths.add_argument("--horizon", type=positive, metavar="N", help="to forecast (default: guessed)")
+    lengths.add_argument(
+        "--input-length", type=positive, metavar="N", help="a forecast is made from (default: four horizons)"
+    )
+    lengths.add_argument(
+        "--season-length", nargs="+", type=positive, metavar="N", help="of a season, or several (default: by frequency)"
+    )
+    lengths.add_argument(
+        "--stopping-length",
+        type=positive,
+        metavar="N",
+        help="of the period for early stopping (default: 15 %%, a horizon at the least)",
+    )
+    lengths.add_argument(
+        "--test-length",
+        type=positive,
+        metavar="N",
+        help="of the test period, the last of all (default: 15 %%, a horizon at the least)",
+    )
+    add_table_options(command)
 
 
 def _read_table(options: argparse.Namespace) -> Table | None:
     """Return the user's table, or ``None`` where a shipped task is named."""
-    if Path(options.dataset).suffix.lower() != ".csv":
-        return None
-    if not options.time or not options.target:
-        raise UserError("a CSV file needs --time and --target: the columns of the time stamps and of what to forecast.")
-    columns = TableOptions(
-        options.target, time=options.time, past=options.past, future=options.future, freq=options.freq
-    )
-    return read_table(Path(options.dataset), columns)
+    path = Path(options.dataset)
+    if options.dataset not in task_names() and (path.suffix or path.exists()):
+        return read_table(path, read_table_options(options))
+    own = [*TABLE_OPTIONS, *(entry.name for entry in fields(Lengths))]
+    given = [f"--{name.replace('_', '-')}" for name in own if getattr(options, name) is not None]
+    if given and options.dataset in task_names():
+        raise UserError(f"{given[0]}: it is for a table of yours, and {options.dataset} has its own. Leave it out.")
+    return None
 
 
 def _task(options: argparse.Namespace, table: Table | None) -> Task:
     if table is None:
         task = read_task(options.dataset)
     else:
-        task = csv_task(table, options.horizon, options.input_length, options.season_length)
+        lengths = Lengths(**{entry.name: getattr(options, entry.name) for entry in fields(Lengths)})
+        task = table_task(table, lengths, table.notes)
     if not options.choosing:
         return task
     if task.choosing is None:
@@ -146,7 +162,7 @@ def run(options: argparse.Namespace) -> int:
     if options.then_forecast and table is None:
         raise UserError(
             f"--then-forecast: nothing is known of what comes after {task.name}, which ends with its test periods. "
-            "Name a CSV file of yours with --dataset."
+            "Name a table of yours with --dataset."
         )
     # PyTorch is imported only here, so that wrong arguments are told at once
     from benchmarks.harness.entries import find_entries, with_candidates, with_settings
@@ -164,6 +180,8 @@ def run(options: argparse.Namespace) -> int:
     levels = QUANTILE_LEVELS if options.likelihood == "quantile" else ()
     plan = Plan(task.load(), options.threads, levels, options.retrain_every, options.warm_epochs)
     check_periods(plan)
+    if table is not None:
+        print("\n".join(table.notes))
     if options.then_forecast and table is not None:
         from benchmarks.backtest.coming import check_coming
 

@@ -1,16 +1,21 @@
-"""What is behind a model's mean error: when and where it errs, whether it leans to a side, and its worst forecasts."""
+"""What is behind a model's mean error: when and where it errs, whether it leans to a side, and its worst forecasts.
+
+Truths that are missing are NaN, and count nowhere.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.backtest.tables import number
 from benchmarks.harness.forecasts import PeriodForecasts
-from benchmarks.harness.metrics import absolute_errors
-from benchmarks.harness.task import FIRST_TIME, Task
+from benchmarks.harness.metrics import absolute_errors, mean_of_known, where_known
+from benchmarks.harness.task import Task
+from seq_plugins.tables.times import local_times
 
 # W: forecasts, H: steps forecast, C: target components, Q: quantile levels, G: categories of a grouping
 
@@ -38,23 +43,31 @@ class Grouping:
     labels
         Names of its categories.
     codes
-        Category of each step of each forecast, `(W, H)`; -1 where there is none.
+        Category of each step of each forecast, `(W, H, C)`, or `(W, H, 1)` where it is that of all components; -1
+        where there is none.
     """
 
     title: str
     labels: list[str]
     codes: np.ndarray
 
-    @property
-    def counts(self) -> np.ndarray:
-        """Number of steps in each category, `(G,)`."""
-        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.labels))
+    def counts(self, true: np.ndarray) -> np.ndarray:
+        """Return the number of truths in each category, `(G,)`, over steps, forecasts and components, `(W, H, C)`."""
+        return self._sums(true, np.isfinite(true))
 
     def means(self, values: np.ndarray) -> np.ndarray:
-        """Return the mean of `values`, `(W, H)`, in each category, `(G,)`."""
-        known = self.codes >= 0
-        sums = np.bincount(self.codes[known], weights=values[known], minlength=len(self.labels))
-        return sums / self.counts
+        """Return the mean of what is known of `values`, `(W, H, C)`, in each category, `(G,)`."""
+        known = np.isfinite(values)
+        sums, counts = self._sums(values, np.where(known, values, 0)), self._sums(values, known)
+        return np.divide(sums, counts, out=np.full(len(self.labels), np.nan), where=counts > 0)
+
+    def _sums(self, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        found = np.zeros(len(self.labels))
+        for component in range(values.shape[2]):
+            codes = self.codes[..., min(component, self.codes.shape[2] - 1)]
+            chosen = codes >= 0
+            found += np.bincount(codes[chosen], weights=weights[..., component][chosen], minlength=len(self.labels))
+        return found
 
 
 @dataclass(frozen=True)
@@ -83,11 +96,6 @@ class Diagnostics:
     reached: np.ndarray | None
     by_component: np.ndarray
     of_forecasts: np.ndarray
-
-
-def has_dates(task: Task) -> bool:
-    """Whether the series of a task has dates; those of some data sets only count their steps."""
-    return task.source is not None and task.source.start_time() != FIRST_TIME
 
 
 def time_positions(task: Task, starts: np.ndarray) -> np.ndarray:
@@ -121,18 +129,22 @@ def find_groupings(task: Task, starts: np.ndarray) -> list[Grouping]:
 def _groupings(task: Task, starts: np.ndarray) -> Iterator[Grouping]:
     assert task.source is not None  # noqa: S101
     positions = time_positions(task, starts)
-    times = task.source.time_index
-    if has_dates(task):
+    if task.numbers is None:
+        times: Any = local_times(task.source.time_index, task.zone)
         named = {"hour": (times.hour, [f"{hour:02}" for hour in range(24)])}
         if (times[1:] - times[:-1]).min() <= pd.Timedelta(days=3):  # Monday follows Friday on business days
             named["weekday"] = (times.weekday, _WEEKDAYS)
         named["month"] = (times.month - 1, _MONTHS)
         for title, (of_times, labels) in named.items():
-            yield _present(title, labels, np.asarray(of_times)[positions])
+            yield _present(title, labels, np.asarray(of_times)[positions][..., None])
     calendar = tuple(f"{attribute}_" for attribute in task.calendar)
-    for name in [*task.past_covariates, *task.next_step_covariates, *task.future_covariates]:
+    columns = [[*one.past_covariates, *one.future_covariates] for one in task.columns]
+    names = [*task.past_covariates, *task.next_step_covariates, *task.future_covariates]
+    for name, *of_series in zip(names, *columns, strict=True):
         if not (calendar and name.startswith(calendar)):  # they say what the dates say
-            yield _by_value(name, task.source[name].values(copy=False)[:, 0].astype(np.float64)[positions])
+            values = task.source[list(dict.fromkeys(of_series))].values(copy=False).astype(np.float64)
+            repeated = np.repeat(values, len(task.columns[0].target) if values.shape[1] > 1 else 1, axis=1)
+            yield _by_value(name, repeated[positions])
 
 
 def _present(title: str, labels: Sequence[str], codes: np.ndarray) -> Grouping:
@@ -144,7 +156,7 @@ def _present(title: str, labels: Sequence[str], codes: np.ndarray) -> Grouping:
 
 
 def _by_value(title: str, values: np.ndarray) -> Grouping:
-    """Return a grouping by the values of a covariate, `(W, H)`."""
+    """Return a grouping by the values of a covariate, `(W, H, C)` or `(W, H, 1)`."""
     known = ~np.isnan(values)
     distinct = np.unique(values[known])
     codes = np.full(values.shape, -1)
@@ -190,20 +202,24 @@ def _diagnose(
 ) -> Diagnostics:
     absolute = absolute_errors(true, forecasts.predicted) / scale  # -> (W, H, C)
     errors = (forecasts.predicted.astype(np.float64) - true) / scale
-    of_steps = absolute.mean(axis=2)
-    quantiles = forecasts.quantiles
+    reached = None
+    if forecasts.quantiles is not None:
+        below = true[..., None] <= forecasts.quantiles
+        reached = mean_of_known(where_known(below, true[..., None]), axis=(0, 1, 2))
     return Diagnostics(
-        [grouping.means(of_steps) for grouping in groupings],
-        errors.mean(axis=(0, 2)),
+        [grouping.means(absolute) for grouping in groupings],
+        mean_of_known(errors, axis=(0, 2)),
         autocorrelation(errors[:, 0]),
-        None if quantiles is None else (true[..., None] <= quantiles).mean(axis=(0, 1, 2)),
-        absolute.mean(axis=(0, 1)),
-        absolute.mean(axis=1),
+        reached,
+        mean_of_known(absolute, axis=(0, 1)),
+        mean_of_known(absolute, axis=1),
     )
 
 
 def autocorrelation(values: np.ndarray) -> np.ndarray:
     """Return the autocorrelation from lag 1 on, the mean over components; empty of fewer than twelve values.
+
+    A missing value has no part in it, as if it were the mean.
 
     Parameters
     ----------
@@ -212,7 +228,7 @@ def autocorrelation(values: np.ndarray) -> np.ndarray:
     """
     if len(values) < 12:
         return np.empty(0)
-    centred = values - values.mean(axis=0)
+    centred = np.nan_to_num(values - mean_of_known(values, axis=0))
     squares = np.maximum(np.square(centred).sum(axis=0), np.finfo(np.float64).tiny)
     lags = range(1, min(MAX_LAG, len(values) // 4) + 1)
     return np.array([((centred[lag:] * centred[:-lag]).sum(axis=0) / squares).mean() for lag in lags])
@@ -228,7 +244,7 @@ def worst_forecasts(of_forecasts: np.ndarray, n_overlapping: int) -> list[tuple[
     n_overlapping
         Number of forecasts in a row that share steps.
     """
-    left = of_forecasts.copy()
+    left = np.where(np.isnan(of_forecasts), -np.inf, of_forecasts)
     chosen: list[tuple[int, int]] = []
     while len(chosen) < N_WORST and np.isfinite(left).any():
         forecast, component = np.unravel_index(np.nanargmax(left), left.shape)

@@ -51,8 +51,8 @@ class Evaluation:
         """Model of ours with the lowest error over the early-stopping period, median over seeds."""
         found: dict[str, list[float]] = {}
         for row in self.rows:
-            if row.is_ours and row.early_stopping_mae is not None:
-                found.setdefault(row.label, []).append(row.early_stopping_mae)
+            if row.is_ours and row.early_stopping_error is not None:
+                found.setdefault(row.label, []).append(row.early_stopping_error)
         return min(found, key=lambda model: statistics.median(found[model])) if found else None
 
     def forecasts(self, summary: ModelSummary) -> list[PeriodForecasts]:
@@ -68,10 +68,19 @@ class Evaluation:
         forecasts = [_of_period(of_seed, summary.period) for of_seed in finished]
         return [mean_forecasts(forecasts)] if summary.is_ensemble else forecasts
 
-    def of_seed(self, row: BacktestRow) -> list[PeriodForecasts]:
-        """Return the forecasts of a model and seed in each test period, read anew; none if some are missing."""
-        finished = self.finished(row, [row.seed])
-        return [_of_period(finished[0], period.name) for period in self.plan.task.tests] if finished else []
+    def in_each_period(self, row: BacktestRow) -> list[PeriodForecasts]:
+        """Return the forecasts in each test period of a model and seed, or their mean over the seeds of an ensemble.
+
+        They are read anew; there are none if some are missing.
+        """
+        seeds: list[int | None] = [*row.members] or [row.seed]
+        finished = self.finished(row, seeds)
+        if len(finished) < len(seeds):
+            return []
+        return [
+            mean_forecasts([_of_period(of_seed, period.name) for of_seed in finished])
+            for period in self.plan.task.tests
+        ]
 
     def finished(self, row: BacktestRow, seeds: Iterable[int | None]) -> list[list[RunResult]]:
         """Return what the runs of each seed of a row's model have given; seeds that lack a run are left out."""
@@ -100,7 +109,7 @@ def evaluate(
         Returns what a run has given, or ``None`` if it has not been made.
     """
     evaluation = Evaluation(plan, list(rows), row_maker, load)
-    errors: dict[_Key, np.ndarray] = {}  # of each forecast, (W,), or of each series of a panel, (C,)
+    errors: dict[_Key, np.ndarray] = {}  # of each forecast, (W,), or of each series of a panel, (S,)
     by_model: dict[str, list[BacktestRow]] = {}
     for row in sorted(rows, key=lambda row: (row.label, row.seed or 0)):
         by_model.setdefault(row.label, []).append(row)
@@ -152,10 +161,14 @@ def _leads(evaluation: Evaluation, errors: Mapping[_Key, np.ndarray]) -> dict[_K
             rival = rivals[0]
             evaluation.best_rivals[period, is_ensemble] = rival.name
             for summary in entrants:
-                if summary is not rival and summary.is_ensemble == is_ensemble:
+                if summary is rival or summary.is_ensemble != is_ensemble:
+                    continue
+                ours, theirs = (
+                    errors[period, summary.label, is_ensemble],
+                    errors[period, rival.label, rival.is_ensemble],
+                )
+                if np.isfinite(ours - theirs).any():
                     leads[period, summary.label, is_ensemble] = paired_difference(
-                        errors[period, summary.label, is_ensemble],
-                        errors[period, rival.label, rival.is_ensemble],
-                        evaluation.plan.task.forecasts_that_overlap,
+                        ours, theirs, evaluation.plan.task.forecasts_that_overlap
                     )
     return leads

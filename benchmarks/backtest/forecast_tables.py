@@ -1,4 +1,4 @@
-"""The forecasts of the test periods as tables with dates: CSV or Parquet, a file for each model and seed."""
+"""The forecasts of the test periods as tables with dates: CSV or Parquet, a file for each model and seed, and mean."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.backtest.diagnostics import has_dates, time_positions
+from benchmarks.backtest.diagnostics import time_positions
 from benchmarks.backtest.evaluation import Evaluation
 from benchmarks.core.progress import Progress
 from benchmarks.harness.forecasts import PeriodForecasts
 from benchmarks.harness.plan import runs_of
+from benchmarks.harness.rows import BacktestRow
 from benchmarks.harness.task import Task
 from seq_plugins._files import atomic_file
 from seq_plugins.tables.times import written
@@ -25,7 +26,7 @@ _MOST_ROWS = 200_000
 
 
 def write_tables(folder: Path, evaluation: Evaluation, kind: str, progress: Progress) -> str:
-    """Write a table for each model and seed, and return what is to be told.
+    """Write a table for each model and seed, and for each mean of several seeds; return what is to be told.
 
     Parameters
     ----------
@@ -40,14 +41,14 @@ def write_tables(folder: Path, evaluation: Evaluation, kind: str, progress: Prog
     """
     open_table = {"csv": _open_csv, "parquet": _open_parquet}[kind]
     times = _times(evaluation.plan.task, as_text=kind == "csv")
-    made = {(row.label, row.seed): row for row in evaluation.rows}
+    rows = [*evaluation.rows, *evaluation.ensemble_rows]
+    made = {_name(evaluation, row): row for row in rows}  # the same in each test period
     n_rows, n_bytes = 0, 0
     with progress.over(len(made)):
-        for row in made.values():
-            run = replace(runs_of(evaluation.plan, row.model, row.candidate, row.seed)[0], fold=None)
-            path = folder / f"{run.key}.{kind}"
+        for name, row in made.items():
+            path = folder / f"{name}.{kind}"
             with atomic_file(path) as temporary, open_table(temporary) as write:
-                for forecasts in evaluation.of_seed(row):
+                for forecasts in evaluation.in_each_period(row):
                     for frame in _frames(evaluation, forecasts, times):
                         write(frame)
                         n_rows += len(frame)
@@ -56,13 +57,21 @@ def write_tables(folder: Path, evaluation: Evaluation, kind: str, progress: Prog
     return f"Forecasts of the test periods: {len(made)} tables in {folder}, {n_rows:,} rows, {n_bytes / 1e6:,.1f} MB."
 
 
+def _name(evaluation: Evaluation, row: BacktestRow) -> str:
+    run = replace(runs_of(evaluation.plan, row.model, row.candidate, row.seed)[0], fold=None)
+    return f"{run.key}-mean-of-{len(row.members)}-seeds" if row.members else run.key
+
+
 def _times(task: Task, as_text: bool) -> np.ndarray:
-    """Return the times of a task's series, or the numbers of its steps where it has no dates."""
+    """Return the times of a task's series, or the whole numbers that it has in their place."""
     assert task.source is not None  # noqa: S101 it has been loaded
-    if not has_dates(task):
-        return np.arange(len(task.source))
+    if task.numbers is not None:
+        first, step = task.numbers
+        return first + step * np.arange(len(task.source))
     times = task.source.time_index
-    return np.array(written(times, None), dtype=object) if as_text else times.to_numpy()
+    if as_text:
+        return np.array(written(times, task.zone), dtype=object)
+    return np.array(times if task.zone is None else times.tz_localize("UTC").tz_convert(task.zone))
 
 
 def _frames(evaluation: Evaluation, forecasts: PeriodForecasts, times: np.ndarray) -> Iterator[pd.DataFrame]:
@@ -79,12 +88,16 @@ def _frame(evaluation: Evaluation, forecasts: PeriodForecasts, part: slice, time
     n_forecasts, horizon, n_components = predicted.shape
     positions = time_positions(task, forecasts.starts[part])  # -> (W, H)
     steps = np.arange(1, horizon + 1)
+    names = {"target": [name for one in task.columns for name in one.target_names]}
+    if task.is_panel:
+        ids = {"id": [one.id for one in task.columns for _ in one.target]}
+        names = ids | names if len(task.columns[0].target) > 1 else ids
     frame = pd.DataFrame(
         {
             "period": forecasts.period,
             "start": np.repeat(times[positions[:, 0]], horizon * n_components),
             "time": np.repeat(times[positions.ravel()], n_components),
-            "id" if task.is_panel else "target": np.tile(np.array(task.target, dtype=object), n_forecasts * horizon),
+            **{name: np.tile(np.array(of, dtype=object), n_forecasts * horizon) for name, of in names.items()},
             "step": np.tile(np.repeat(steps, n_components), n_forecasts),
             "observed": evaluation.row_maker.truth[forecasts.period][part].ravel(),
             "forecast" if forecasts.quantiles is None else "median": predicted.ravel(),

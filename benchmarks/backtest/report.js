@@ -92,11 +92,11 @@ function unpack(packed) {
 
 // Time of a step, as charts take it: milliseconds, or the number of the step in a series without dates.
 function timeAt(forecasts, place) {
-  return forecasts.times ? forecasts.times[place] * 1000 : forecasts.first_step + place;
+  return forecasts.times ? forecasts.times[place] * 1000 : forecasts.first_step + forecasts.step * place;
 }
 
 function timeText(forecasts, place) {
-  if (!forecasts.times) return `step ${forecasts.first_step + place}`;
+  if (!forecasts.times) return `step ${timeAt(forecasts, place)}`;
   const text = new Date(timeAt(forecasts, place)).toISOString();
   return forecasts.is_daily ? text.slice(0, 10) : text.slice(0, 16).replace("T", " ");
 }
@@ -162,8 +162,10 @@ function drawForecast() {
   const observed = unpack(forecasts.observed[component]);
   const truth = [];
   for (let place = Math.max(0, begin - history); place < begin + horizon; place += 1) {
-    if (observed[place] !== null) truth.push({ t: timeAt(forecasts, place), y: observed[place], text: timeText(forecasts, place), model: "truth" });
+    truth.push({ t: timeAt(forecasts, place), y: observed[place], text: timeText(forecasts, place), model: "truth" });
   }
+  // a value between two gaps is on no line
+  const alone = truth.filter(({ y }, place) => y !== null && [place - 1, place + 1].every((beside) => !truth[beside] || truth[beside].y === null));
   const lines = [], bands = [];
   for (const { name } of switchedOn()) {
     const packed = forecasts.models[name];
@@ -191,11 +193,12 @@ function drawForecast() {
       { data: { name: "bands" }, mark: { type: "area", opacity: 0.13 }, encoding: { y: { ...y, field: "low" }, y2: { field: "high" }, detail: { field: "pair" }, color } },
       { data: { name: "start" }, mark: { type: "rule", strokeDash: [2, 3] }, encoding: {} },
       { data: { name: "truth" }, mark: { type: "line", color: css("text"), strokeWidth: 2.4 }, encoding: { y } },
+      { data: { name: "alone" }, mark: { type: "point", filled: true, opacity: 1, color: css("text"), size: 18 }, encoding: { y } },
       { data: { name: "truth" }, mark: { type: "point", opacity: 0, size: 50 }, encoding: { y, tooltip } },
       { mark: { type: "line" }, encoding: { y, color, strokeDash, strokeWidth } },
       { mark: { type: "point", size, strokeWidth: 1.4, opacity: horizon > 48 ? 0 : 1 }, encoding: { y, stroke, fill, shape, tooltip } },
     ],
-  }, { rows: lines, bands, truth, start: [{ t: timeAt(forecasts, begin) }] });
+  }, { rows: lines, bands, truth, alone, start: [{ t: timeAt(forecasts, begin) }] });
 }
 
 // Show one forecast: its place among those of the period, and its component.
@@ -250,7 +253,8 @@ function drawComponents() {
     return;
   }
   const [across, up] = drawPairChoice(Object.keys(by_component));
-  const rows = data.components.map((name, component) => ({ name, component, x: by_component[across][component], y: by_component[up][component] }));
+  const rows = data.components.map((name, component) => ({ name, component, x: by_component[across][component], y: by_component[up][component] }))
+    .filter((row) => row.x !== null && row.y !== null);
   const wins = rows.filter((row) => row.y < row.x).length;
   const values = rows.flatMap((row) => [row.x, row.y]), low = Math.min(...values), high = Math.max(...values);
   const scale = { type: low > 0 ? "log" : "linear", domain: [low, high], nice: false };

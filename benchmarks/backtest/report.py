@@ -2,19 +2,22 @@
 
 import datetime
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.backtest.browser import N_BOUNDS, N_VALUES, choose, pack_browser
-from benchmarks.backtest.diagnostics import Diagnostics, Grouping, diagnose, find_groupings, has_dates, worst_forecasts
+from benchmarks.backtest.diagnostics import Diagnostics, Grouping, diagnose, find_groupings, worst_forecasts
 from benchmarks.backtest.evaluation import Evaluation
 from benchmarks.backtest.tables import (
     ERROR_HEADS,
     ModelSummary,
     blocks,
+    has_interval,
     lead_text,
     number,
     shown_errors,
@@ -23,8 +26,11 @@ from benchmarks.backtest.tables import (
 from benchmarks.backtest.verdict import is_significant, verdict
 from benchmarks.core.page import Cell, Table, make_table, write_page
 from benchmarks.harness.forecasts import PeriodForecasts
+from benchmarks.harness.metrics import mean_of_known
 from benchmarks.harness.rows import BacktestRow
 from benchmarks.harness.series import TaskData
+from benchmarks.harness.task import Task
+from seq_plugins.tables.times import local_times
 
 N_SWITCHED_ON = 2
 """Number of models of ours, and of rivals, that are switched on when the page opens."""
@@ -62,9 +68,9 @@ def write_report(path: Path, evaluation: Evaluation, failures: Sequence[Backtest
             "switched_on": _switched_on(periods[0].shown),
             "unit": unit,
             "ranked_by": ERROR_HEADS.get(task.ranked_by, ""),
-            "is_scaled": task.is_panel,
+            "is_scaled": task.is_scaled,
             "stride": task.stride,
-            "components": task.target,
+            "components": task.names,
             "periods": [period.data for period in periods],
             "curves": _curves(evaluation),
             "stops_early": task.early_stopping is not None,
@@ -76,7 +82,7 @@ def write_report(path: Path, evaluation: Evaluation, failures: Sequence[Backtest
         best_of_ours=evaluation.best_of_ours,
         unit=unit,
         n_seeds=n_seeds,
-        has_dates=has_dates(task),
+        spans=_spans(task),
         processor=processor,
         versions=evaluation.rows[0].versions,
         made=datetime.datetime.now(),
@@ -85,6 +91,19 @@ def write_report(path: Path, evaluation: Evaluation, failures: Sequence[Backtest
         rows=evaluation.rows,
         as_json=lambda settings: json.dumps(settings, indent=1),
     )
+
+
+def _spans(task: Task) -> list[str]:
+    """Return first and last day of each period, by the clock of the table's zone; none of series without dates."""
+    if task.numbers is not None:
+        return []
+    names = ["training", "early stopping", *(f"test {test.name}".replace("test test", "test") for test in task.tests)]
+    spans = []
+    for name, period in zip(names, [task.train, task.early_stopping, *task.tests], strict=True):
+        if period is not None:
+            start, end = local_times(pd.DatetimeIndex([period.start, period.end]), task.zone)
+            spans.append(f"{name} {start:%Y-%m-%d} to {end:%Y-%m-%d}")
+    return spans
 
 
 class _Period:
@@ -123,7 +142,7 @@ class _Period:
 def _diagnostics(evaluation: Evaluation, period: str, summaries: Sequence[ModelSummary]) -> dict[str, Any]:
     """Return what is told of the forecasts of a period, ready for JSON."""
     task, true = evaluation.plan.task, evaluation.row_maker.truth[period]
-    scale = evaluation.row_maker.naive_error if task.is_panel else np.ones(len(task.target))
+    scale = evaluation.row_maker.scale
     groupings: list[Grouping] | None = None
     starts = np.empty(0)
     found: dict[str, Diagnostics] = {}
@@ -145,7 +164,7 @@ def _diagnostics(evaluation: Evaluation, period: str, summaries: Sequence[ModelS
         true.shape,
         n_lines,
         [place for places in worst.values() for place in places],
-        np.mean(list(by_component.values()), axis=0),
+        mean_of_known(np.array(list(by_component.values())), axis=0),
         N_VALUES,
     )
     depicted = [summary for summary in summaries if summary.name in found]
@@ -154,7 +173,7 @@ def _diagnostics(evaluation: Evaluation, period: str, summaries: Sequence[ModelS
             {
                 "title": grouping.title,
                 "labels": grouping.labels,
-                "counts": grouping.counts.tolist(),
+                "counts": grouping.counts(true).tolist(),
                 "errors": {name: _significant_digits(of.by_category[place]) for name, of in found.items()},
             }
             for place, grouping in enumerate(groupings or [])
@@ -231,11 +250,7 @@ def _rank(evaluation: Evaluation, summaries: Sequence[ModelSummary], period: str
         ("Averages of the forecasts of all seeds. " if is_ensemble else "")
         + ("Medians over seeds. " if max(len(summary.rows) for summary in summaries) > 1 else "")
         + (f"Differences are those to {rival}, the best rival in this period; negative is better. " if rival else "")
-        + (
-            "Intervals: bootstrap over the series' MASE."
-            if evaluation.plan.task.is_panel
-            else "Intervals: paired circular block bootstrap over forecasts, blocks of one horizon."
-        )
+        + _how_intervals_are_made(evaluation.plan.task, summaries)
     )
     errors = shown_errors(summaries)
     if "crps" in errors:
@@ -244,6 +259,15 @@ def _rank(evaluation: Evaluation, summaries: Sequence[ModelSummary], period: str
         errors.append("revision")
         caption += " Revision: mean absolute change of the forecast for a date from one forecast origin to the next."
     return make_table(caption, [_cells(summary, rival, errors) for summary in summaries])
+
+
+def _how_intervals_are_made(task: Task, summaries: Sequence[ModelSummary]) -> str:
+    leads = [summary.lead for summary in summaries if summary.lead is not None]
+    if leads and not any(map(has_interval, leads)):
+        return "There are too few forecasts for intervals."
+    if task.is_panel:
+        return "Intervals: bootstrap over the series' MASE."
+    return "Intervals: paired circular block bootstrap over forecasts, blocks of one horizon."
 
 
 def _cells(summary: ModelSummary, rival: str | None, errors: Sequence[str]) -> dict[str, Cell]:
@@ -281,7 +305,7 @@ def _cells(summary: ModelSummary, rival: str | None, errors: Sequence[str]) -> d
 
 
 def _number(value: float) -> Cell:
-    return Cell(number(value), value)
+    return Cell() if math.isnan(value) else Cell(number(value), value)
 
 
 def _seconds(seconds: float) -> Cell:

@@ -86,7 +86,7 @@ class ModelSummary:
     def _errors(self, step: int | None, error: str) -> list[float]:
         if error == "mse":
             return [row.mse or 0.0 for row in self.rows]
-        return [row.means[error] if step is None else getattr(row, error)[step] for row in self.rows]
+        return [row.means.get(error, math.nan) if step is None else getattr(row, error)[step] for row in self.rows]
 
     @property
     def fit_seconds(self) -> float:
@@ -124,7 +124,9 @@ def summarise(
 
 
 def number(value: float) -> str:
-    """Return a number for a table: whole if it is large."""
+    """Return a number for a table: whole if it is large, and nothing if it is not known."""
+    if math.isnan(value):
+        return ""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.4g}"
 
 
@@ -200,15 +202,20 @@ def _table(summaries: Sequence[ModelSummary]) -> list[str]:
 
 
 def lead_text(lead: Difference | None) -> str:
-    """Return the difference to the best rival with its interval."""
+    """Return the difference to the best rival with its interval, if there is one."""
     if lead is None:
         return ""
-    numbers = lead.mean, lead.low, lead.high
+    numbers = (lead.mean, lead.low, lead.high) if has_interval(lead) else (lead.mean,)
     largest = max(map(abs, numbers))
     decimals = 3 - math.floor(math.log10(largest)) if 0 < largest < 100 else 0
     shape = f"+,.{decimals}f"  # the same for all three
-    mean, low, high = (format(value, shape) for value in numbers)
-    return f"{mean} [{low}, {high}]"
+    mean, *interval = (format(value, shape) for value in numbers)
+    return f"{mean} [{', '.join(interval)}]" if interval else mean
+
+
+def has_interval(lead: Difference) -> bool:
+    """Whether there were enough forecasts to put an interval around a difference."""
+    return math.isfinite(lead.low)
 
 
 def _width(head: str) -> int:
@@ -279,8 +286,8 @@ def _cells_of(summary: ModelSummary, horizon: int) -> dict[str, Any]:
         "ranked_min": best,
         "ranked_max": worst,
         "lead": "" if lead is None else lead.mean,
-        "lead_low": "" if lead is None else lead.low,
-        "lead_high": "" if lead is None else lead.high,
+        "lead_low": "" if lead is None or not has_interval(lead) else lead.low,
+        "lead_high": "" if lead is None or not has_interval(lead) else lead.high,
         "fit_seconds": "" if summary.is_published else summary.fit_seconds,
         "published_in": first.published_in or "",
         **{f"mae_t+{step + 1}": summary.median(step) if summary.has_steps else "" for step in range(horizon)},

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.backtest.tables import ERROR_HEADS, ModelSummary, number
+from benchmarks.backtest.tables import ERROR_HEADS, ModelSummary, has_interval, number
 from benchmarks.harness.metrics import Difference
 
 
@@ -36,6 +36,8 @@ def verdict(summaries: Sequence[ModelSummary], unit: str) -> str:
 def _chance(lead: Difference | None) -> str:
     if lead is None:
         return ""
+    if not has_interval(lead):
+        return "There are too few forecasts to say whether that is more than chance."
     return f"The difference is {'' if is_significant(lead) else 'not '}significant at the 5 % level."
 
 

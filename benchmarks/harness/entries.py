@@ -126,6 +126,11 @@ class ModelEntry:
     member: str | None = None
 
     @property
+    def fills_gaps(self) -> bool:
+        """Whether the model cannot deal with missing values, and is given filled ones."""
+        return not self.is_ours
+
+    @property
     def is_probabilistic(self) -> bool:
         """Whether the model can forecast quantiles."""
         return self.is_network or self.quantile_settings is not None
@@ -150,7 +155,7 @@ class ModelEntry:
             constructor={name: value for name, value in settings.items() if name not in not_constructor},
             training={name: value for name, value in settings.items() if self.is_network and name in TRAINING_SETTINGS},
             refit_every=settings.get("refit_every"),
-            by_component=settings.get("by_component", task.is_panel),
+            by_component=settings.get("by_component", False),
             sampling={name: settings[given] for name, given in _SAMPLING.items() if given in settings},
         )
 

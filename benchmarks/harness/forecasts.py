@@ -55,8 +55,9 @@ class RunResult:
         Kinds of covariates that the model was given as what they are.
     cannot_take
         Kinds of covariates that the task has and the model cannot take, with what was done about it.
-    early_stopping_mae
-        Mean absolute error over the early-stopping period; ``None`` where the model does not stop early.
+    early_stopping_error
+        Mean absolute error over the early-stopping period, scaled if the task's errors are; ``None`` where the model
+        does not stop early.
     train_losses
         Loss of the last batch of each epoch.
     validation_losses
@@ -72,7 +73,7 @@ class RunResult:
     best_epoch: int | None
     covariates: list[str]
     cannot_take: list[str]
-    early_stopping_mae: float | None
+    early_stopping_error: float | None
     train_losses: list[float]
     validation_losses: list[float]
     forecasts: list[PeriodForecasts]

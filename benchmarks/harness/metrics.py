@@ -1,7 +1,12 @@
-"""Errors of forecasts at each step ahead, of points and of quantiles, and how sure a difference between models is."""
+"""Errors of forecasts at each step ahead, of points and of quantiles, and how sure a difference between models is.
 
+Truths that are missing are NaN, and count in no error.
+"""
+
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +15,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors at each of the `H` steps ahead, means over forecasts and components.
+    """Errors at each of the `H` steps ahead, means over forecasts and components; NaN where nothing came true.
 
     Parameters
     ----------
@@ -63,7 +68,7 @@ def measure(
     distance = absolute_errors(true, predicted)
     true, predicted = true.astype(np.float64), predicted.astype(np.float64)
     size = np.abs(true) + np.abs(predicted)
-    relative = np.divide(distance, size, out=np.zeros_like(distance), where=size > 0)
+    relative = np.divide(distance, size, out=np.zeros_like(distance), where=size != 0)
     return Errors(
         mae=_by_step(distance),
         rmse=[float(np.sqrt(error)) for error in _by_step(np.square(distance))],
@@ -72,7 +77,7 @@ def measure(
         crps=None if quantiles is None else _by_step(2 * quantile_loss(true, quantiles, levels).mean(axis=-1)),
         coverage=None
         if quantiles is None
-        else _by_step((quantiles.min(axis=-1) <= true) & (true <= quantiles.max(axis=-1))),
+        else _by_step(where_known((quantiles.min(axis=-1) <= true) & (true <= quantiles.max(axis=-1)), true)),
     )
 
 
@@ -119,28 +124,55 @@ def quantile_loss(true: np.ndarray, quantiles: np.ndarray, levels: Sequence[floa
 
 
 def seasonal_naive_error(values: np.ndarray, season_length: int) -> np.ndarray:
-    """Return the mean absolute error, `(C,)`, of forecasting each value with that of one season before.
+    """Return the mean absolute error, `(C,)`, of forecasting each value with that of one season before; NaN for zero.
 
     Parameters
     ----------
     values
-        Values of the training period, one row a time step, `(T, C)`; NaN before a component begins.
+        Values of the training period, one row a time step, `(T, C)`; missing ones are NaN.
     season_length
         Time steps of a season.
     """
     values = values.astype(np.float64)
-    error = np.nanmean(np.abs(values[season_length:] - values[:-season_length]), axis=0)
-    never_zero: np.ndarray = np.maximum(error, np.finfo(np.float64).tiny)
-    return never_zero
+    error = mean_of_known(np.abs(values[season_length:] - values[:-season_length]), axis=0)
+    return np.where(error > 0, error, np.nan)
+
+
+def where_known(values: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Return values as numbers, NaN where the truth is.
+
+    Parameters
+    ----------
+    values
+        Values of the shape of `true`.
+    true
+        What came true.
+    """
+    return np.where(np.isnan(true), np.nan, values)
+
+
+def mean_of_known(values: np.ndarray, axis: Any = None) -> Any:
+    """Return the mean of values that are not NaN, over all or some axes; NaN where there are none.
+
+    Parameters
+    ----------
+    values
+        The values.
+    axis
+        Axis, or axes, of the mean.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        return np.nanmean(values, axis=axis, dtype=np.float64)
 
 
 def _by_step(values: np.ndarray) -> list[float]:
-    return [float(value) for value in values.mean(axis=(0, 2))]
+    return [float(value) for value in mean_of_known(values, axis=(0, 2))]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean difference of two models' errors over the same forecasts, and an interval around it."""
+    """Mean difference of two models' errors over the same forecasts, and an interval around it, NaN if it has none."""
 
     mean: float
     low: float
@@ -154,12 +186,12 @@ def paired_difference(
 
     Forecasts from neighbouring steps share most of their horizon, so whole blocks of them are drawn, from a circle
     (Politis and Romano 1992, "A circular block-resampling procedure for stationary data"). The same draws are made each
-    time.
+    time. There is no interval of fewer forecasts than two blocks.
 
     Parameters
     ----------
     errors
-        Error of each forecast of one model, in order of time, `(W,)`.
+        Error of each forecast of one model, in order of time, `(W,)`; NaN where it is not known.
     other
         Error of each forecast of the other model, `(W,)`.
     block_length
@@ -170,8 +202,10 @@ def paired_difference(
         Share of the resamples' means inside the interval.
     """
     differences = errors.astype(np.float64) - other.astype(np.float64)
+    differences = differences[np.isfinite(differences)]
     length = len(differences)
-    block_length = min(block_length, length)
+    if length < 2 * block_length:  # resamples would be nearly alike, and the interval next to nothing
+        return Difference(float(differences.mean()), float("nan"), float("nan"))
     n_blocks = -(-length // block_length)
     starts = np.random.default_rng(0).integers(length, size=(n_resamples, n_blocks, 1))
     positions = ((starts + np.arange(block_length)) % length).reshape(n_resamples, -1)[:, :length]

@@ -16,7 +16,7 @@ from benchmarks.core.errors import UserError
 from benchmarks.harness.forecasts import PeriodForecasts, RunResult
 from benchmarks.harness.plan import Run
 from benchmarks.harness.rows import BacktestRow
-from seq_plugins._files import atomic_file
+from seq_plugins._files import atomic_file, is_of_writing
 
 ROWS, SETTINGS, FORECASTS, LOCK, LEDGER = "rows.jsonl", "settings.json", "forecasts", ".lock", "evaluations.jsonl"
 
@@ -74,6 +74,8 @@ def writing_to(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if not is_of_writing(error, path):  # such as a file of ours that is not there
+            raise
         raise _cannot_write(path, error) from error
 
 

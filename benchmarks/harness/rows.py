@@ -14,7 +14,7 @@ from benchmarks.core.errors import UserError
 from benchmarks.core.versions import versions
 from benchmarks.harness.entries import label
 from benchmarks.harness.forecasts import PeriodForecasts, RunResult, join_folds, mean_forecasts
-from benchmarks.harness.metrics import Errors, absolute_errors, measure, revision
+from benchmarks.harness.metrics import absolute_errors, mean_of_known, measure, revision
 from benchmarks.harness.plan import Plan, Run, is_updated
 from benchmarks.harness.series import TaskData
 from benchmarks.harness.task import Period, Task, folder_of_data
@@ -43,22 +43,24 @@ class BacktestRow:
     published_in
         Where the result is published, if it was not run here.
     mae, rmse, mase, smape, crps, coverage
-        Errors at each step forecast; see :class:`benchmarks.harness.metrics.Errors`. The last two are of quantiles.
+        Errors at each step forecast, NaN where nothing came true; see :class:`benchmarks.harness.metrics.Errors`. The
+        last two are of quantiles.
     mae_by_component
         Mean absolute error of each target component at each step forecast; empty of a panel.
     means
-        Means of the errors over all steps forecast; beside those above, ``rmae``, the mean absolute error relative to
-        that of the seasonal naive forecast of the same steps; ``owa``, where the task has errors of Naive2: the mean of
-        sMAPE and MASE relative to those, as in the M4 competition; and ``revision``, where forecasts overlap: the mean
-        absolute change of the forecast of a date from one forecast to the next.
+        Means of the errors over all steps forecast, of those that are known; beside those above, ``rmae``, the mean
+        absolute error relative to that of the seasonal naive forecast of the same steps; ``owa``, where the task has
+        errors of Naive2: the mean of sMAPE and MASE relative to those, as in the M4 competition; and ``revision``,
+        where forecasts overlap: the mean absolute change of the forecast of a date from one forecast to the next.
     mse
         Mean squared error over all steps forecast.
     quantile_levels
         Levels of the quantiles forecast.
     n_forecasts
         Number of forecasts.
-    early_stopping_mae
-        Mean absolute error over the early-stopping period.
+    early_stopping_error
+        Mean absolute error over the early-stopping period; of series or units unlike, in units of the seasonal naive
+        forecast's.
     evaluations
         How often the model, with this candidate and seed, has been evaluated on the test period: those that the task
         tells of from before evaluations were counted, those of earlier results beside this folder, and this one.
@@ -113,7 +115,7 @@ class BacktestRow:
     mse: float | None = None
     quantile_levels: list[float] = field(default_factory=list)
     n_forecasts: int = 0
-    early_stopping_mae: float | None = None
+    early_stopping_error: float | None = None
     evaluations: int = 0
     n_fits: int = 0
     retrain_every: int | None = None
@@ -192,6 +194,8 @@ class RowMaker:
         data = TaskData(plan.task)
         self.naive_error = data.naive_error()
         """Mean absolute error of the seasonal naive forecast on the training period, `(C,)`."""
+        self.scale = self.naive_error if plan.task.is_scaled else np.ones(len(plan.task.target))
+        """What errors are divided by to be compared, `(C,)`."""
         self._relative_to = {period.name: data.naive_error_in(period) for period in plan.task.tests}
         self.truth = {period.name: data.truth(period) for period in plan.task.tests}
         """What came true in each test period, `(W, H, C)`."""
@@ -220,12 +224,12 @@ class RowMaker:
                 result for run, result in zip(runs, results, strict=True) if period.name in _names(run.tests)
             ]  # fmt: skip
             forecasts = [next(made for made in result.forecasts if made.period == period.name) for result in of_period]
-            stopping = [result.early_stopping_mae for result in of_period if result.early_stopping_mae is not None]
+            stopping = [result.early_stopping_error for result in of_period if result.early_stopping_error is not None]
             first = of_period[0]
             row = replace(
                 start_row(self._plan, runs[0]),
                 period=period.name,
-                early_stopping_mae=statistics.fmean(stopping) if stopping else None,
+                early_stopping_error=statistics.fmean(stopping) if stopping else None,
                 evaluations=evaluations[period.name],
                 n_fits=len(of_period),
                 fit_seconds=sum(result.fit_seconds for result in of_period),
@@ -268,12 +272,12 @@ class RowMaker:
             Their forecasts.
         """
         seconds = [(row.fit_seconds or 0, row.predict_seconds or 0, row.n_epochs or 0) for row in rows]
-        stopping = [row.early_stopping_mae for row in rows if row.early_stopping_mae is not None]
+        stopping = [row.early_stopping_error for row in rows if row.early_stopping_error is not None]
         row = replace(
             rows[0],
             seed=None,
             members=[row.seed for row in rows if row.seed is not None],
-            early_stopping_mae=statistics.fmean(stopping) if stopping else None,
+            early_stopping_error=statistics.fmean(stopping) if stopping else None,
             evaluations=max(row.evaluations for row in rows),
             n_fits=sum(row.n_fits for row in rows),
             fit_seconds=sum(fit for fit, _, _ in seconds),
@@ -284,12 +288,15 @@ class RowMaker:
         return self.with_errors(row, mean_forecasts(forecasts))
 
     def error_of_each(self, forecasts: PeriodForecasts) -> np.ndarray:
-        """Return the mean absolute error of each forecast, `(W,)`, or the MASE of each series of a panel, `(C,)`."""
-        errors = np.abs(forecasts.predicted - self.truth[forecasts.period])  # -> (W, H, C)
-        means: np.ndarray = errors.mean(axis=(1, 2))
-        if self._plan.task.is_panel:
-            means = errors.mean(axis=(0, 1)) / self.naive_error
-        return means
+        """Return the mean absolute error of each forecast, `(W,)`, or the MASE of each series of a panel, `(S,)`.
+
+        Where a task's errors are scaled, those of forecasts are, too. NaN are those of which nothing is known.
+        """
+        errors = np.abs(forecasts.predicted - self.truth[forecasts.period]) / self.scale  # -> (W, H, C)
+        if not self._plan.task.is_panel:
+            return np.asarray(mean_of_known(errors, axis=(1, 2)))
+        n_targets = len(self._plan.task.columns[0].target)
+        return np.asarray(mean_of_known(mean_of_known(errors, axis=(0, 1)).reshape(-1, n_targets), axis=1))
 
     def with_errors(self, row: BacktestRow, forecasts: PeriodForecasts) -> BacktestRow:
         """Return `row` with the errors of its forecasts."""
@@ -304,10 +311,10 @@ class RowMaker:
         task = self._plan.task
         by_component = {}
         if not task.is_panel:
-            of_each = absolute_errors(true, forecasts.predicted).mean(axis=0)  # -> (H, C)
+            of_each = mean_of_known(absolute_errors(true, forecasts.predicted), axis=0)  # -> (H, C)
             by_component = dict(zip(task.target, of_each.T.tolist(), strict=True))
         given = {name: values for name, values in asdict(errors).items() if values is not None}
-        means = {name: statistics.fmean(values) for name, values in given.items()}
+        means = {name: float(mean) for name, of in given.items() if np.isfinite(mean := mean_of_known(np.array(of)))}
         if self._relative_to[forecasts.period] > 0:
             means["rmae"] = means["mae"] / self._relative_to[forecasts.period]
         if task.naive2:
@@ -319,7 +326,7 @@ class RowMaker:
             **given,
             mae_by_component=by_component,
             means=means,
-            mse=_mean_squared(errors),
+            mse=float(mean_of_known(np.square(errors.rmse))),
             quantile_levels=list(self._plan.levels) if errors.crps is not None else [],
             n_forecasts=len(forecasts.predicted),
         )
@@ -352,10 +359,6 @@ def read_published(path: Path, column: str, task: Task, period: Period) -> np.nd
     if np.isnan(found).any():
         raise UserError(f"{path}: no forecast of {times[np.isnan(found)][0]} in column {column!r}.")
     return found.reshape(-1, task.output_chunk_length, 1)
-
-
-def _mean_squared(errors: Errors) -> float:
-    return statistics.fmean(error**2 for error in errors.rmse)
 
 
 def _names(periods: Iterable[Period]) -> set[str]:

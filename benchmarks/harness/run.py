@@ -1,6 +1,7 @@
 """One run of a backtest: train on one period, stop early on another, forecast from every step of the test periods."""
 
 import errno
+import inspect
 import logging
 import tempfile
 import time
@@ -22,6 +23,7 @@ from benchmarks.core.threads import limit_threads
 from benchmarks.harness.callbacks import EveryStepError, Show, TimeOrderedTraining, TrainingCurve
 from benchmarks.harness.entries import ModelEntry, ModelSettings
 from benchmarks.harness.forecasts import Failure, PeriodForecasts, RunResult, forecasts_in, join_folds
+from benchmarks.harness.metrics import mean_of_known
 from benchmarks.harness.plan import Plan, Run, fold_periods, is_updated
 from benchmarks.harness.series import Inputs, TaskData
 from benchmarks.harness.task import Period
@@ -85,16 +87,16 @@ def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show
     if entry.is_network and run.early_stopping is not None:
         callbacks = [*stop_early(settings, work_dir), curve]
     model = make_model(plan, entry, settings, run.seed, callbacks)
-    inputs = data.inputs_of(model, entry.needs_independent_covariates)
+    inputs = data.inputs_of(model, entry.needs_independent_covariates, settings.by_component, entry.fills_gaps)
     show("fit")
     start = time.perf_counter()
     if settings.refit_every is None:
         fit_model(data, entry, settings, model, inputs, run)
     fit_seconds = time.perf_counter() - start
-    stopping_mae = None
+    stopping_error = None
     if entry.is_network and run.early_stopping is not None:
         made = forecast_period(plan, data, entry, settings, model, inputs, run.early_stopping)
-        stopping_mae = float(np.abs(data.truth(run.early_stopping) - made.predicted).mean())
+        stopping_error = early_stopping_error(data, run.early_stopping, made.predicted)
     forecasts: dict[Period, PeriodForecasts] = {}
     for period in run.tests:
         # a longer period with the same end has the same forecasts, unless refits began elsewhere
@@ -121,7 +123,7 @@ def _make_run(plan: Plan, run: Run, entry: ModelEntry, work_dir: str, show: Show
         best_epoch=curve.best_epoch if entry.is_network else None,
         covariates=sorted(inputs.arguments()),
         cannot_take=inputs.cannot_take,
-        early_stopping_mae=stopping_mae,
+        early_stopping_error=stopping_error,
         train_losses=curve.train_losses,
         validation_losses=curve.validation_losses,
         forecasts=list(forecasts.values()),
@@ -142,9 +144,8 @@ def _forecast_with_updates(
     for fold, (train, early_stopping, test) in enumerate(folds):
         start = time.perf_counter()
         if fold:
-            past = data.target.slice(train.start, (early_stopping or train).end)
-            arguments = inputs.arguments(copies=len(data.task.target) if settings.by_component else None)
-            model.update(_split(past, settings), epochs=plan.warm_epochs, **arguments, **settings.sampling)
+            end = (early_stopping or train).end
+            model.update(**_inputs_of_training(settings, model, inputs, train.start, end), epochs=plan.warm_epochs)
         seconds += time.perf_counter() - start
         made.append(forecast_period(plan, data, entry, settings, model, inputs, test))
     return join_folds(made), seconds
@@ -224,17 +225,38 @@ def fit_model(
     data: TaskData, entry: ModelEntry, settings: ModelSettings, model: ForecastingModel, inputs: Inputs, run: Run
 ) -> None:
     """Fit `model` on the training period; networks stop early and keep their best weights, where they can."""
-    copies = len(data.task.target) if settings.by_component else None
-    train = data.target.slice(run.train.start, run.train.end)
-    arguments = inputs.arguments(copies=copies) | settings.sampling
+    arguments = _inputs_of_training(settings, model, inputs, run.train.start, run.train.end)
     if entry.is_network and run.early_stopping is not None:
-        arguments |= {"val_series": _split(data.targets_in(run.early_stopping), settings), "load_best": True}
-        arguments |= inputs.arguments("val_", copies)
-    model.fit(_split(train, settings), **arguments)
+        stop = data.first_input(run.early_stopping), run.early_stopping.end
+        arguments |= {"val_series": inputs.targets(*stop), "load_best": True, **inputs.arguments("val_")}
+        if "sample_weight" in arguments:
+            arguments["val_sample_weight"] = inputs.weights_in(*stop)
+    model.fit(**arguments)
 
 
-def _split(series: TimeSeries, settings: ModelSettings) -> TimeSeries | list[TimeSeries]:
-    return [series[name].strip() for name in series.components] if settings.by_component else series
+def _inputs_of_training(
+    settings: ModelSettings, model: ForecastingModel, inputs: Inputs, start: pd.Timestamp, end: pd.Timestamp
+) -> dict[str, Any]:
+    """Return what `model` is trained on, as arguments of `fit`."""
+    train = inputs.targets(start, end)
+    kept = None
+    if isinstance(train, list):  # of a series that is too short, or of which nothing came true, nothing can be learnt
+        shortest = model.min_train_series_length
+        kept = [
+            i for i, one in enumerate(train) if len(one) >= shortest and np.isfinite(one.values(copy=False)[1:]).any()
+        ]
+        train = [train[i] for i in kept]
+    arguments = {"series": train, **inputs.arguments(positions=kept), **settings.sampling}
+    weights = inputs.weights_in(start, end)
+    if weights is not None and "sample_weight" in inspect.signature(model.fit).parameters:
+        arguments["sample_weight"] = weights if kept is None else [weights[i] for i in kept]
+    return arguments
+
+
+def early_stopping_error(data: TaskData, period: Period, predicted: np.ndarray) -> float:
+    """Return the mean absolute error over the early-stopping period, by which ours are chosen."""
+    errors = np.abs(data.truth(period) - predicted)
+    return float(mean_of_known(errors / data.naive_error() if data.task.is_scaled else errors))
 
 
 def forecast_period(
@@ -247,12 +269,12 @@ def forecast_period(
     period: Period,
 ) -> PeriodForecasts:
     """Forecast from every step whose targets all lie in `period`."""
-    series = data.targets_in(period)
-    if settings.refit_every is not None:  # it is fitted on everything before a forecast
-        series = data.target.slice(data.train.start, period.end)
+    # a model that is fitted anew for each forecast is fitted on everything before it
+    first = data.first_input(period) if settings.refit_every is None else data.train.start
+    series = inputs.targets(first, period.end)
     start = time.perf_counter()
     made = model.historical_forecasts(
-        _split(series, settings),
+        series,
         start=period.start,
         forecast_horizon=data.task.output_chunk_length,
         stride=data.task.stride,
@@ -261,10 +283,10 @@ def forecast_period(
         verbose=False,
         show_warnings=False,
         **_quantile_arguments(plan, entry),
-        **inputs.arguments(copies=len(data.task.target) if settings.by_component else None),
+        **inputs.arguments(),
     )
     seconds = time.perf_counter() - start
-    by_series: list[list[TimeSeries]] = made if settings.by_component else [made]
+    by_series: list[list[TimeSeries]] = made if isinstance(series, list) else [made]
     values = np.stack([_values(forecasts, plan, entry) for forecasts in by_series])  # -> (S, W, H, C', Q)
     values = np.concatenate(list(values), axis=2)  # -> (W, H, C, Q)
     values = data.in_error_units(np.moveaxis(values, -1, 0))  # -> (Q, W, H, C)

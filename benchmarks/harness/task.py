@@ -3,7 +3,7 @@
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from darts import TimeSeries, concatenate
 from darts.utils.timeseries_generation import datetime_attribute_timeseries
 
 from benchmarks.core.errors import UserError
+from seq_plugins.tables import TableOptions
 
 TASK_FOLDER = Path(__file__).parent / "tasks"
 
@@ -68,6 +69,41 @@ class Published:
 
 
 @dataclass(frozen=True)
+class SeriesColumns:
+    """Which columns of a task's table belong to one series of a panel.
+
+    Parameters
+    ----------
+    id
+        Its name.
+    target
+        Columns to forecast.
+    target_names
+        What these are of the series, such as ``sold``.
+    past_covariates
+        Columns known up to the forecast only.
+    future_covariates
+        Columns known in advance.
+    static
+        What never changes in the series.
+    """
+
+    id: str
+    target: list[str]
+    target_names: list[str]
+    past_covariates: list[str]
+    future_covariates: list[str]
+    static: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the target's columns in tables: that of the series, and behind it which of several targets it is."""
+        if len(self.target) == 1:
+            return [self.id]
+        return [f"{self.id} {name}".strip() for name in self.target_names]
+
+
+@dataclass(frozen=True)
 class Task:
     """A forecasting task.
 
@@ -76,13 +112,13 @@ class Task:
     name
         Name of the task.
     dataset
-        Name of a class in ``seq_plugins.datasets``, or path of a CSV file.
+        Name of a class in ``seq_plugins.datasets``, or name of a user's file.
     target
-        Components to forecast; all if empty.
+        Components to forecast, in a panel those of all series; all if empty.
     past_covariates
-        Components known up to the forecast only.
+        Components known up to the forecast only; in a user's panel, of each series.
     future_covariates
-        Components known in advance.
+        Components known in advance; in a user's panel, of each series.
     input_chunk_length
         Time steps that a forecast is made from.
     output_chunk_length
@@ -114,7 +150,7 @@ class Task:
     is_standardised
         Whether errors are those of the standardised series, and not in the target's unit.
     is_panel
-        Whether each target component is a series of its own, all forecast by one model that sees one at a time.
+        Whether there are many series, all forecast by one model that sees one at a time.
     stride
         Time steps from one forecast of a test period to the next.
     scaling
@@ -135,14 +171,19 @@ class Task:
         Arguments of the data set's class.
     earlier_evaluations
         How often models had been evaluated on the test periods, at the least, before evaluations were counted.
-    time
-        Column of the time stamps, for a CSV file.
-    freq
-        Frequency, for a CSV file.
+    table
+        How a user's table was read; ``None`` for a data set.
     sha256
-        Checksum of a CSV file; those of data sets are pinned where they are loaded.
+        Checksum of a user's file; those of data sets are pinned where they are loaded.
+    has_gaps
+        Whether values are missing, or histories are shorter than a window: models that cannot deal with that are given
+        filled ones.
+    numbers
+        First time stamp, and step, of a series that has whole numbers in place of dates; ``None`` if it has dates.
     source
-        Series read from a CSV file.
+        All columns on one time axis: those of data sets by :meth:`load`, those of a user's table from the start.
+    series
+        Columns of each series of a panel.
     """
 
     name: str
@@ -175,16 +216,40 @@ class Task:
     published: list[Published] = field(default_factory=list)
     dataset_arguments: dict[str, Any] = field(default_factory=dict)
     earlier_evaluations: int = 0
-    time: str = ""
-    freq: str = ""
+    table: TableOptions | None = None
     sha256: str = ""
+    has_gaps: bool = False
+    numbers: tuple[int, int] | None = None
     source: TimeSeries | None = field(default=None, repr=False, compare=False)
+    series: list[SeriesColumns] = field(default_factory=list, repr=False, compare=False)
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the task sets, ready for JSON."""
-        # a row has the settings of its own model
-        left_out = {"source", "choosing", "candidates", "models", "default_models", "published"}
-        return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if entry.name not in left_out}
+        # a row has the settings of its own model; gaps follow from the table and how it is read
+        left_out = {"source", "series", "has_gaps", "choosing", "candidates", "models", "default_models", "published"}
+        kept = {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if entry.name not in left_out}
+        return kept | {"target": self.names}
+
+    @property
+    def columns(self) -> list[SeriesColumns]:
+        """Columns of each series; of a task that is no panel, there is one series."""
+        past = [*self.past_covariates, *self.next_step_covariates]
+        return self.series or [SeriesColumns("", self.target, self.target, past, self.future_covariates)]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the target components in tables and pictures."""
+        return [name for one in self.columns for name in one.names] if self.series else self.target
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether errors are compared in units of the seasonal naive forecast's, since series or units are unlike."""
+        return self.ranked_by in ("mase", "owa")
+
+    @property
+    def zone(self) -> str | None:
+        """Zone of the times of a user's table, which are UTC then."""
+        return None if self.table is None else self.table.axis_zone
 
     @property
     def forecasts_that_overlap(self) -> int:
@@ -207,8 +272,9 @@ class Task:
             source = getattr(seq_plugins.datasets, self.dataset)(**self.dataset_arguments).load()
         except seq_plugins.datasets.DatasetError as error:
             raise UserError(f"{self.dataset}: {error}") from error
+        numbers = self.numbers
         if isinstance(source, list):
-            source = _ending_together(source)
+            source, numbers = _ending_together(source), (0, 1)
         if self.train.start < source.start_time() or self.tests[-1].end > source.end_time():
             raise UserError(
                 f"{self.dataset} reaches from {source.start_time()} to {source.end_time()}, not as far as {self.name}."
@@ -216,11 +282,25 @@ class Task:
         source = source.slice(source.start_time(), self.tests[-1].end)  # what comes later is not there to be looked at
         target = self.target or list(source.components)
         source, calendar = _with_calendar(source, self.calendar)
-        return replace(self, source=source, target=target, future_covariates=[*self.future_covariates, *calendar])
+        future = [*self.future_covariates, *calendar]
+        series = [SeriesColumns(name, [name], [name], self.past_covariates, future) for name in target]
+        return replace(
+            self,
+            source=source,
+            target=target,
+            future_covariates=future,
+            numbers=numbers,
+            series=series if self.is_panel else [],
+        )
 
 
 FIRST_TIME = pd.Timestamp("2000-01-01")
-"""Time of the first step of series that only count their steps, in hours."""
+"""Time of the first step of series that have no dates: their steps are taken for hours."""
+
+
+def counted_times(length: int) -> pd.DatetimeIndex:
+    """Return times for the steps of series that have no dates."""
+    return pd.date_range(FIRST_TIME, periods=length, freq="h")
 
 
 def _ending_together(series: Sequence[TimeSeries]) -> TimeSeries:
@@ -229,8 +309,9 @@ def _ending_together(series: Sequence[TimeSeries]) -> TimeSeries:
     values = np.full((length, len(series)), np.nan)
     for column, one in enumerate(series):
         values[length - len(one) :, column] = one.values(copy=False)[:, 0]
-    times = pd.date_range(FIRST_TIME, periods=length, freq="h")
-    return TimeSeries.from_times_and_values(times, values, columns=[one.components[0] for one in series])
+    return TimeSeries.from_times_and_values(
+        counted_times(length), values, columns=[one.components[0] for one in series]
+    )
 
 
 def _with_calendar(source: TimeSeries, calendar: Mapping[str, str]) -> tuple[TimeSeries, list[str]]:
@@ -247,6 +328,8 @@ def _with_calendar(source: TimeSeries, calendar: Mapping[str, str]) -> tuple[Tim
 def _plain(value: Any) -> Any:
     if isinstance(value, Period):
         return {"name": value.name, "start": str(value.start), "end": str(value.end)}
+    if isinstance(value, TableOptions):
+        return {name: entry for name, entry in asdict(value).items() if name != "categories"}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value
@@ -294,7 +377,7 @@ def _entries_of(name: str) -> dict[str, Any]:
     """Return what stands in a task's file and, where it does not, in the file of the task that it ``extends``."""
     path = TASK_FOLDER / f"{name}.toml"
     if not path.is_file():
-        raise UserError(f"--dataset: expected {', '.join(task_names())} or a CSV file, got {name!r}.")
+        raise UserError(f"--dataset: expected {', '.join(task_names())}, or a CSV or Parquet file, got {name!r}.")
     entries = tomllib.loads(path.read_text(encoding="utf-8"))
     extended = entries.pop("extends", None)
     if extended is None:

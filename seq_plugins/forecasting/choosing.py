@@ -60,7 +60,7 @@ def forecastable(panel: Panel, plan: Plan) -> list[int]:
 
 
 def backtest(forecasters: Sequence[Forecaster], panel: Panel, plan: Plan, on_epoch: Callable[[], None]) -> list[Score]:
-    """Fit each forecaster to the data before the backtest's period, and return its errors in it.
+    """Fit each forecaster to the data before the backtest's period, and return its errors in it, of what was observed.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def backtest(forecasters: Sequence[Forecaster], panel: Panel, plan: Plan, on_epo
         Called after each epoch of a fit.
     """
     train = panel.before_last(plan.n_folds * plan.horizon)
-    scales = dict(zip(train.ids, (_naive_errors(one.values(copy=False), plan) for one in train.targets), strict=True))
+    scales = dict(zip(train.ids, (_naive_errors(one.values(copy=False), plan) for one in train.truth), strict=True))
     scores = []
     for forecaster in forecasters:
         forecaster.fit(train, on_epoch)
@@ -94,7 +94,7 @@ def _errors_in_fold(
     if not origin.ids:
         nothing = np.empty(0)
         return nothing, nothing, nothing
-    targets = dict(zip(panel.ids, panel.targets, strict=True))
+    targets = dict(zip(panel.ids, panel.truth, strict=True))
     truth = np.stack([targets[name].values(copy=False)[-n_left:][: plan.horizon] for name in origin.ids])  # (S, H, C)
     quantiles = forecaster.forecast(origin)
     errors = np.abs(quantiles[..., plan.levels.index(0.5)] - truth)

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seq_plugins._command_line import UserError, positive, read_settings, whole_number_from
+from seq_plugins._files import is_of_writing
 from seq_plugins._progress import epoch_bar
+from seq_plugins.forecasting.table_options import add_table_options, read_table_options
 
 if TYPE_CHECKING:
     from seq_plugins.forecasting.choosing import Forecaster, Score
     from seq_plugins.forecasting.plan import Plan, Wishes
-    from seq_plugins.tables import Panel, TableOptions
+    from seq_plugins.tables import Panel
 
 SUMMARY = "forecast a table"
 
@@ -48,27 +50,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "and the model to a folder, all or nothing."
     )
     command.add_argument("table", nargs="?", type=Path, metavar="TABLE", help="CSV or Parquet file")
-    columns = command.add_argument_group("columns")
-    columns.add_argument("--target", nargs="+", metavar="COLUMN", help="what to forecast")
-    columns.add_argument("--time", metavar="COLUMN", help="time stamps: dates or whole numbers (default: found)")
-    columns.add_argument("--id", metavar="COLUMN", help="which series a row is of, in a table of many")
-    columns.add_argument("--static", nargs="+", metavar="COLUMN", help="what never changes in a series")
-    columns.add_argument("--future", nargs="+", metavar="COLUMN", help="known in advance, also for the horizon")
-    columns.add_argument("--past", nargs="+", metavar="COLUMN", help="known up to the forecast only")
-    reading = command.add_argument_group("how the table is read")
-    reading.add_argument("--time-zone", metavar="ZONE", help="zone of local times, such as Europe/Berlin")
-    reading.add_argument(
-        "--day-first", action=argparse.BooleanOptionalAction, help="whether 3/4/2024 is in April (default: found)"
-    )
-    reading.add_argument("--freq", help="frequency, as pandas writes it, such as h, D or W-MON (default: found)")
-    reading.add_argument(
-        "--resample", choices=["mean", "sum", "last"], help="make one value of the target of each step of --freq"
-    )
-    reading.add_argument(
-        "--missing",
-        choices=["keep", "zero", "interpolate"],
-        help="what missing values become: kept as such, which models can deal with, 0, or interpolated (default: keep)",
-    )
+    add_table_options(command)
     forecasting = command.add_argument_group("forecasts")
     forecasting.add_argument("--horizon", type=positive, metavar="N", help="time steps to forecast (default: inferred)")
     forecasting.add_argument(
@@ -129,19 +111,20 @@ def run(options: argparse.Namespace) -> int:
         print("\ninterrupted: nothing was written.", file=sys.stderr)
         return 130
     except OSError as error:
+        if not is_of_writing(error, output):
+            raise
         raise UserError(f"--output: cannot write {output}: {error.strerror or error}.") from error
     return 0
 
 
 def _forecast(table: Path, output: Path, options: argparse.Namespace) -> None:
-    if not options.target:
-        raise UserError("--target: name the column to forecast, or several.")
+    table_options = read_table_options(options)
     if options.refit:
         raise UserError("--refit: it trains a saved model again. Give --model FOLDER --update TABLE.")
     settings = read_settings(options.set or [])
     from seq_plugins.tables import make_panel, read_rows
 
-    rows = read_rows(table, _table_options(options))
+    rows = read_rows(table, table_options)
     notes = list(rows.notes)
     panel, rows = make_panel(rows, notes)
     # PyTorch is imported only here, so that a table that can't be read is told at once
@@ -316,24 +299,6 @@ def _window_of(panel: "Panel", plan: "Plan") -> "Panel":
         return None if series is None else [one[n:] for one, n in zip(series, lengths, strict=True)]
 
     return Panel(cut(panel.targets), cut(panel.past), cut(panel.future), panel.ids)
-
-
-def _table_options(options: argparse.Namespace) -> "TableOptions":
-    from seq_plugins.tables import TableOptions
-
-    return TableOptions(
-        target=options.target,
-        time=options.time,
-        id=options.id,
-        static=options.static or (),
-        future=options.future or (),
-        past=options.past or (),
-        time_zone=options.time_zone,
-        day_first=options.day_first,
-        freq=options.freq,
-        resample=options.resample,
-        missing=options.missing or "keep",
-    )
 
 
 def _tell(lines: Sequence[str]) -> None:

@@ -128,7 +128,7 @@ def make_plan(wishes: Wishes, panel: Panel, zone: str | None, notes: list[str]) 
     UserError
         If there are too few time steps, or what is asked for does not fit them.
     """
-    horizon = wishes.horizon or _guess_horizon(panel, notes)
+    horizon = wishes.horizon or guess_horizon(panel, notes)
     n_folds = _count_folds(wishes.n_folds, horizon, panel)
     length = panel.length - n_folds * horizon  # of what is trained on in the backtest
     seasons = _find_seasons(wishes, horizon, length, panel, notes)
@@ -165,7 +165,16 @@ def make_plan(wishes: Wishes, panel: Panel, zone: str | None, notes: list[str]) 
     )
 
 
-def _guess_horizon(panel: Panel, notes: list[str]) -> int:
+def guess_horizon(panel: Panel, notes: list[str]) -> int:
+    """Return as many time steps as are known in advance or, if nothing is, are usual for the frequency.
+
+    Parameters
+    ----------
+    panel
+        The series.
+    notes
+        What has been guessed is told here.
+    """
     longest = max(panel.length // 4, 1)  # so that there is something to train on
     if panel.n_known:
         horizon = min(panel.n_known, longest)
@@ -173,7 +182,7 @@ def _guess_horizon(panel: Panel, notes: list[str]) -> int:
         notes.append(f"Horizon: {horizon} time steps{reason} (--horizon).")
         return horizon
     is_within_days = not isinstance(panel.freq, int) and panel.end - (panel.end - panel.freq) < _DAY
-    a_day = next(iter(_usual_seasons(panel.freq)), _ANY_HORIZON)
+    a_day = next(iter(usual_seasons(panel.freq)), _ANY_HORIZON)
     horizon = min(a_day, _LONGEST_DAY) if is_within_days else _HORIZONS.get(_kind(panel.freq), _ANY_HORIZON)
     horizon = min(horizon, longest)
     notes.append(f"Horizon: {horizon} time steps (--horizon).")
@@ -199,7 +208,7 @@ def _count_folds(asked: int | None, horizon: int, panel: Panel) -> int:
 def _find_seasons(wishes: Wishes, horizon: int, length: int, panel: Panel, notes: list[str]) -> list[int]:
     if wishes.seasons is not None:
         return sorted(set(wishes.seasons) - {1})
-    seasons = _usual_seasons(panel.freq)
+    seasons = usual_seasons(panel.freq)
     longest = wishes.input_length or min(_LONGEST_WINDOW, (length - horizon) // 2)
     while seasons and needed_by(seasons) > longest:
         seasons = seasons[:-1]
@@ -208,7 +217,8 @@ def _find_seasons(wishes: Wishes, horizon: int, length: int, panel: Panel, notes
     return seasons
 
 
-def _usual_seasons(freq: Any) -> list[int]:
+def usual_seasons(freq: Any) -> list[int]:
+    """Return the seasons that are usual for a frequency, in time steps, the shortest first; there may be none."""
     season = _SEASONS.get(_kind(freq))
     if season is not None:
         return [season]

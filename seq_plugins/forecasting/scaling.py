@@ -27,7 +27,7 @@ class Scaling:
             _moments(panel.targets),
             _moments(panel.past),
             _moments(panel.future),
-            {name: _moments_of(np.array([frame[name].iloc[0] for frame in statics])) for name in statics[0].columns}
+            {name: moments_of(np.array([frame[name].iloc[0] for frame in statics])) for name in statics[0].columns}
             if statics
             else {},
         )
@@ -65,11 +65,17 @@ def _moments(series: Sequence[TimeSeries] | None) -> dict[str, list[float]]:
     if series is None:
         return {}
     values = np.concatenate([one.values(copy=False) for one in series])
-    return {str(name): _moments_of(values[:, i]) for i, name in enumerate(series[0].components)}
+    return {str(name): moments_of(values[:, i]) for i, name in enumerate(series[0].components)}
 
 
-def _moments_of(values: np.ndarray) -> list[float]:
-    """Return mean and deviation; 0 and 1 for indicators, and where nothing varies."""
+def moments_of(values: np.ndarray) -> list[float]:
+    """Return mean and deviation of what is known; 0 and 1 for indicators, and a deviation of 1 where nothing varies.
+
+    Parameters
+    ----------
+    values
+        Values of any shape; missing ones are NaN.
+    """
     there = values[np.isfinite(values)]
     if not len(there) or np.isin(there, (0, 1)).all():
         return [0.0, 1.0]

@@ -10,7 +10,7 @@ import pandas as pd
 from seq_plugins.forecasting.choosing import Score
 from seq_plugins.forecasting.plan import Plan
 from seq_plugins.tables import Panel, TableOptions
-from seq_plugins.tables.times import written
+from seq_plugins.tables.times import local_times, written
 
 _MOST_PANELS = 6
 _HISTORY = 4  # horizons
@@ -65,12 +65,14 @@ def draw_forecasts(path: Path, panel: Panel, quantiles: np.ndarray, plan: Plan, 
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
-    ahead = _local(panel.times_after(plan.horizon), options.axis_zone)
+    ahead = local_times(panel.times_after(plan.horizon), options.axis_zone)
     lowest, highest = (plan.levels.index(round(pick(plan.quantiles), 6)) for pick in (min, max))
     median = plan.levels.index(0.5)
     for axis, (i, j) in zip(axes, shown, strict=False):
         history = panel.targets[i][-max(_HISTORY * plan.horizon, plan.input_length) :]
-        axis.plot(_local(history.time_index, options.axis_zone), history.values(copy=False)[:, j], color="0.35", lw=1)
+        axis.plot(
+            local_times(history.time_index, options.axis_zone), history.values(copy=False)[:, j], color="0.35", lw=1
+        )
         axis.fill_between(ahead, quantiles[i, :, j, lowest], quantiles[i, :, j, highest], color="C0", alpha=0.25, lw=0)
         axis.plot(ahead, quantiles[i, :, j, median], color="C0", lw=1.5)
         axis.set_title(" ".join(filter(None, (panel.ids[i], targets[j]))), fontsize=10)
@@ -87,9 +89,3 @@ def _make_dates_short(axis: Any) -> None:
     locator = AutoDateLocator(minticks=3, maxticks=7)
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-
-
-def _local(times: pd.Index, zone: str | None) -> pd.Index:
-    if zone is None or not isinstance(times, pd.DatetimeIndex):
-        return times
-    return times.tz_localize("UTC").tz_convert(zone).tz_localize(None)

@@ -12,7 +12,7 @@ from darts import TimeSeries
 from seq_plugins._command_line import UserError
 from seq_plugins.tables.files import counted, first_three
 from seq_plugins.tables.reading import Rows, categories_of
-from seq_plugins.tables.times import find_frequency, follows, irregular, is_of_days, time_axis
+from seq_plugins.tables.times import are_of_clock_changes, find_frequency, follows, irregular, is_of_days, time_axis
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,20 @@ class Panel:
         Future covariates of each series, up to the last row of the table at the least; ``None`` if there are none.
     ids
         Id of each series.
+    observed
+        The panel before gaps were filled by what stands around them; ``None`` if none were.
     """
 
     targets: list[TimeSeries]
     past: list[TimeSeries] | None
     future: list[TimeSeries] | None
     ids: list[str]
+    observed: "Panel | None" = None
+
+    @property
+    def truth(self) -> list[TimeSeries]:
+        """Targets as they were observed, without what gaps were filled by: errors are those of forecasts of them."""
+        return (self.observed or self).targets
 
     @property
     def freq(self) -> Any:
@@ -74,6 +82,8 @@ class Panel:
         """Return the panel as it was `n` steps ago; future covariates stay. A series that had not begun is left out."""
         if n == 0:
             return self
+        if self.observed is not None:
+            return self.observed.before_last(n).interpolated()
         kept = [i for i, one in enumerate(self.targets) if np.isfinite(one.values(copy=False)[:-n]).any()]
         past = None if self.past is None else [self.past[i][:-n] for i in kept]
         chosen = self.select(kept)
@@ -86,7 +96,30 @@ class Panel:
         def of(series: Sequence[Any] | None) -> Any:
             return None if series is None else [series[i] for i in chosen]
 
-        return Panel(of(self.targets), of(self.past), of(self.future), of(self.ids))
+        observed = None if self.observed is None else self.observed.select(chosen)
+        return Panel(of(self.targets), of(self.past), of(self.future), of(self.ids), observed)
+
+    def interpolated(self) -> "Panel":
+        """Return the panel with gaps filled by what stands around them, at the ends by what stands beside them."""
+
+        def of(series: Sequence[TimeSeries] | None, is_known_ahead: bool = False) -> Any:
+            return None if series is None else [interpolated(one, is_known_ahead) for one in series]
+
+        return Panel(of(self.targets), of(self.past), of(self.future, is_known_ahead=True), self.ids, self)
+
+
+def interpolated(series: TimeSeries, is_known_ahead: bool = False) -> TimeSeries:
+    """Return a series with gaps filled by what stands around them, at the ends by what stands beside them.
+
+    Parameters
+    ----------
+    series
+        The series.
+    is_known_ahead
+        Whether what is missing at the end stays so: what is known ahead is known as far as it is given.
+    """
+    inside = pd.DataFrame(series.values(copy=False)).interpolate(limit_area="inside").bfill()
+    return series.with_values((inside if is_known_ahead else inside.ffill()).to_numpy())
 
 
 def make_panel(rows: Rows, notes: list[str]) -> tuple[Panel, Rows]:
@@ -206,7 +239,8 @@ def _join_series(frame: pd.DataFrame, freq: str | int, rows: Rows, notes: list[s
     is_observed = frame[targets].notna().any(axis=1)
     end, last = frame.loc[is_observed, rows.time].max(), frame[rows.time].max()
     panel = Panel([], [] if past else None, [] if future else None, [])
-    not_begun, n_absent, n_missing = [], 0, 0
+    not_begun, n_missing = [], 0
+    absent: list[pd.Index] = []  # times of each series without a row
     for name, group in _groups(frame, options.id):
         values = group.set_index(rows.time)
         begun = values.index[values[targets].notna().any(axis=1)]
@@ -214,21 +248,37 @@ def _join_series(frame: pd.DataFrame, freq: str | int, rows: Rows, notes: list[s
             not_begun.append(name)
             continue
         axis = _axis(begun[0], end, freq)
-        n_absent += len(axis) - int(values.index.isin(axis).sum())
+        absent.append(axis[~axis.isin(values.index)])
         statics = values[static].bfill().iloc[:1].reset_index(drop=True) if static else None
         observed = values[targets].reindex(axis)
         n_missing += int(observed.isna().to_numpy().sum())
-        observed = observed.fillna(0.0) if options.missing == "zero" else _filled(observed, options.missing)
-        panel.targets.append(_series(observed, freq, statics))
+        panel.targets.append(_series(observed.fillna(0.0) if options.missing == "zero" else observed, freq, statics))
         panel.ids.append(name)
         if panel.past is not None:
-            panel.past.append(_series(_filled(values[past].reindex(axis), options.missing), freq))
+            panel.past.append(_series(values[past].reindex(axis), freq))
         if panel.future is not None:
-            known = values[future].reindex(_axis(begun[0], max(end, last), freq))
-            panel.future.append(_series(_filled(known, options.missing, is_known_ahead=True), freq))
+            panel.future.append(_series(values[future].reindex(_axis(begun[0], max(end, last), freq)), freq))
     _check_statics_are_there(panel, rows)
-    _tell_of_gaps(panel, n_absent, n_missing, not_begun, options.missing, notes)
-    return panel
+    _tell_of_gaps(panel, sum(map(len, absent)), n_missing, not_begun, options.missing, notes)
+    if options.time_zone is None and _are_skipped_hours(absent, freq):
+        notes.append(
+            "The time steps without a row are hours that clocks skip when summer time begins: if the times are local, "
+            "name their zone, such as --time-zone Europe/Berlin."
+        )
+    return panel.interpolated() if options.missing == "interpolate" else panel
+
+
+def _are_skipped_hours(absent: Sequence[pd.Index], freq: str | int) -> bool:
+    """Return whether the times without a row are an hour of nights in which summer time begins, and nothing else."""
+    times = absent[0].append(list(absent[1:]))
+    if not isinstance(times, pd.DatetimeIndex) or times.empty or not are_of_clock_changes(times):
+        return False
+    step = pd.Timestamp(0) + pd.tseries.frequencies.to_offset(str(freq)) - pd.Timestamp(0)
+    hours = [pd.DatetimeIndex(of_series).floor("h").value_counts() for of_series in absent]
+    return all(
+        (one * step == pd.Timedelta(hours=1)).all() and pd.DatetimeIndex(one.index).normalize().is_unique
+        for one in hours
+    )
 
 
 def _groups(frame: pd.DataFrame, id_column: str | None) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -246,14 +296,6 @@ def _axis(start: Any, end: Any, freq: str | int) -> pd.Index:
 def _series(values: pd.DataFrame, freq: str | int, statics: pd.DataFrame | None = None) -> TimeSeries:
     numbers, names = values.to_numpy(dtype="float64"), list(values.columns)
     return TimeSeries.from_times_and_values(values.index, numbers, columns=names, freq=freq, static_covariates=statics)
-
-
-def _filled(values: pd.DataFrame, missing: str, is_known_ahead: bool = False) -> pd.DataFrame:
-    """Fill gaps by what stands around them, if asked for; what is known ahead is known as far as it is given."""
-    if missing != "interpolate":
-        return values
-    inside = values.interpolate(limit_area="inside").bfill()
-    return inside if is_known_ahead else inside.ffill()
 
 
 def _check_statics_are_there(panel: Panel, rows: Rows) -> None:

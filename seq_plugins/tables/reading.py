@@ -12,7 +12,7 @@ import pandas as pd
 from seq_plugins._command_line import UserError
 from seq_plugins.tables.files import Source, counted, first_three, holds_texts, read_source, to_numbers
 from seq_plugins.tables.times import (
-    are_in_autumn_nights,
+    are_of_clock_changes,
     check_frequency,
     check_zone,
     find_time_column,
@@ -230,7 +230,11 @@ def _check_duplicates(source: Source, frame: pd.DataFrame, options: TableOptions
     clocks = [column for column in source.frame.columns if column.lower() in ("hour", "time") and column != keys[-1]]
     possible_ids = _possible_ids(source, frame[keys[-1]], options)
     remedy = "To make one value of them, give --resample mean (or sum, or last) and the steps with --freq."
-    if options.time_zone is None and may_be_local and are_in_autumn_nights(frame.loc[is_twofold, keys[-1]]):
+    if (
+        options.time_zone is None
+        and may_be_local
+        and are_of_clock_changes(pd.DatetimeIndex(frame.loc[is_twofold, keys[-1]]))
+    ):
         remedy = (
             "They are in nights in which summer time ends, when the clock shows an hour twice: name its zone, such as "
             "--time-zone Europe/Berlin, and all are kept."

@@ -1,5 +1,6 @@
 """Time stamps as people write them: dates in any order, local times, integers; and the frequency that they have."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -279,10 +280,10 @@ def to_utc(source: Source, column: str, times: pd.Series, series: pd.Series, zon
     return pd.Series(utc, index=times.index)
 
 
-def are_in_autumn_nights(times: pd.Series) -> bool:
-    """Return whether all times are of nights in which summer time usually ends, in the north or the south."""
-    is_sunday_night = (times.dt.day_of_week == 6) & (times.dt.hour <= 3)
-    return bool((is_sunday_night & times.dt.month.isin([3, 4, 9, 10, 11])).all())
+def are_of_clock_changes(times: pd.DatetimeIndex) -> bool:
+    """Return whether all times are of nights in which summer time usually begins or ends, in the north or the south."""
+    is_sunday_night = (times.day_of_week == 6) & (times.hour <= 3)
+    return bool((is_sunday_night & times.month.isin([3, 4, 9, 10, 11])).all())
 
 
 def find_frequency(times: pd.DatetimeIndex) -> str | None:
@@ -350,9 +351,36 @@ def check_frequency(freq: str) -> None:
     try:
         pd.tseries.frequencies.to_offset(freq)
     except ValueError as error:
+        found = re.fullmatch(r"(\d*)([A-Za-z]+)(-\w+)?", freq)
+        name = "" if found is None else _FORMER_NAMES.get(found[2]) or _FORMER_NAMES.get(found[2].upper(), "")
+        hint = f" Did you mean {found[1]}{name}{(found[3] or '').upper()}?" if found is not None and name else ""
         raise UserError(
-            f"--freq: expected one of pandas' names such as h, 15min, D, B, W-MON, MS or QS, got {freq!r}."
+            f"--freq: expected one of pandas' names such as h, 15min, D, B, W-MON, MS or QS, got {freq!r}.{hint}"
         ) from error
+
+
+_FORMER_NAMES = {
+    "H": "h",
+    "T": "min",
+    "m": "min",
+    "S": "s",
+    "M": "ME",
+    "BM": "BME",
+    "Q": "QE",
+    "BQ": "BQE",
+    "A": "YE",
+    "Y": "YE",
+    "BA": "BYE",
+    "BY": "BYE",
+}
+"""Names of frequencies that pandas had before its version 3, and what they are now."""
+
+
+def local_times(times: pd.Index, zone: str | None) -> pd.Index:
+    """Return times as the clock in a zone shows them; without a zone, and of integers, as they stand."""
+    if zone is None or not isinstance(times, pd.DatetimeIndex):
+        return times
+    return times.tz_localize("UTC").tz_convert(zone).tz_localize(None)
 
 
 def written(times: pd.Index, zone: str | None) -> list[Any]:

@@ -300,3 +300,44 @@ def test_spreadsheets_and_files_that_are_not_there_are_told() -> None:
     for name, told in (("table.xlsx", "Save the sheet as a CSV file"), ("none.csv", "cannot be read as a CSV file")):
         with pytest.raises(UserError, match=told):
             read_rows(Path(name), TableOptions(["sold"]))
+
+
+def test_an_interpolated_panel_as_it_was_before_is_that_of_the_rows_there_were() -> None:
+    table = shop()
+    table["weather"] = np.arange(float(len(table)))
+    table.loc[table.index[60:66], ["sold", "weather"]] = np.nan  # a gap with the time of the forecast in it
+    options = TableOptions(["sold"], time="day", past=["weather"], freq="D", missing="interpolate")
+    table.to_csv("whole.csv", index=False)
+    whole, _ = make_panel(read_rows(Path("whole.csv"), options), [])
+    cut = pd.to_datetime(table["day"].iloc[64])
+    table[pd.to_datetime(table["day"]) <= cut].to_csv("cut.csv", index=False)
+    n_later = len(pd.date_range(cut, whole.end)) - 1
+    before = whole.before_last(n_later)
+    then, _ = make_panel(read_rows(Path("cut.csv"), options), [])  # it ends with the last observation
+    length = len(then.targets[0])
+    assert before.past is not None
+    assert then.past is not None
+    assert before.targets[0][:length] == then.targets[0]
+    assert before.past[0][:length] == then.past[0]
+    assert (before.targets[0].values()[length:] == then.targets[0].values()[-1]).all()  # nothing of what came later
+    assert np.isnan(before.truth[0].values()[length:]).all()
+    assert np.isnan(whole.truth[0].values()).sum() > 6  # and the closed days
+    assert not whole.has_gaps
+
+
+@pytest.mark.parametrize("freq", ["h", "15min"])
+def test_the_hour_that_a_clock_skips_in_spring_is_told_where_no_zone_is_named(freq: str) -> None:
+    hours = pd.date_range("2024-03-20", "2024-04-04", freq=freq, tz="Europe/Berlin")
+    table = pd.DataFrame({"time": hours.strftime("%Y-%m-%d %H:%M"), "load": np.arange(float(len(hours)))})
+    told = "hours that clocks skip when summer time begins"
+    assert told in "\n".join(_read(table, target=["load"])[2])
+    assert told not in "\n".join(_read(table, target=["load"], time_zone="Europe/Berlin")[2])
+    assert told not in "\n".join(_read(table.drop(index=5), target=["load"])[2])
+    assert told not in "\n".join(_read(table.assign(load=1.0)[:50], target=["load"])[2])
+
+
+@pytest.mark.skipif(int(pd.__version__.split(".")[0]) < 3, reason="pandas before 3 knows these names")
+@pytest.mark.parametrize(("former", "now"), [("H", "h"), ("2M", "2ME"), ("q-dec", "QE-DEC"), ("15T", "15min")])
+def test_a_former_name_of_a_frequency_is_told_with_the_present_one(former: str, now: str) -> None:
+    with pytest.raises(UserError, match=rf"got '{former}'\. Did you mean {now}\?"):
+        _read(shop(), target=["sold"], freq=former)

@@ -29,8 +29,11 @@ def test_a_csv_file_is_backtested_into_rows_a_table_and_a_picture(
     write_csv(tmp_path / "sales.csv")
     models = ["NaiveSeasonal", "LinearRegressionModel", "Seq2SeqRNNModel-GRU"]
     arguments = ["--dataset", "sales.csv", *COLUMNS, "--past", "price", "--future", "open", "--seeds", "2"]
-    code = main(["backtest", *arguments, "--models", *models, "--output", "out"])
+    code = main(["backtest", *arguments, "--models", *models, "--output", "out", "--forecasts", "csv"])
     assert code == 0
+    of_seeds = [pd.read_csv(f"out/forecasts/Seq2SeqRNNModel-GRU-seed-{seed}.csv")["forecast"] for seed in (1, 2)]
+    mean = pd.read_csv("out/forecasts/Seq2SeqRNNModel-GRU-mean-of-2-seeds.csv")["forecast"]
+    np.testing.assert_allclose(mean, np.mean(of_seeds, axis=0), rtol=1e-5)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         ".lock",
         "evaluations.jsonl",
@@ -263,17 +266,25 @@ def test_a_model_that_fails_has_a_row_that_says_so_and_stops_no_other(
 @pytest.mark.parametrize(
     ("change", "arguments", "told"),
     [
-        (None, ["--dataset", "nowhere"], "or a CSV file, got 'nowhere'"),
+        (None, ["--dataset", "nowhere"], "or a CSV or Parquet file, got 'nowhere'"),
         (None, ["--dataset", "none.csv", *COLUMNS], "none.csv: cannot be read as a CSV file"),
-        (None, ["--dataset", "sales.csv"], "needs --time and --target"),
+        (None, ["--dataset", "sales.csv"], "--target: name the column to forecast, or several"),
+        (
+            None,
+            ["--dataset", "chicago", "--target", "sold"],
+            "--target: it is for a table of yours, and chicago has its own",
+        ),
+        (None, ["--dataset", "chicago", "--horizon", "3"], "--horizon: it is for a table of yours"),
         (None, [*COLUMNS, "--future", "weather"], "no column 'weather'; its columns are 'day', 'sold'"),
         (None, [*COLUMNS, "--future", "sold"], "--target and --future: column 'sold' can be only one of them"),
         (None, [*COLUMNS, "--past", "price", "price"], "--past and --past: column 'price' can be only one of them"),
-        ("numbers", COLUMNS, "column 'day' holds numbers. Give dates"),
+        ("numbers", [*COLUMNS, "--freq", "D"], "--freq: expected a whole number for whole numbers in column 'day'"),
         (None, [*COLUMNS, "--models", "Oracle"], "--models: no model 'Oracle'"),
         (None, [*COLUMNS, "--freq", "fortnight"], "--freq: expected one of pandas' names such as h, 15min, D"),
-        (None, [*COLUMNS, "--freq", "h"], "with --freq h, values are missing at 2,737 time steps: 2024-01-01 01:00:00"),
-        ("gap", COLUMNS, "with --freq D, values are missing at 1 time step: 2024-01-06 00:00:00"),
+        (None, [*COLUMNS, "--static", "open"], "--static: what never changes tells series apart"),
+        (None, [*COLUMNS, "--missing", "drop"], "--missing: invalid choice: 'drop'"),
+        (None, [*COLUMNS, "--time-zone", "Berlin"], "--time-zone: expected a zone such as Europe/Berlin"),
+        (None, [*COLUMNS, "--test-length", "2"], "--test-length: expected at least a horizon, 3 time steps, got 2"),
         ("twice", COLUMNS, "column 'day' repeats a time stamp in 1 row: line 8 (2024-01-06)"),
         ("no date", COLUMNS, "column 'day' holds 1 text where dates are expected: line 7 (someday)"),
         ("no number", COLUMNS, "column 'sold' holds 1 text where numbers are expected: line 7 (many)"),
@@ -288,16 +299,15 @@ def test_a_model_that_fails_has_a_row_that_says_so_and_stops_no_other(
         (None, [*COLUMNS, "--then-forecast", "--models", "NaiveSeasonal"], "--models names none of ours. Add one"),
         (None, [*COLUMNS, "--then-forecast", "--set", "shuffle_buffer=9"], "has shuffle_buffer, which only backtests"),
         (None, [*COLUMNS, "--then-forecast", "--future", "open"], "not known at 3 of 3 time steps to forecast"),
-        ("short", COLUMNS, "18 rows are too few for 10 steps of input and 3 of forecast: expected at least 20"),
+        ("short", COLUMNS, "18 time steps are too few for 10 steps of input and 3 of forecast, with periods for early"),
+        ("short", COLUMNS, "stopping and testing: expected at least 19. Make --horizon or --input-length smaller"),
     ],
 )
 def test_wrong_input_ends_with_one_line_that_says_what_to_do_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str | None, arguments: list[str], told: str
 ) -> None:
     frame = write_csv(tmp_path / "sales.csv").astype({"day": str, "sold": object})
-    if change == "gap":
-        frame = frame.drop(index=5)
-    elif change == "twice":
+    if change == "twice":
         frame.loc[6, "day"] = "2024-01-06"
     elif change == "no date":
         frame.loc[5, "day"] = "someday"

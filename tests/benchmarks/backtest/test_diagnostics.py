@@ -1,6 +1,7 @@
 """What is behind mean errors, and which forecasts a page holds."""
 
 import base64
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def _forecasts(offset: float) -> tuple[np.ndarray, PeriodForecasts]:
 def test_diagnostics_are_those_of_the_obvious_sums() -> None:
     true, low = _forecasts(-1.0)
     _, high = _forecasts(3.0)
-    codes = np.arange(W * H).reshape(W, H) % 2
+    codes = np.arange(W * H).reshape(W, H, 1) % 2
     codes[0] = -1
     found = diagnose(true, [low, high], [Grouping("half", ["even", "odd"], codes)], np.array([1.0, 2.0]))
     assert np.allclose(found.bias, (3 - 1) / 2 * (1 + 1 / 2) / 2)  # mean over seeds and components
@@ -32,9 +33,34 @@ def test_diagnostics_are_those_of_the_obvious_sums() -> None:
 
 
 def test_a_grouping_takes_the_mean_of_each_category_and_passes_over_what_has_none() -> None:
-    grouping = Grouping("day", ["Monday", "Tuesday"], np.array([[0, 1], [1, -1]]))
-    assert grouping.counts.tolist() == [1, 2]
-    assert grouping.means(np.array([[1.0, 2.0], [4.0, 100.0]])).tolist() == [1, 3]
+    grouping = Grouping("day", ["Monday", "Tuesday"], np.array([[0, 1], [1, -1]])[..., None])
+    values = np.array([[1.0, 2.0], [4.0, 100.0]])[..., None]
+    assert grouping.counts(values).tolist() == [1, 2]
+    assert grouping.means(values).tolist() == [1, 3]
+    of_two = np.concatenate([values, np.array([[3.0, np.nan], [np.nan, 100.0]])[..., None]], axis=2)
+    assert grouping.counts(of_two).tolist() == [2, 2]
+    assert grouping.means(of_two).tolist() == [2, 3]
+    of_each = Grouping("day", grouping.labels, np.concatenate([grouping.codes, grouping.codes[::-1]], axis=2))
+    assert of_each.means(of_two).tolist() == [1, (2 + 4 + 3 + 100) / 4]
+
+
+def test_truths_that_are_missing_count_nowhere() -> None:
+    true, forecasts = _forecasts(1.0)
+    halves = [Grouping("half", ["even", "odd"], np.arange(W * H).reshape(W, H, 1) % 2)]
+    whole = diagnose(true[:, :, :1], [_only(forecasts, 0)], halves, np.ones(1))
+    true[:, :, 1] = np.nan
+    found = diagnose(true, [forecasts], halves, np.ones(2))
+    for name in ("by_category", "bias", "reached"):
+        np.testing.assert_allclose(getattr(found, name), getattr(whole, name))
+    assert np.isnan(found.by_component[1])
+    assert {component for _, component in worst_forecasts(found.of_forecasts, H)} == {0}
+
+
+def _only(forecasts: PeriodForecasts, component: int) -> PeriodForecasts:
+    quantiles = forecasts.quantiles
+    assert quantiles is not None
+    of_one = slice(component, component + 1)
+    return replace(forecasts, predicted=forecasts.predicted[:, :, of_one], quantiles=quantiles[:, :, of_one])
 
 
 def test_the_autocorrelation_of_a_weekly_pattern_is_high_at_lag_seven_only() -> None:

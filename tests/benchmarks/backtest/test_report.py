@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ import pytest
 
 from benchmarks.__main__ import main
 from tests.benchmarks.harness.small_tasks import COLUMNS, quick_settings, write_csv
-from tests.browser import PROGRAM, Browser, open_browser
+from tests.browser import Browser
+from tests.tables.made_tables import products
 
 MODELS = ["NaiveSeasonal", "LinearRegressionModel", "Seq2SeqRNNModel-GRU"]
 
@@ -92,15 +92,6 @@ def test_failures_are_told_on_the_page(tmp_path: Path, few_epochs: None, monkeyp
     assert "seeds" not in heads
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    """A browser without a window."""
-    if PROGRAM is None:
-        pytest.skip("there is no Chromium on this machine")
-    with open_browser() as opened:
-        yield opened
-
-
 def test_a_page_does_what_it_is_clicked_for_and_asks_no_network(folder: tuple[str, Path], browser: Browser) -> None:
     likelihood, path = folder
     browser.open(path / "report.html", width=1400)
@@ -147,3 +138,41 @@ def test_a_page_does_what_it_is_clicked_for_and_asks_no_network(folder: tuple[st
     assert browser.run("document.documentElement.scrollWidth") == 390
     assert browser.complaints == []
     assert set(browser.requests) == {(path / "report.html").resolve().as_uri()}
+
+
+def test_a_page_of_many_series_opens_each_of_them_and_shows_gaps_as_gaps(browser: Browser) -> None:
+    table = products(3)
+    table = table.drop(index=[52, 55, 57])  # of the first one, within the test period
+    table.to_csv("products.csv", index=False)
+    arguments = [
+        "--dataset",
+        "products.csv",
+        "--target",
+        "sold",
+        "--id",
+        "product",
+        "--horizon",
+        "4",
+        "--output",
+        "out",
+    ]
+    models = ["--models", "NaiveSeasonal", "LinearRegressionModel"]
+    assert main(["backtest", *arguments, *models]) == 0
+    browser.open(Path("out/report.html"), width=1400)
+    dots = "document.querySelectorAll('[data-view=components] .mark-symbol path').length"
+    assert browser.run(dots) == 3 * 2
+    title = "document.querySelector('[data-view=forecast] .role-axis-title text[transform*=rotate]').textContent"
+    assert browser.run(title) == "P000"
+    truth = "document.querySelector('[data-view=forecast] .layer_2_marks path').getAttribute('d').split('M').length - 1"
+    pieces = browser.run(truth)
+    browser.run("document.getElementById('component').value = 1")
+    browser.run("document.getElementById('component').dispatchEvent(new Event('change'))")
+    browser.settle()
+    assert browser.run(title) == "P001"
+    assert browser.run(truth) < pieces
+    browser.click("#worst-table .open")
+    worst = browser.run("document.querySelector('#worst-table td:nth-child(2)').textContent")
+    assert browser.run(title) == worst
+    browser.open(Path("out/report.html"), width=390)
+    assert browser.run("document.documentElement.scrollWidth") == 390
+    assert browser.complaints == []

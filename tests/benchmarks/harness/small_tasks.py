@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.harness.table_task import csv_task, read_table
+from benchmarks.harness.table_task import Lengths, read_table, table_task
 from benchmarks.harness.task import Task, read_task
 from seq_plugins.tables import TableOptions
 
@@ -40,5 +40,5 @@ def small_task(folder: Path, **changes: object) -> Task:
     """Return the task of a small CSV file, quick to train."""
     write_csv(folder / "sales.csv")
     options = TableOptions(["sold"], time="day", past=["price"], future=["open"], freq="D")
-    task = csv_task(read_table(folder / "sales.csv", options), horizon=3, input_length=10)
+    task = table_task(read_table(folder / "sales.csv", options), Lengths(horizon=3, input_length=10), [])
     return replace(task, training=task.training | {"n_epochs": 2}, **changes)  # type: ignore[arg-type]

@@ -105,9 +105,33 @@ def test_blocks_of_one_give_the_interval_of_the_plain_bootstrap() -> None:
     assert found.high - found.low == pytest.approx(2 * half_width, rel=0.1)
 
 
-def test_a_series_shorter_than_a_block_is_taken_whole() -> None:
+def test_fewer_forecasts_than_two_blocks_have_no_interval() -> None:
     found = paired_difference(np.array([1.0, 3.0]), np.zeros(2), 14)
-    assert (found.low, found.high) == (2, 2)
+    assert found.mean == 2
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_a_forecast_of_which_nothing_is_known_has_no_part_in_a_difference() -> None:
+    errors = np.random.default_rng(0).standard_normal(40)
+    holes = np.insert(errors, [3, 20], np.nan)
+    assert paired_difference(holes, np.zeros(42), 4) == paired_difference(errors, np.zeros(40), 4)
+
+
+def test_a_truth_that_is_missing_counts_in_no_error(values: tuple[np.ndarray, np.ndarray]) -> None:
+    true, predicted = values
+    levels = [0.1, 0.9]
+    quantiles = np.stack([predicted - 0.2, predicted + 0.2], axis=-1)
+    whole = measure(true[1:], predicted[1:], np.ones(2), quantiles[1:], levels)
+    true[0] = np.nan
+    found = measure(true, predicted, np.ones(2), quantiles, levels)
+    for name, expected in vars(whole).items():
+        np.testing.assert_allclose(getattr(found, name), expected, err_msg=name)
+    true[:, 2] = np.nan
+    assert np.isnan(measure(true, predicted, np.ones(2)).mae).tolist() == [False, False, True, False]
+
+
+def test_a_series_that_never_changes_has_no_scale() -> None:
+    assert np.isnan(seasonal_naive_error(np.ones((20, 1)), 7)).all()
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])

@@ -100,7 +100,7 @@ def test_each_series_of_a_panel_is_fitted_and_forecast_from_its_own_values(panel
         alone = np.exp(model.predict(HORIZON, series=logarithms[:-HORIZON]).values()[:, 0].astype(float))
         np.testing.assert_allclose(result.forecasts[0].predicted[0, :, column], alone, rtol=1e-4)
     assert result.n_epochs == result.best_epoch == 2
-    assert result.early_stopping_mae is None
+    assert result.early_stopping_error is None
     assert np.isnan(result.validation_losses).all()
 
 

@@ -34,14 +34,15 @@ def test_a_model_without_future_covariates_has_seen_the_known_future_of_all_step
     inputs = data.inputs_of(NBEATSModel(10, 3))
     assert inputs.future_covariates is None
     assert inputs.past_covariates is not None
+    (past,) = inputs.past_covariates
     assert data.future_covariates is not None
     assert inputs.cannot_take == ["future covariates (given as past covariates, shifted by the horizon)"]
     newest = data.target.time_index[50]  # the newest input of some forecast
-    seen = inputs.past_covariates.slice(data.target.time_index[41], newest)["open"].values()
+    seen = past.slice(data.target.time_index[41], newest)["open"].values()
     known = data.future_covariates.slice(data.target.time_index[44], data.target.time_index[53])["open"].values()
     np.testing.assert_array_equal(seen, known)
     # far enough for the last forecast of the test period
-    assert inputs.past_covariates.end_time() == data.target.time_index[-4]
+    assert past.end_time() == data.target.time_index[-4]
 
 
 @pytest.mark.parametrize(
@@ -77,8 +78,8 @@ def test_indicators_that_follow_from_the_others_are_left_out_where_a_model_fails
     independent = TaskData(task).inputs_of(model, independent=True).future_covariates
     assert whole is not None
     assert independent is not None
-    assert list(whole.components) == ["open", "closed"]
-    assert list(independent.components) == ["open"]
+    assert list(whole[0].components) == ["open", "closed"]
+    assert list(independent[0].components) == ["open"]
 
 
 def test_truth_is_what_came_true_at_every_step_of_every_forecast(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from benchmarks.sentiment.speed_cases import PlainNetwork, make_cases, print_mem
 from benchmarks.sentiment.summaries import summarise, table_lines, verdict
 from seq_plugins.text import Word2VecVectorizer
 from seq_plugins.text.training import Settings
+from tests.browser import Browser
 from tests.text.samples import make_classifier, make_texts, make_vectors, needs_data
 
 NETWORK, LINEAR = "SentimentClassifier", "TF-IDF + logistic regression"
@@ -78,6 +79,25 @@ def test_all_models_are_tested_on_the_same_folds_and_told_on_one_page(
     assert all(model in printed for model in models)
     assert "best linear model: " in printed
     assert json.loads((tmp_path / "results/rows.json").read_text())["rows"] == rows
+
+
+def test_the_page_draws_its_charts_in_both_widths_and_themes_and_asks_no_network(table: Path, browser: Browser) -> None:
+    assert _run(table, "--no-rivals", "--models", LINEAR, "--output", "results") == 0
+    page = Path("results/report.html")
+    charts = "[...document.querySelectorAll('figure:not([hidden]) .chart')]"
+    drawn = f"{charts}.map(chart => chart.querySelector('svg') !== null)"
+    background = "getComputedStyle(document.body).backgroundColor"
+    for width in (1400, 390):
+        browser.open(page, width=width)
+        assert len(browser.run(drawn)) >= 3
+        assert all(browser.run(drawn))
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        light = browser.run(background)
+        browser.click("#theme")
+        assert browser.run(background) != light
+        assert all(browser.run(drawn))
+    assert browser.complaints == []
+    assert set(browser.requests) == {page.resolve().as_uri()}
 
 
 def test_keras_that_is_not_installed_has_a_row_that_says_what_to_install(
