@@ -482,7 +482,7 @@ def _plan(
         n_bytes_of(shapes[:1], _TYPES[dtype]),
         n_values_kept,
         n_states_kept,
-        cell.n_gates * n_steps * n_each * n_units * (n_seen + n_units),
+        cell.n_gates * n_steps * n_each * n_units * n_seen,
     )
 
 
@@ -569,7 +569,7 @@ def _differentiable_gradients(
 
 
 class _Addresses:
-    """Gives the addresses of tensors' numbers, and keeps those that it had to put in order."""
+    """Gives the addresses of tensors' numbers, and keeps the tensors: who is given addresses must not outlive it."""
 
     def __init__(self) -> None:
         self._kept: list[torch.Tensor] = []
@@ -578,18 +578,19 @@ class _Addresses:
         """Return where the numbers of a tensor lie one after another, or 0 if there is none."""
         if tensor is None:
             return 0
-        if not tensor.is_contiguous() or tensor.is_neg():
-            tensor = tensor.detach().resolve_neg().contiguous()
-            self._kept.append(tensor)
-        return tensor.data_ptr()
+        return self._keep(tensor, tensor.is_contiguous()).data_ptr()
 
     def of_steps(self, tensor: torch.Tensor) -> tuple[int, int, int]:
         """Return where `tensor` `(B, L, ...)` lies, and how many numbers apart its sequences and their steps are."""
-        if tensor.stride(2) != 1 or tensor.is_neg():
+        kept = self._keep(tensor, tensor.stride(2) == 1)
+        of_sequence, of_step, _ = kept.stride()
+        return kept.data_ptr(), of_sequence, of_step
+
+    def _keep(self, tensor: torch.Tensor, is_in_order: bool) -> torch.Tensor:
+        if not is_in_order or tensor.is_neg():
             tensor = tensor.detach().resolve_neg().contiguous()
-            self._kept.append(tensor)
-        of_sequence, of_step, _ = tensor.stride()
-        return tensor.data_ptr(), of_sequence, of_step
+        self._kept.append(tensor)
+        return tensor
 
 
 def _run_forward(
@@ -640,7 +641,7 @@ def _way(
 ) -> tuple[tuple[int, ...], list[int]]:
     """Return the addresses of what a layer computes with, as loops take them, and how far apart steps of inputs are."""
     start, *strides = addresses.of_steps(inputs)
-    of, first_value = addresses.of, block.data_ptr()
+    of, first_value = addresses.of, addresses.of(block)
     way = (
         start,
         *map(of, weights),
@@ -698,7 +699,7 @@ def _run_members(held: Any, loop: Callable[..., None], plan: Plan, n_members: in
 
 
 def _run_share(held: Any, loop: Callable[..., None], *arguments: Any) -> None:
-    """Run a loop, and hold what has the memory at its addresses meanwhile."""
+    """Run a loop, and hold what keeps the memory at its addresses, even if nobody waits for it any more."""
     loop(*arguments)
 
 

@@ -119,8 +119,8 @@ TANH_DENOMINATOR = _float32(4.89352518554385e-03, 2.26843463243900e-03, 1.185347
 
 
 @jit
-def _tanh_float32(x: Any) -> tuple[Any, Any]:
-    """Return numerator and denominator of Eigen 3.4's ``generic_fast_tanh_float``, right to 3e-7.
+def _tanh_float32(x: Any) -> Any:
+    """Return the rational function of Eigen 3.4's ``generic_fast_tanh_float``, right to 3e-7.
 
     https://gitlab.com/libeigen/eigen/-/blob/3.4/Eigen/src/Core/MathFunctionsImpl.h
     """
@@ -130,12 +130,12 @@ def _tanh_float32(x: Any) -> tuple[Any, Any]:
     p0, p1, p2, p3, p4, p5, p6 = TANH_NUMERATOR
     q0, q1, q2, q3 = TANH_DENOMINATOR
     numerator = x * (p0 + s * (p1 + s * (p2 + s * (p3 + s * (p4 + s * (p5 + s * p6))))))
-    return numerator, q0 + s * (q1 + s * (q2 + s * q3))
+    return numerator / (q0 + s * (q1 + s * (q2 + s * q3)))
 
 
 @jit
-def _tanh_float64(x: Any) -> tuple[Any, Any]:
-    """Return those of a Padé approximant of ``tanh(x / 32)``, its argument doubled five times, right to 1e-15."""
+def _tanh_float64(x: Any) -> Any:
+    """Return a Padé approximant of ``tanh(x / 32)``, its argument doubled five times, right to 1e-15."""
     x = 20.0 if x > 20.0 else x
     x = -20.0 if x < -20.0 else x
     x = x / 32
@@ -144,42 +144,28 @@ def _tanh_float64(x: Any) -> tuple[Any, Any]:
     denominator = 1 + s * (62370 / 135135 + s * (3150 / 135135 + s * (28 / 135135)))
     for _ in range(5):  # tanh(2 x) = 2 tanh(x) / (1 + tanh(x) ** 2), as a fraction: divisions are slow
         numerator, denominator = 2 * numerator * denominator, numerator * numerator + denominator * denominator
-    return numerator, denominator
-
-
-def tanh_as_fraction(x: Any) -> tuple[Any, Any]:
-    """Hyperbolic tangent as numerator and denominator, in compiled code only."""
-    raise NotImplementedError
-
-
-@overload(tanh_as_fraction, strict=False)
-def _overload_tanh_as_fraction(x: Any) -> Callable[[Any], Any]:
-    return (lambda x: _tanh_float32(x)) if x == numba.float32 else (lambda x: _tanh_float64(x))
-
-
-@jit
-def tanh(x: Any) -> Any:
-    """Return the hyperbolic tangent."""
-    numerator, denominator = tanh_as_fraction(x)
     return numerator / denominator
 
 
-def half_of(x: Any) -> Any:
-    """One half, of the type of a number, in compiled code only."""
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent, in compiled code only."""
     raise NotImplementedError
 
 
-@overload(half_of, strict=False)
-def _overload_half_of(x: Any) -> Callable[[Any], Any]:
-    half = np.float32(0.5) if x == numba.float32 else 0.5
-    return lambda x: half
-
-
-@jit
 def sigmoid(x: Any) -> Any:
-    """Return the logistic function."""
-    half = half_of(x)
-    return half + half * tanh(half * x)
+    """Logistic function, in compiled code only."""
+    raise NotImplementedError
+
+
+@overload(tanh, strict=False)
+def _overload_tanh(x: Any) -> Callable[[Any], Any]:
+    return (lambda x: _tanh_float32(x)) if x == numba.float32 else (lambda x: _tanh_float64(x))
+
+
+@overload(sigmoid, strict=False)
+def _overload_sigmoid(x: Any) -> Callable[[Any], Any]:
+    half = np.float32(0.5) if x == numba.float32 else 0.5
+    return lambda x: half + half * tanh(half * x)
 
 
 # --- memory that is lent: arrays of it are no references to it
