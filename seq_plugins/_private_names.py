@@ -1,4 +1,4 @@
-"""Private names of Darts and PyTorch Lightning that the package imports; no other file imports any.
+"""Private names of Darts, PyTorch Lightning and PyTorch that the package imports; no other file imports any.
 
 Private attributes, and the private methods that our classes override, are listed beside the test that says when one
 of them has moved: ``tests/lightning/test_private_names.py``.
@@ -16,6 +16,8 @@ from pytorch_lightning.loops.optimization.automatic import _AutomaticOptimizatio
 from pytorch_lightning.loops.prediction_loop import _PredictionLoop as OrdinaryPredictionLoop
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop as TrainingEpochLoop
 from pytorch_lightning.tuner.lr_finder import _LRCallback as LearningRateSearch
+from torch.optim.optimizer import _global_optimizer_post_hooks as global_hooks_after_updates
+from torch.optim.optimizer import _global_optimizer_pre_hooks as global_hooks_before_updates
 
 __all__ = [
     "AutomaticOptimization",
@@ -29,5 +31,7 @@ __all__ = [
     "checkpoint_folder",
     "collate_inference_samples",
     "collate_training_samples",
+    "global_hooks_after_updates",
+    "global_hooks_before_updates",
     "runs_folder",
 ]

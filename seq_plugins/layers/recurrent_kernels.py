@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from math import ceil
 from typing import Any, NamedTuple
@@ -396,50 +396,94 @@ def load_loops(cell: Cell, dtype: torch.dtype) -> Loops | None:
 
 def _first_calls(cell: Cell, loops: Loops, type_name: str) -> list[Callable[[], None]]:
     """Return the loops' first calls, with one unit, one feature, one sequence and two steps."""
-    zeros = partial(np.zeros, dtype=type_name)
-    weights, biases, no_mask = zeros((1, cell.n_gates, 1)), zeros((1, cell.n_gates)), zeros((0, 0))
-    no_norm = zeros((0, 0, 0))
-    norms = no_norm, no_norm, np.dtype(type_name).type(EPSILON)
-    steps, values, states = zeros((2, 1, 2)), zeros((cell.n_values, 2, 1, 1)), zeros((2, 1, 1))
-    of_weights = (zeros(each.shape) for each in (weights, weights, biases, biases))
-    initial, rest = zeros((0, 0, 0)), (0, 1, 1)
-    trace = *norms, no_mask, initial, values, states
-    of_others = zeros((2, 1, 1)), initial, *of_weights, no_norm, no_norm
+    numbers = np.zeros(256, type_name)  # all of what they read and write
+    address, epsilon = numbers.ctypes.data, _EPSILONS[getattr(torch, type_name)]
+    sizes = *_plan(cell, 1, 2, 1, 1, 1, torch.float32, 0, False, True).sizes, 1, 1, 1, 1, 1
+    way = [*[address] * 5, 0, 0, 0, 0, address, address]
+    back = [address, 0, address, 0, *[address] * 4, 0, 0]
     return [
-        partial(loops.forward, steps, weights, weights, biases, biases, *trace, *rest),
-        partial(loops.backward, states, no_mask, steps, weights, weights, *trace, *of_others, *rest),
+        partial(_run_share, [numbers], loops.forward, epsilon, sizes, tuple(way), 0, 1),
+        partial(_run_share, [numbers], loops.backward, epsilon, sizes, tuple(way), tuple(back), 0, 1),
     ]
-
-
-class Trace(NamedTuple):
-    """What the way back needs of the way there."""
-
-    steps: np.ndarray  # (L, B, I + 1), inputs and a one
-    values: np.ndarray  # (V, L, B, D)
-    states: np.ndarray  # (L, B, D)
 
 
 SCRATCH_MEMORY = ScratchMemory(n_blocks=4, max_bytes=2**25)
-"""Where traces lie: as many blocks as a usual stack has layers, and none that would be missed elsewhere."""
+"""Where the values and states of a batch lie: as many blocks as a usual stack has layers, and none that would be missed
+elsewhere."""
 
 
-def _shapes(
-    cell: Cell, inputs: torch.Tensor, weights: Weights, last_only: bool, leads_back: bool
-) -> list[tuple[int, ...]]:
-    """Return the shapes of a trace. Where nobody goes back, a step needs the one before it only."""
-    n_units, n_values = weights.n_units, cell.n_values + (0 if weights.norm_weight is None else cell.n_gates)
-    n_sequences, n_steps, n_inputs = inputs.shape
+class Plan(NamedTuple):
+    """How a layer goes through sequences of a shape."""
+
+    sizes: tuple[int, ...]  # the first ones of those that the loops are given
+    n_bytes: int  # of values and states together
+    first_byte_of_states: int
+    n_values_kept: int  # steps of which there are values and states in the end
+    n_states_kept: int
+    n_products: int  # multiplications of a member
+
+
+def plan_of(
+    cell: Cell, shape: Sequence[int], weights: Weights, last_only: bool = False, leads_back: bool = True
+) -> Plan:
+    """Return how a layer goes through sequences.
+
+    Parameters
+    ----------
+    cell
+        The layer's equations.
+    shape
+        That of the inputs, `(B, L, I)`.
+    weights
+        The layer's weights.
+    last_only
+        Whether only the last state is needed.
+    leads_back
+        Whether there will be gradients. If not, a step needs the one before it only.
+    """
+    n_norms = 0 if weights.norm_weight is None else cell.n_norms
+    return _plan(
+        cell,
+        *shape,
+        weights.n_units,
+        weights.n_members,
+        weights.weight_hh.dtype,
+        n_norms,
+        last_only,
+        leads_back,
+    )
+
+
+@lru_cache(maxsize=512)
+def _plan(
+    cell: Cell,
+    n_sequences: int,
+    n_steps: int,
+    n_inputs: int,
+    n_units: int,
+    n_members: int,
+    dtype: torch.dtype,
+    n_norms: int,
+    last_only: bool,
+    leads_back: bool,
+) -> Plan:
+    n_values = cell.n_values + (cell.n_gates if n_norms else 0)
     n_values_kept = n_steps if leads_back else min(2, n_steps)
     n_states_kept = n_values_kept if last_only else n_steps
-    return [
-        (n_steps, n_sequences, n_inputs + 1),
-        (n_values, n_values_kept, n_sequences, n_units),
-        (n_states_kept, n_sequences, n_units),
-    ]
-
-
-def _numpy_type(tensor: torch.Tensor) -> type[np.floating]:
-    return _TYPES[tensor.dtype]
+    n_seen, n_each = n_units + n_inputs + 1, n_sequences // n_members
+    # as few parts of one size as the products allow
+    n_parts = ceil(n_each / max(1, MAX_PRODUCT // (n_units * n_seen)))
+    sizes = (n_steps, n_sequences, n_inputs, n_units, n_members, cell.n_gates, n_norms, cell.n_memories)
+    sizes_kept = (n_values, n_values_kept, n_states_kept, ceil(n_each / n_parts))
+    shapes = [(n_values, n_values_kept, n_sequences, n_units), (n_states_kept, n_sequences, n_units)]
+    return Plan(
+        (*sizes, *sizes_kept),
+        n_bytes_of(shapes, _TYPES[dtype]),
+        n_bytes_of(shapes[:1], _TYPES[dtype]),
+        n_values_kept,
+        n_states_kept,
+        cell.n_gates * n_steps * n_each * n_units * n_seen,
+    )
 
 
 def run_compiled(
@@ -451,15 +495,17 @@ def run_compiled(
     initial: torch.Tensor | None = None,
 ) -> Recurrence:
     """Return the states `(B, L, D)` of `inputs` `(B, L, I)`, or the last one `(B, 1, D)`, through machine code."""
-    if torch.is_grad_enabled() and any(
+    leads_back = torch.is_grad_enabled() and any(
         tensor is not None and tensor.requires_grad for tensor in (inputs, mask, initial, *weights)
-    ):
-        return Recurrence(
-            *CompiledRecurrence.apply(  # type: ignore[no-untyped-call]
-                cell, last_only, inputs, mask, initial, *weights
-            )
+    )
+    plan = plan_of(cell, inputs.shape, weights, last_only, leads_back)
+    if not leads_back:
+        return _run_forward(cell, plan, last_only, inputs, mask, initial, weights)[0]
+    return Recurrence(
+        *CompiledRecurrence.apply(  # type: ignore[no-untyped-call]
+            cell, plan, last_only, inputs, mask, initial, *weights
         )
-    return _run_forward(cell, inputs, mask, initial, weights, last_only, leads_back=False)[0]
+    )
 
 
 class CompiledRecurrence(torch.autograd.Function):
@@ -469,6 +515,7 @@ class CompiledRecurrence(torch.autograd.Function):
     def forward(
         ctx: Any,
         cell: Cell,
+        plan: Plan,
         last_only: bool,
         inputs: torch.Tensor,
         mask: torch.Tensor | None,
@@ -476,8 +523,8 @@ class CompiledRecurrence(torch.autograd.Function):
         *weights: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the states and the cell, and remember what leads back."""
-        made, block = _run_forward(cell, inputs, mask, initial, Weights(*weights), last_only, leads_back=True)
-        ctx.cell, ctx.last_only = cell, last_only
+        made, block = _run_forward(cell, plan, last_only, inputs, mask, initial, Weights(*weights))
+        ctx.cell, ctx.plan, ctx.last_only = cell, plan, last_only
         ctx.set_materialize_grads(False)
         # PyTorch frees the block after the way back, and tells if somebody has changed the states in place
         ctx.save_for_backward(inputs, mask, initial, block, None if last_only else made.states, *weights)
@@ -486,20 +533,20 @@ class CompiledRecurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor | None, of_last_cell: torch.Tensor | None) -> Any:
         """Return the gradients of the arguments of `forward`."""
-        inputs, mask, initial, block, _, *weights = ctx.saved_tensors
-        needed = ctx.needs_input_grad[2:]
+        inputs, mask, initial, block, _, *each_weight = ctx.saved_tensors
+        weights, needed = Weights(*each_weight), ctx.needs_input_grad[3:]
         if gradient is None:  # only the cell has one
-            gradient = inputs.new_zeros(inputs.shape[0], 1, weights[1].shape[-1])
-        arguments = ctx.cell, inputs, mask, initial, Weights(*weights), needed, gradient, of_last_cell
+            gradient = inputs.new_zeros(inputs.shape[0], 1, weights.n_units)
+        arguments = inputs, mask, initial, weights, needed, gradient, of_last_cell
         # else second derivatives, such as PyTorch's `hessian`, are silently zero, with `once_differentiable` too
-        if torch.is_grad_enabled() or any(map(stands_for_several, (gradient, of_last_cell))):
-            return None, None, *_differentiable_gradients(*arguments, ctx.last_only)
-        shapes = _shapes(ctx.cell, inputs, Weights(*weights), ctx.last_only, leads_back=True)
-        return None, None, *_run_backward(*arguments, Trace(*carve(block.numpy(), shapes, _numpy_type(inputs))))
+        if torch.is_grad_enabled() or stands_for_several(gradient) or stands_for_several(of_last_cell):
+            return None, None, None, *_differentiable_gradients(ctx.cell, ctx.last_only, *arguments)
+        return None, None, None, *_run_backward(ctx.cell, ctx.plan, block, *arguments)
 
 
 def _differentiable_gradients(
     cell: Cell,
+    last_only: bool,
     inputs: torch.Tensor,
     mask: torch.Tensor | None,
     initial: torch.Tensor | None,
@@ -507,7 +554,6 @@ def _differentiable_gradients(
     needed: Sequence[bool],
     gradient: torch.Tensor,
     of_last_cell: torch.Tensor | None,
-    last_only: bool,
 ) -> list[torch.Tensor | None]:
     """Return the gradients of the arguments through PyTorch's operations, which have derivatives."""
     with torch.enable_grad():
@@ -522,54 +568,95 @@ def _differentiable_gradients(
     return [next(gradients) if is_needed else None for is_needed in needed]
 
 
+class _Addresses:
+    """Gives the addresses of tensors' numbers, and keeps the tensors: who is given addresses must not outlive it."""
+
+    def __init__(self) -> None:
+        self._kept: list[torch.Tensor] = []
+
+    def of(self, tensor: torch.Tensor | None) -> int:
+        """Return where the numbers of a tensor lie one after another, or 0 if there is none."""
+        if tensor is None:
+            return 0
+        return self._keep(tensor, tensor.is_contiguous()).data_ptr()
+
+    def of_steps(self, tensor: torch.Tensor) -> tuple[int, int, int]:
+        """Return where `tensor` `(B, L, ...)` lies, and how many numbers apart its sequences and their steps are."""
+        kept = self._keep(tensor, tensor.stride(2) == 1)
+        of_sequence, of_step, _ = kept.stride()
+        return kept.data_ptr(), of_sequence, of_step
+
+    def _keep(self, tensor: torch.Tensor, is_in_order: bool) -> torch.Tensor:
+        if not is_in_order or tensor.is_neg():
+            tensor = tensor.detach().resolve_neg().contiguous()
+        self._kept.append(tensor)
+        return tensor
+
+
 def _run_forward(
     cell: Cell,
+    plan: Plan,
+    last_only: bool,
     inputs: torch.Tensor,
     mask: torch.Tensor | None,
     initial: torch.Tensor | None,
     weights: Weights,
-    last_only: bool,
-    leads_back: bool,
 ) -> tuple[Recurrence, torch.Tensor]:
-    """Return the states, or the last one, with an LSTM's last cell, and the memory that holds the trace."""
-    n_steps, n_members = inputs.shape[1], weights.n_members
-    dtype = _numpy_type(inputs)
-    shapes = _shapes(cell, inputs, weights, last_only, leads_back)
-    block = SCRATCH_MEMORY.take(n_bytes_of(shapes, dtype))
-    trace = Trace(*carve(block, shapes, dtype))
-    trace.steps[..., :-1] = inputs.detach().numpy().transpose(1, 0, 2)
-    trace.steps[..., -1] = 1
-    weight_ih, weight_hh, bias_ih = (_weights_by_member(weight, n_members) for weight in weights[:3])
-    _run_members(
-        _load(cell, inputs.dtype).forward,
-        cell.n_gates,
-        trace,
-        n_members,
-        trace.steps,
-        weight_ih,
-        weight_hh,
-        bias_ih,
-        bias_ih if weights.bias_hh is None else _weights_by_member(weights.bias_hh, n_members),
-        *_norms(weights, inputs.dtype),
-        NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
-        ZEROS[inputs.dtype] if initial is None else _to_array(initial),
-        trace.values,
-        trace.states,
-    )
+    """Return the states, or the last one, with an LSTM's last cell, and the memory of values and states."""
+    dtype, n_steps, n_units = inputs.dtype, inputs.shape[1], weights.n_units
+    memory = SCRATCH_MEMORY.take(plan.n_bytes)
+    block = torch.from_numpy(memory)
+    addresses = _Addresses()
+    way, strides = _way(addresses, plan, inputs, mask, initial, weights, block)
+    loop = _load(cell, dtype).forward
+    _run_members(addresses, loop, plan, weights.n_members, _EPSILONS[dtype], (*plan.sizes, 0, *strides, 0, 0), way)
+    n_sequences, n_kept, itemsize = inputs.shape[0], plan.n_states_kept, dtype.itemsize
+    states = torch.from_numpy(
+        np.ndarray(
+            (n_sequences, n_kept, n_units),
+            _TYPES[dtype],
+            memory,
+            plan.first_byte_of_states,
+            (n_units * itemsize, n_sequences * n_units * itemsize, itemsize),
+        )
+    )  # -> (B, L, D)
     if last_only:
-        last_place = (n_steps - 1) % len(trace.states)
-        states = torch.from_numpy(trace.states[last_place]).unsqueeze(1).clone()  # -> (B, 1, D)
-    else:
-        states = torch.from_numpy(trace.states.transpose(1, 0, 2))  # -> (B, L, D)
+        last = (n_steps - 1) % n_kept
+        states = states[:, last : last + 1].clone()  # -> (B, 1, D)
     last_cell = None
     if cell.n_memories > 1:
-        cells = trace.values[cell.n_values - 1]
-        last_cell = torch.from_numpy(cells[(n_steps - 1) % len(cells)]).clone()  # -> (B, D)
-    return Recurrence(states, last_cell), torch.from_numpy(block)
+        cells = carve(memory, [(cell.n_values, plan.n_values_kept, n_sequences, n_units)], _TYPES[dtype])[0][-1]
+        last_cell = torch.from_numpy(cells[(n_steps - 1) % plan.n_values_kept]).clone()  # -> (B, D)
+    return Recurrence(states, last_cell), block
+
+
+def _way(
+    addresses: _Addresses,
+    plan: Plan,
+    inputs: torch.Tensor,
+    mask: torch.Tensor | None,
+    initial: torch.Tensor | None,
+    weights: Weights,
+    block: torch.Tensor,
+) -> tuple[tuple[int, ...], list[int]]:
+    """Return the addresses of what a layer computes with, as loops take them, and how far apart steps of inputs are."""
+    start, *strides = addresses.of_steps(inputs)
+    of, first_value = addresses.of, addresses.of(block)
+    way = (
+        start,
+        *map(of, weights),
+        of(mask),
+        of(initial),
+        first_value,
+        first_value + plan.first_byte_of_states,
+    )
+    return way, strides
 
 
 def _run_backward(
     cell: Cell,
+    plan: Plan,
+    block: torch.Tensor,
     inputs: torch.Tensor,
     mask: torch.Tensor | None,
     initial: torch.Tensor | None,
@@ -577,56 +664,43 @@ def _run_backward(
     needed: Sequence[bool],
     gradient: torch.Tensor,
     of_last_cell: torch.Tensor | None,
-    trace: Trace,
 ) -> list[torch.Tensor | None]:
     """Return the gradients of the arguments."""
     n_sequences, n_steps, n_inputs = inputs.shape
-    n_members = weights.n_members
-    of_inputs = inputs.new_empty(n_steps, n_sequences, n_inputs) if needed[0] else inputs.new_empty(0, 0, n_inputs)
-    of_initial = inputs.new_zeros(0, 0, 0) if initial is None or not needed[2] else torch.zeros_like(initial)
-    weight_ih, weight_hh, bias_ih = (weight.new_empty(weight.shape) for weight in weights[:3])
-    bias_hh = bias_ih if weights.bias_hh is None else bias_ih.new_empty(bias_ih.shape)
+    of_inputs = inputs.new_empty(n_steps, n_sequences, n_inputs) if needed[0] else None
+    of_initial = initial.new_zeros(initial.shape) if initial is not None and needed[2] else None
+    of_weights = [None if weight is None else weight.new_empty(weight.shape) for weight in weights[:4]]
     of_norms = [None if weight is None else weight.new_zeros(weight.shape) for weight in weights[4:]]
-    _run_members(
-        _load(cell, inputs.dtype).backward,
-        cell.n_gates,
-        trace,
-        n_members,
-        _to_array(gradient.transpose(0, 1)),
-        NO_MASK[inputs.dtype] if of_last_cell is None else _to_array(of_last_cell),
-        trace.steps,
-        _weights_by_member(weights.weight_ih, n_members),
-        _weights_by_member(weights.weight_hh, n_members),
-        *_norms(weights, inputs.dtype),
-        NO_MASK[inputs.dtype] if mask is None else _to_array(mask),
-        ZEROS[inputs.dtype] if initial is None else _to_array(initial),
-        trace.values,
-        trace.states,
-        of_inputs.numpy(),
-        of_initial.numpy(),
-        *(_weights_by_member(weight, n_members) for weight in (weight_ih, weight_hh, bias_ih, bias_hh)),
-        *(ZEROS[inputs.dtype] if weight is None else _weights_by_member(weight, n_members) for weight in of_norms),
-    )
-    of_arguments = of_inputs.transpose(0, 1), None, of_initial, weight_ih, weight_hh, bias_ih, bias_hh, *of_norms
+    addresses = _Addresses()
+    way, strides = _way(addresses, plan, inputs, mask, initial, weights, block)
+    start, *strides_of_gradient = addresses.of_steps(gradient)
+    back = start, *map(addresses.of, (of_last_cell, of_inputs, of_initial, *of_weights, *of_norms))
+    loop, epsilon = _load(cell, inputs.dtype).backward, _EPSILONS[inputs.dtype]
+    sizes = *plan.sizes, gradient.shape[1], *strides, *strides_of_gradient
+    _run_members(addresses, loop, plan, weights.n_members, epsilon, sizes, way, back)
+    if of_inputs is not None:
+        of_inputs = of_inputs.transpose(0, 1)
+    of_arguments = of_inputs, None, of_initial, *of_weights, *of_norms
     return [of_argument if is_needed else None for of_argument, is_needed in zip(of_arguments, needed, strict=True)]
 
 
-def _run_members(loop: Callable[..., None], n_gates: int, trace: Trace, n_members: int, *arrays: Any) -> None:
+def _run_members(held: Any, loop: Callable[..., None], plan: Plan, n_members: int, *arguments: Any) -> None:
     """Run a loop for all members, on several threads if they are given; what comes out is the same with any number."""
-    n_rows = _n_rows(trace, n_members)
-    n_steps, n_sequences, n_seen = trace.steps.shape
-    n_units = trace.states.shape[2]
-    n_products = n_gates * n_steps * n_sequences * n_units * (n_seen + n_units) // n_members
-    n_threads = min(_n_threads.get(), n_members) if n_products >= FEWEST_PRODUCTS_OF_A_THREAD else 1
+    n_threads = min(_n_threads.get(), n_members) if plan.n_products >= FEWEST_PRODUCTS_OF_A_THREAD else 1
     if n_threads == 1:
-        loop(*arrays, 0, n_members, n_rows)
+        loop(*arguments, 0, n_members)
         return
     edges = [round(n_members * thread / n_threads) for thread in range(n_threads + 1)]
     own, *others = pairwise(edges)
-    work = [_threads(os.getpid(), n_threads - 1).submit(loop, *arrays, *part, n_rows) for part in others]
-    loop(*arrays, *own, n_rows)
+    work = [_threads(os.getpid(), n_threads - 1).submit(_run_share, held, loop, *arguments, *part) for part in others]
+    loop(*arguments, *own)
     for part in work:
         part.result()
+
+
+def _run_share(held: Any, loop: Callable[..., None], *arguments: Any) -> None:
+    """Run a loop, and hold what keeps the memory at its addresses, even if nobody waits for it any more."""
+    loop(*arguments)
 
 
 @contextmanager
@@ -672,30 +746,4 @@ def _load(cell: Cell, dtype: torch.dtype) -> Loops:
 _n_threads: ContextVar[int] = ContextVar("n_threads", default=1)
 
 _TYPES: dict[torch.dtype, type[np.floating]] = {torch.float32: np.float32, torch.float64: np.float64}
-NO_MASK = {dtype: np.zeros((0, 0), numpy_type) for dtype, numpy_type in _TYPES.items()}
-ZEROS = {dtype: np.zeros((0, 0, 0), numpy_type) for dtype, numpy_type in _TYPES.items()}
-
-
-def _to_array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
-
-
-def _weights_by_member(weight: torch.Tensor, n_members: int) -> np.ndarray:
-    """Return the weights of each member, `(K, ...)`, also of one that stands alone; `weight` shares their memory."""
-    return _to_array(weight if n_members > 1 else weight.unsqueeze(0))
-
-
-def _norms(weights: Weights, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.floating]:
-    """Return what normalises each member's sums, or nothing, and the least variance."""
-    weight, bias = (
-        ZEROS[dtype] if weight is None else _weights_by_member(weight, weights.n_members) for weight in weights[4:]
-    )
-    return weight, bias, _TYPES[dtype](EPSILON)
-
-
-def _n_rows(trace: Trace, n_members: int) -> int:
-    """Return how many sequences to take at once: in as few parts of one size as the products allow."""
-    n_sequences, n_units = trace.steps.shape[1] // n_members, trace.states.shape[2]
-    most = max(1, MAX_PRODUCT // (n_units * (n_units + trace.steps.shape[2])))
-    n_parts = ceil(n_sequences / most)
-    return ceil(n_sequences / n_parts)
+_EPSILONS = {dtype: numpy_type(EPSILON) for dtype, numpy_type in _TYPES.items()}

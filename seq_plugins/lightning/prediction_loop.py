@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import pytorch_lightning as pl
 import torch
 from darts.models.forecasting.pl_forecasting_module import PLForecastingModule
 from pytorch_lightning.callbacks import (
@@ -26,7 +25,7 @@ from tqdm.auto import tqdm
 
 from seq_plugins._private_names import OrdinaryPredictionLoop, TorchDataModule
 from seq_plugins._progress import progress_bar
-from seq_plugins.lightning.training_loop import is_enabled, is_overridden
+from seq_plugins.lightning.training_loop import has_hook_of_its_own, is_enabled, is_overridden
 
 _MODULE_HOOKS = (
     "configure_callbacks",
@@ -140,7 +139,7 @@ def can_predict_plainly(trainer: Any, module: PLForecastingModule) -> bool:
         or type(trainer.profiler) is not PassThroughProfiler
         or trainer.fast_dev_run
         or trainer.limit_predict_batches not in (None, 1.0)
-        or any(is_overridden(module, pl.LightningModule, hook) for hook in _MODULE_HOOKS)
+        or any(has_hook_of_its_own(module, hook) for hook in _MODULE_HOOKS)
         or module.predict_step != module.shared_predict_step
         or type(trainer.predict_loop) is not OrdinaryPredictionLoop
         or any(map(_sees_predictions, trainer.callbacks))

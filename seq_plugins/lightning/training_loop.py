@@ -25,6 +25,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from seq_plugins._private_names import AutomaticOptimization, TrainingEpochLoop
 from seq_plugins.layers import RecurrentLayer
 from seq_plugins.layers.recurrent_kernels import threads_of_members
+from seq_plugins.lightning.updates import Updates, forget_gradients
 
 logger = logging.getLogger(__name__)
 
@@ -153,8 +154,7 @@ class _PlainBatches:
         self._trainer = trainer
         self._progress = progress
         self._optimizer = trainer.optimizers[0]
-        self._weights = [weight for group in self._optimizer.param_groups for weight in group["params"]]
-        self._has_own_zero_grad = is_overridden(self._optimizer, torch.optim.Optimizer, "zero_grad")
+        self._updates = Updates(self._optimizer)
         self._clips = (
             trainer.gradient_clip_val is not None
             or self.module.configure_gradient_clipping != self.module.shared_gradient_clipping
@@ -165,7 +165,7 @@ class _PlainBatches:
         if batch.past_target.dtype != self.module.dtype:
             batch = self._trainer.precision_plugin.convert_input(batch)
         self._progress.step.increment_ready()
-        self._optimizer.step(lambda: self._differentiate(batch))
+        self._updates.update(lambda: self._differentiate(batch))
         self._progress.step.increment_completed()
 
     def _differentiate(self, batch: Any) -> torch.Tensor:
@@ -175,11 +175,7 @@ class _PlainBatches:
             loss: torch.Tensor = module.loss_of(batch, ModuleStage.TRAIN, module.train_criterion, module.train_metrics)
             self._progress.zero_grad.increment_ready()
             self._progress.zero_grad.increment_started()
-            if self._has_own_zero_grad:
-                self._optimizer.zero_grad()
-            else:  # the same without the time that PyTorch takes to record it for its profiler
-                for weight in self._weights:
-                    weight.grad = None
+            forget_gradients(self._optimizer)
             self._progress.zero_grad.increment_completed()
             loss.backward()
             if self._clips:
@@ -246,9 +242,7 @@ def why_not_fast(trainer: Any) -> str | None:
         "there is no backward pass": trainer.fit_loop._skip_backward,
         "optimization is manual": not module.automatic_optimization or len(trainer.optimizers) != 1,
         "a scheduler acts on every step": any(config.interval != "epoch" for config in trainer.lr_scheduler_configs),
-        "the network has hooks of its own": any(
-            is_overridden(module, pl.LightningModule, hook) for hook in _MODULE_HOOKS
-        ),
+        "the network has hooks of its own": any(has_hook_of_its_own(module, hook) for hook in _MODULE_HOOKS),
         "the network has a training step of its own": is_overridden(module, PLForecastingModule, "training_step")
         or module._train_val_step != module.shared_train_val_step,
     }
@@ -269,7 +263,13 @@ def validates_within_epochs(trainer: Any) -> bool:
 
 def network_sees_batches(module: Any) -> bool:
     """Return whether a network has a hook for every batch, be it of its class or its own."""
-    return any(is_overridden(module, pl.LightningModule, hook) for hook in _BATCH_HOOKS)
+    return any(has_hook_of_its_own(module, hook) for hook in _BATCH_HOOKS)
+
+
+def has_hook_of_its_own(module: Any, hook: str) -> bool:
+    """Return whether a network has another hook than Lightning's and the one that all of our networks share."""
+    shared = getattr(module, f"shared_{hook}", None)
+    return is_overridden(module, pl.LightningModule, hook) and getattr(module, hook) != shared
 
 
 def sees_batches(callback: Callback) -> bool:

@@ -38,6 +38,7 @@ from seq_plugins.lightning.prediction_loop import (
     prediction_batch_size,
 )
 from seq_plugins.lightning.training_loop import (
+    is_overridden,
     use_fast_training,
 )
 from seq_plugins.models._constructors import (
@@ -59,6 +60,7 @@ from seq_plugins.windows import (
     check_one_type,
     check_time_axes,
     configure_dataloaders,
+    leave_batches_on_cpu,
     value_types_of,
 )
 from seq_plugins.windows.dtypes import check_optimizer, check_type, converts_values, required_type
@@ -261,7 +263,11 @@ class SequenceModel(ModelOfMembers, ABC):
     ) -> dict[str, Any]:
         given = dict(dataloader_kwargs or {})  # Darts takes entries out of it
         arguments: dict[str, Any] = super()._setup_for_train(*args, dataloader_kwargs=dict(given), **kwargs)
-        configure_dataloaders(arguments["datamodule"], given, _single_device(arguments["trainer"]))
+        device = _single_device(arguments["trainer"])
+        configure_dataloaders(arguments["datamodule"], given, device)
+        moves_batches_itself = is_overridden(arguments["model"], pl.LightningModule, "transfer_batch_to_device")
+        if device is not None and device.type == "cpu" and not moves_batches_itself:
+            leave_batches_on_cpu(arguments["datamodule"])
         return arguments
 
     def _setup_for_predict(

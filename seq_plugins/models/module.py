@@ -49,6 +49,7 @@ from seq_plugins.lightning.training_loop import (
     sees_batches,
     validates_within_epochs,
 )
+from seq_plugins.lightning.updates import forget_gradients
 from seq_plugins.lightning.updating import UpdateSchedule
 
 if TYPE_CHECKING:
@@ -388,7 +389,7 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
             forecasts = self.seasons.added_to(forecasts, seasons, states)
         is_of_batch = not is_of_every_step and local is None  # then the loss is of forecasts and targets as they are
         steps = None if target is None or is_of_batch else StepForecasts(forecasts, target)
-        last = forecasts[:, -1:]
+        last = forecasts if forecasts.shape[1] == 1 else forecasts[:, -1:]  # a slice copies gradients on the way back
         if self.local_normalization is not None:
             last = self.local_normalization.restore(last, local.at(slice(-1, None)))
         return PLModuleOutput(prediction=last.squeeze(1), state=steps)
@@ -700,6 +701,12 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
 
     shared_gradient_clipping = configure_gradient_clipping
     """What the fast path need not call where nothing is to be clipped."""
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Forget the gradients, without the time that PyTorch takes to record it for its profiler."""
+        forget_gradients(optimizer)
+
+    shared_optimizer_zero_grad = optimizer_zero_grad
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what Darts and a resumed training need."""

@@ -1,9 +1,12 @@
 """How windows reach the network: whole batches through Darts' data module."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
+from darts.utils.data.torch_datasets.utils import TorchTrainingBatch
+from pytorch_lightning import LightningDataModule
 
 from seq_plugins._private_names import TorchDataModule
 from seq_plugins.windows.gathering import BatchedWindows
@@ -47,3 +50,20 @@ def configure_dataloaders(
                 pin_memory = False  # only what lies in the processor's memory can be pinned
     if "pin_memory" not in given:
         data_module.dataloader_kwargs["pin_memory"] = pin_memory
+
+
+def leave_batches_on_cpu(data_module: TorchDataModule) -> None:
+    """Let a data module hand batches to a network on the CPU as they are: Lightning looks at each of their parts.
+
+    Parameters
+    ----------
+    data_module
+        Data module, as Darts has made it for training.
+    """
+    data_module.transfer_batch_to_device = partial(_transfer, data_module)
+
+
+def _transfer(data_module: TorchDataModule, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+    if isinstance(batch, TorchTrainingBatch) and batch.past_target.is_cpu:
+        return batch
+    return LightningDataModule.transfer_batch_to_device(data_module, batch, device, dataloader_idx)

@@ -12,11 +12,14 @@ import pytorch_lightning as pl
 import torch
 import torchmetrics
 from darts.models.forecasting.torch_forecasting_model import MixedCovariatesTorchModel
+from darts.utils.data.torch_datasets.utils import TorchTrainingBatch
 from darts.utils.likelihood_models.torch import GaussianLikelihood
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
+from seq_plugins._private_names import TorchDataModule
 from seq_plugins.lightning.training_loop import FastTrainingEpochLoop
 from seq_plugins.models import SequenceModel
+from seq_plugins.windows import leave_batches_on_cpu
 from seq_plugins.windows.forecasts import _OWN_PARTS
 from tests.conftest import OUTPUT, make_model, make_series, takes, values_of, with_static_covariates
 
@@ -165,6 +168,37 @@ def test_the_fast_path_can_be_switched_off(caplog: pytest.LogCaptureFixture) -> 
         model.fit(make_series())
     assert "Training takes the ordinary path: `fast_training` is off." in caplog.text
     assert len(model.predict(OUTPUT)) == OUTPUT
+
+
+@pytest.mark.parametrize("hook", ["optimizer_zero_grad", "transfer_batch_to_device", "on_after_backward"])
+@pytest.mark.filterwarnings("ignore:You have overridden `transfer_batch_to_device`")
+def test_hooks_of_a_network_of_its_own_are_called_for_every_batch(
+    hook: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[str] = []
+    model = make_model("SimpleRNNModel", batch_size=100, n_epochs=2)
+    shared = getattr(model._module_class, hook)
+
+    def own(*args: Any, **kwargs: Any) -> Any:
+        calls.append(hook)
+        return shared(*args, **kwargs)
+
+    monkeypatch.setattr(model._module_class, hook, own)
+    with caplog.at_level(logging.DEBUG, logger="seq_plugins"):
+        model.fit(make_series())
+
+    assert "Training takes the ordinary path: the network has hooks of its own." in caplog.text
+    assert len(calls) == 2
+
+
+def test_a_batch_on_the_cpu_is_trained_on_as_it_is() -> None:
+    data_module = TorchDataModule()
+    batch = TorchTrainingBatch(past_target=torch.zeros(2, 3, 1), future_target=torch.zeros(2, 1, 1))
+    leave_batches_on_cpu(data_module)
+
+    assert data_module.transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch
+    moved = data_module.transfer_batch_to_device([torch.zeros(2)], torch.device("meta"), 0)
+    assert moved[0].is_meta
 
 
 def test_where_lightning_has_changed_training_takes_the_ordinary_path(

@@ -90,7 +90,8 @@ ATTRIBUTES = {
     "pytorch_lightning.trainer.trainer": {"_detect_anomaly", "_logger_connector"},
     "pytorch_lightning.trainer.setup": {"_val_check_time_interval"},
     "pytorch_lightning.utilities.combined_loader": {"_iterator"},
-    "torch": {"_C"},
+    "torch": {"_C", "_foreach_add_", "_fused_adam_", "_fused_adamw_"},
+    "torch.optim.optimizer": {"_optimizer_step_post_hooks", "_optimizer_step_pre_hooks"},
     "torch.utils.data.dataloader": {"_dataset_fetcher", "_pin_memory", "_sampler_iter"},
 }
 
