@@ -79,7 +79,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     ----------
     vectors
         gensim's ``KeyedVectors``, or what :func:`load_word_vectors` takes; ``None``: 100 dimensions are trained on the
-        texts of ``fit``. They are shared, not copied, also by ``sklearn.base.clone``.
+        texts of ``fit``. They are shared, not copied, also by ``sklearn.base.clone``; in a grid search over several,
+        objects are to be :class:`SharedWordVectors`.
     maxlen
         Number of words of a document that are looked at.
     num_filters

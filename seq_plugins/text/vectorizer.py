@@ -58,7 +58,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
     ----------
     vectors
         gensim's ``KeyedVectors``, or what :func:`load_word_vectors` takes. They are not copied, also not by
-        ``sklearn.base.clone``.
+        ``sklearn.base.clone``; in a grid search over several, objects are to be :class:`SharedWordVectors`.
     maxlen
         Number of words of a document, `L`.
     oov
