@@ -221,6 +221,16 @@ def test_with_hardly_any_texts_the_linear_classifier_is_trusted() -> None:
     assert mixture.network == 0
 
 
+def test_a_surplus_of_one_class_among_few_texts_hardly_moves_the_bound_between_classes() -> None:
+    linear = np.tile([[-1.0], [1.0]], (20, 1))
+    codes = np.tile([0, 1], 20)
+    codes[::4] = 1  # a quarter of all, by chance
+    few = fit_mixture(linear, np.zeros_like(linear), codes, np.ones(40))
+    assert 0 < few.offsets[0] < 0.15
+    many = fit_mixture(np.tile(linear, (50, 1)), np.zeros((2000, 1)), np.tile(codes, 50), np.ones(2000))
+    assert many.offsets[0] > 0.4
+
+
 @pytest.mark.parametrize("n_outputs", [1, 3])
 def test_without_texts_to_learn_from_the_network_has_half_the_weight(n_outputs: int) -> None:
     nothing = np.zeros((0, n_outputs))
