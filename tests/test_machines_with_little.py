@@ -23,7 +23,9 @@ import numpy as np
 import torch
 from seq_plugins.layers import GRU, LSTM, SimpleRNN
 from seq_plugins.text import pooled_convolution
+from seq_plugins.text import logistic_regression
 from seq_plugins.text.documents import Documents
+from seq_plugins.text.ngrams import NgramMatrix
 for layer in (SimpleRNN(2, 4), LSTM(2, 4), GRU(2, 4)):
     states = layer(torch.randn(3, 5, 2))
     states.sum().backward()
@@ -33,6 +35,11 @@ for dtype in (torch.float32, torch.float64):
     words, weight = torch.randn(3, 2, dtype=dtype), torch.randn(2, 4, 2, dtype=dtype, requires_grad=True)
     pooled_convolution.convolve_and_pool(words, batch, weight)[0].sum().backward()
     assert pooled_convolution.load_loops(dtype) is None
+ones = np.array([[1, 0], [1, 0]])
+contained = NgramMatrix(np.array([0, 1], np.int32), ones, ones, 2, 2)
+found, _ = logistic_regression.fit_logistic_regression(contained, np.ones(2), np.array([True, False]), np.ones(2))
+assert found[0] > 0 > found[1]
+assert logistic_regression.load_loop() is None
 """
 
 
@@ -66,6 +73,7 @@ def test_without_a_folder_for_machine_code_pytorch_runs_and_the_remedy_is_told_o
     assert [line.partition(",")[0] for line in lines] == [
         "The recurrent layers run on PyTorch's slower kernels",
         "The text classifier runs on PyTorch's slower operations",
+        "The linear classifier of texts is scikit-learn's",
     ]
     assert all("NUMBA_CACHE_DIR" in line for line in lines)
     assert SWITCH in lines[0]

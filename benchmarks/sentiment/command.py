@@ -77,6 +77,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--label", default="label", help="column of a CSV file's labels (default: %(default)s)")
     command.add_argument("--encoding", default="utf-8-sig", help="encoding of a CSV file (default: UTF-8)")
     command.add_argument("--speed", action="store_true", help="measure speed and memory instead of accuracy")
+    command.add_argument(
+        "--scale",
+        type=positive,
+        metavar="N",
+        help="measure time and memory on N long texts, joined from those of the corpus, instead of accuracy",
+    )
     command.add_argument("--turns", type=positive, default=3, help="turns per side with --speed (default: %(default)s)")
 
 
@@ -95,6 +101,8 @@ def run(options: argparse.Namespace) -> int:
         limit_threads(options.threads),
         RivalProcesses("benchmarks.sentiment.rival", pythons, options.threads) as processes,
     ):
+        if options.scale:
+            return _run_scale(options, corpus)
         if options.speed:
             return _run_speed(options, corpus, processes)
         return _run_folds(options, corpus, None if options.no_rivals else processes)
@@ -257,3 +265,17 @@ def _run_speed(options: argparse.Namespace, corpus: "Corpus", processes: RivalPr
         write_json(options.json, {"rows": [], "speed": [asdict(row) for row in rows]})
         print(f"\nThe rows are in {options.json}.")
     return 1 if any(row.error and not row.missing for row in rows) else 0
+
+
+def _run_scale(options: argparse.Namespace, corpus: "Corpus") -> int:
+    from benchmarks.sentiment.scale import measure_scale, table_lines
+
+    name, vectors = _find_vectors(options.vectors, options.dataset, options.seed)
+    with Progress("case").over(3) as progress:
+        rows = measure_scale(corpus, vectors(corpus.texts), options.scale, options.seed, progress.advance)
+    print(f"{corpus.name}: {options.scale} texts joined from its own, {name}, {options.threads} thread(s)")
+    print("\n".join(table_lines(rows)))
+    if options.json is not None:
+        write_json(options.json, {"rows": [], "scale": [asdict(row) for row in rows]})
+        print(f"\nThe rows are in {options.json}.")
+    return 0

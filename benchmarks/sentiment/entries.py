@@ -20,7 +20,7 @@ from benchmarks.core.rivals import RivalProcesses
 from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
 from seq_plugins.text.classifier import LECTURE
 from seq_plugins.text.documents import PADDING
-from seq_plugins.text.ngrams import log_count_ratios
+from seq_plugins.text.linear_classifier import log_count_ratios
 from seq_plugins.text.tokenizing import CachedTreebankTokenizer
 
 MAXLEN, BATCH_SIZE, PREDICT_BATCH_SIZE = 400, 32, 128

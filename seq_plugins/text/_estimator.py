@@ -5,6 +5,8 @@ from typing import Any, Self
 
 from sklearn.base import clone
 
+from seq_plugins.text.word_vectors import check_not_copied
+
 
 class TextEstimator:
     """An estimator of texts, whose parameter `vectors` is never copied: word vectors may take gigabytes."""
@@ -20,6 +22,31 @@ class TextEstimator:
             if attribute in vars(self):
                 setattr(copy, attribute, deepcopy(getattr(self, attribute)))
         return copy
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, as scikit-learn's estimators do.
+
+        Parameters
+        ----------
+        **params
+            Their names and values. Other `vectors` than the present ones are a name, a path, or
+            :class:`SharedWordVectors`.
+
+        Returns
+        -------
+        TextEstimator
+            This estimator.
+
+        Raises
+        ------
+        TypeError
+            If `vectors` are gensim's object, which a grid search would copy for each fit.
+        """
+        estimator: Any = super()
+        if "vectors" in params and params["vectors"] is not vars(self)["vectors"]:
+            check_not_copied(params["vectors"])
+        estimator.set_params(**params)
+        return self
 
     def __sklearn_tags__(self) -> Any:
         estimator: Any = super()

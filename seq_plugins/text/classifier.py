@@ -25,8 +25,10 @@ from seq_plugins.text.checks import check_labels, check_sample_weight, check_tex
 from seq_plugins.text.documents import Documents, WordTable
 from seq_plugins.text.encoding import NumberedTexts
 from seq_plugins.text.explanation import Explanation, explain_document, with_ngrams
+from seq_plugins.text.linear_classifier import NgramClassifier, fit_weights
+from seq_plugins.text.mixture import Mixture, fit_mixture
 from seq_plugins.text.network import SentimentNetwork
-from seq_plugins.text.ngrams import Mixture, NgramClassifier, NgramCounts, fit_mixture, fit_weights
+from seq_plugins.text.ngrams import NgramVocabulary
 from seq_plugins.text.saving import load_classifier, save_classifier
 from seq_plugins.text.tokenizing import Tokenizer
 from seq_plugins.text.training import LabelledDocuments, Settings, Trainer, compute_logits
@@ -77,7 +79,8 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
     ----------
     vectors
         gensim's ``KeyedVectors``, or what :func:`load_word_vectors` takes; ``None``: 100 dimensions are trained on the
-        texts of ``fit``. They are shared, not copied, also by ``sklearn.base.clone``.
+        texts of ``fit``. They are shared, not copied, also by ``sklearn.base.clone``; in a grid search over several,
+        objects are to be :class:`SharedWordVectors`.
     maxlen
         Maximum number of words of a document; the rest is ignored.
     num_filters
@@ -283,8 +286,10 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             logits, self.history_ = self._train_without(trainer, learned, folds[0] if folds else np.zeros(0, np.int64))
         self.n_epochs_ = len(self.history_)
         if self.ngrams is not None:
-            counts = NgramCounts(numbered, int(self.ngrams), np.flatnonzero(weights > 0))
-            self._fit_ngrams(self._weigh_classes(labelled), counts, folds, logits)
+            kept = np.flatnonzero(weights > 0)
+            if len(kept) < len(weights):
+                numbered = numbered._replace(documents=numbered.documents.take(kept))
+            self._fit_ngrams(self._weigh_classes(labelled), numbered, folds, logits)
 
     def _train(
         self,
@@ -338,7 +343,7 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
             raise
 
     def _fit_ngrams(
-        self, labelled: LabelledDocuments, counts: NgramCounts, folds: Sequence[np.ndarray], network: np.ndarray
+        self, labelled: LabelledDocuments, texts: NumberedTexts, folds: Sequence[np.ndarray], network: np.ndarray
     ) -> None:
         """Fit the linear classifier, and learn the weights of both on what was set aside.
 
@@ -346,29 +351,28 @@ class SentimentClassifier(TextEstimator, ClassifierMixin, BaseEstimator):
         ----------
         labelled
             All documents.
-        counts
-            Their n-grams.
+        texts
+            Their texts.
         folds
             Which of those with a known word were set aside together.
         network
             Logits of these, fold by fold, of a network that has not learnt from them, `(documents set aside, O)`.
         """
+        vocabulary = NgramVocabulary.of(texts, int(self.ngrams or 1))
+        contained = vocabulary.count(texts)
+        codes, weights, n_classes = labelled.codes, labelled.weights, len(self.classes_)
         numbers = np.flatnonzero(labelled.documents.lengths > 0)
-        all_documents = np.arange(len(labelled.codes))
-        n_classes = len(self.classes_)
-        linear = np.zeros_like(network, np.float64)
-        first = 0
+        linear = np.zeros((len(codes), network.shape[1]))
         for held in (numbers[fold] for fold in folds):
-            rest = np.setdiff1d(all_documents, held)
-            fitted = fit_weights(counts.contained.take(rest), labelled.codes[rest], labelled.weights[rest], n_classes)
-            linear[first : first + len(held)] = fitted.logits(counts.contained.take(held))
-            first += len(held)
-        held = numbers[np.concatenate([np.zeros(0, np.int64), *folds])]
+            is_held = np.zeros(len(codes), bool)
+            is_held[held] = True
+            fitted = fit_weights(contained, codes, np.where(is_held, 0, weights), n_classes)
+            linear[is_held] = fitted.logits(contained)[is_held]
+        all_held = numbers[np.concatenate([np.zeros(0, np.int64), *folds])]
         self.mixture_ = fit_mixture(
-            linear, network.astype(np.float64), labelled.codes[held], labelled.weights[held].astype(np.float64)
+            linear[all_held], network.astype(np.float64), codes[all_held], weights[all_held].astype(np.float64)
         )
-        fitted = fit_weights(counts.contained, labelled.codes, labelled.weights, n_classes)
-        self.ngrams_ = NgramClassifier(counts.longest, counts.names(), *fitted)
+        self.ngrams_ = NgramClassifier(vocabulary, *fit_weights(contained, codes, weights, n_classes))
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on some texts.

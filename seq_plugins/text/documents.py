@@ -35,10 +35,15 @@ class Documents(NamedTuple):
     @classmethod
     def from_lists(cls, documents: Sequence[np.ndarray]) -> "Documents":
         """Put the ids of several documents together."""
-        starts = np.zeros(len(documents) + 1, np.int64)
-        np.cumsum([len(document) for document in documents], out=starts[1:])
-        ids = np.concatenate(documents) if documents else np.zeros(0)
+        starts = _starts(np.array([len(document) for document in documents], np.int64))
+        ids = np.concatenate([np.zeros(0, np.int32), *documents])
         return cls(ids.astype(np.int32, copy=False), starts)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Documents]") -> "Documents":
+        """Put several lots of documents together."""
+        lengths = np.concatenate([np.zeros(0, np.int64), *(part.lengths for part in parts)])
+        return cls(np.concatenate([np.zeros(0, np.int32), *(part.ids for part in parts)]), _starts(lengths))
 
     @property
     def lengths(self) -> np.ndarray:
@@ -47,7 +52,33 @@ class Documents(NamedTuple):
 
     def take(self, numbers: np.ndarray) -> "Documents":
         """Return the documents with these numbers, in this order."""
-        return Documents.from_lists([self.ids[self.starts[n] : self.starts[n + 1]] for n in numbers])
+        lengths = self.lengths[numbers]
+        starts = _starts(lengths)
+        places = np.arange(starts[-1])
+        places += np.repeat(self.starts[numbers] - starts[:-1], lengths)
+        return Documents(self.ids[places], starts)
+
+    def slice(self, first: int, last: int) -> "Documents":
+        """Return the documents from number `first` to before number `last`, which share their ids with these."""
+        starts = self.starts[first : last + 1]
+        return Documents(self.ids[starts[0] : starts[-1]], starts - starts[0])
+
+    def cut(self, maxlen: int) -> "Documents":
+        """Return the first `maxlen` words of each document."""
+        lengths = self.lengths
+        if lengths.max(initial=0) <= maxlen:
+            return self
+        places = np.arange(len(self.ids)) - np.repeat(self.starts[:-1], lengths)
+        return Documents(self.ids[places < maxlen], _starts(lengths.clip(max=maxlen)))
+
+    def without(self, number: int) -> "Documents":
+        """Return the documents without the words that have this id."""
+        is_kept = self.ids != number
+        return Documents(self.ids[is_kept], _starts(self.sum(is_kept)))
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        """Return the sum over each document's words of whole numbers, `(all words,)`; it is int64, `(N,)`."""
+        return np.diff(_starts(values)[self.starts])
 
     def to_array(self, maxlen: int) -> np.ndarray:
         """Return the ids `(N, maxlen)`, cut or filled up with padding at the end."""
@@ -64,6 +95,13 @@ class Documents(NamedTuple):
         places = np.zeros(len(is_used), np.int32)
         places[distinct] = np.arange(len(distinct), dtype=np.int32)
         return distinct, Documents(places[self.ids], self.starts)
+
+
+def _starts(lengths: np.ndarray) -> np.ndarray:
+    """Return the sum of all lengths before each document, and that of all."""
+    starts = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return starts
 
 
 class WordTable:

@@ -1,7 +1,10 @@
 """From texts to word ids."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import count
 from typing import NamedTuple
 
 import joblib
@@ -23,11 +26,11 @@ class NumberedTexts(NamedTuple):
     tokens
         The distinct tokens, in the order in which they first occur.
     documents
-        For each text the numbers of its tokens, int32.
+        For each text the numbers of its tokens.
     """
 
     tokens: list[str]
-    documents: list[np.ndarray]
+    documents: Documents
 
 
 class Encoded(NamedTuple):
@@ -79,6 +82,14 @@ class TextEncoder:
         self.further_ids = further_ids or {}
         self._tokenize = make_tokenizer(tokenizer)
 
+    def with_ids(
+        self, rows: Mapping[str, int], lowercase: bool, further_ids: Mapping[str, int] | None = None
+    ) -> "TextEncoder":
+        """Return an encoder with other ids, which are told as to the class, and with what the tokenizer remembers."""
+        encoder = TextEncoder(rows, lowercase, self.tokenizer, further_ids)
+        encoder._tokenize = self._tokenize
+        return encoder
+
     def ids_of(self, tokens: Sequence[str]) -> tuple[int, ...]:
         """Return the id of each token."""
         rows, further = self.rows, self.further_ids
@@ -120,20 +131,14 @@ class TextEncoder:
             Number of words after which a text is cut.
         """
         id_of_token = np.array(self.ids_of(texts.tokens), np.int32)
-        first_further = FIRST_WORD + len(self.rows)
-        documents = []
-        n_tokens = n_unknown = n_mostly_unknown = 0
-        for numbers in texts.documents:
-            ids = id_of_token[numbers]
-            is_unknown = ids == UNKNOWN
-            n_tokens += len(ids)
-            n_missing = int(is_unknown.sum())
-            n_mostly_unknown += len(ids) // 2 < n_missing < len(ids)
-            n_unknown += n_missing
-            if self.further_ids:
-                n_unknown += int((ids >= first_further).sum())
-            documents.append((ids[~is_unknown] if skips else ids)[:maxlen].copy())
-        return Encoded(Documents.from_lists(documents), n_tokens, n_unknown, n_mostly_unknown)
+        documents = texts.documents._replace(ids=id_of_token[texts.documents.ids])
+        n_tokens = len(documents.ids)
+        lengths, n_missing = documents.lengths, documents.sum(documents.ids == UNKNOWN)
+        is_mostly_unknown = (lengths // 2 < n_missing) & (n_missing < lengths)
+        n_further = int((documents.ids >= FIRST_WORD + len(self.rows)).sum()) if self.further_ids else 0
+        if skips:
+            documents = documents.without(UNKNOWN)
+        return Encoded(documents.cut(maxlen), n_tokens, int(n_missing.sum()) + n_further, int(is_mostly_unknown.sum()))
 
     def located_ids(self, text: str) -> Iterator[tuple[int, Token]]:
         """Yield the id and the place of each token of a text."""
@@ -146,21 +151,33 @@ class TextEncoder:
         results = joblib.Parallel(n_jobs=n_processes, return_as="generator")(
             joblib.delayed(_number_part)(self.tokenizer, part) for part in parts
         )
-        numbers: dict[str, int] = {}
+        numbers = new_numbers()
         documents = []
         with progress_bar(total=len(texts), desc="words", unit="text", delay=1, leave=False, disable=is_quiet) as bar:
             for tokens, numbered in results:
-                places = np.array([numbers.setdefault(token, len(numbers)) for token in tokens], np.int32)
-                documents += [places[document] for document in numbered]
-                bar.update(len(numbered))
-        return NumberedTexts(list(numbers), documents)
+                places = np.array([numbers[token] for token in tokens], np.int32)
+                documents.append(numbered._replace(ids=places[numbered.ids]))
+                bar.update(len(numbered.lengths))
+        return NumberedTexts(list(numbers), Documents.joined(documents))
+
+
+def new_numbers(first: int = 0) -> defaultdict[str, int]:
+    """Return a dictionary that gives each new string the next number."""
+    return defaultdict(count(first).__next__)
+
+
+def number_strings(rows: Iterable[Iterable[str]], number: Callable[[str], int]) -> Documents:
+    """Return the number of each string of each row."""
+    ids, starts = array("i"), array("q", [0])
+    for row in rows:
+        ids.extend(map(number, row))
+        starts.append(len(ids))
+    return Documents(np.asarray(ids), np.asarray(starts))
 
 
 def _number_tokens(tokenize: Tokenizer, texts: Iterable[str]) -> NumberedTexts:
-    numbers: dict[str, int] = {}
-    documents = [
-        np.array([numbers.setdefault(token, len(numbers)) for token in tokenize(text)], np.int32) for text in texts
-    ]
+    numbers = new_numbers()
+    documents = number_strings(map(tokenize, texts), numbers.__getitem__)
     return NumberedTexts(list(numbers), documents)
 
 

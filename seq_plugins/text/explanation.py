@@ -7,8 +7,10 @@ import numpy as np
 import torch
 
 from seq_plugins.text.documents import Documents, WordTable
+from seq_plugins.text.linear_classifier import NgramClassifier
+from seq_plugins.text.mixture import Mixture
 from seq_plugins.text.network import SentimentNetwork
-from seq_plugins.text.ngrams import Mixture, NgramClassifier, first_places_of
+from seq_plugins.text.ngrams import first_places_of
 from seq_plugins.text.pooled_convolution import NO_WORD, Batch, convolve_and_pool
 from seq_plugins.text.tokenizing import Token
 

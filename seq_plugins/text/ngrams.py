@@ -1,30 +1,20 @@
-"""A linear classifier of the words and word pairs of texts, and the weights with which it and a network are added.
+"""The words, word pairs and parts of words of texts: which there are, and which a text has.
 
-Which n-grams a text has is multiplied with naive Bayes' log-count ratios, and a logistic regression is fitted to that
-[1]_: on few texts, and on long ones, it beats networks over word vectors. Three things make it better on texts of all
-lengths: of the ratios the square roots are taken, which trusts rare n-grams less; a text's n-grams are divided by the
-square root of their number; and there are also n-grams of characters within words, which are the same in "boring",
-"bored" and "boredom".
-
-References
-----------
-.. [1] S. Wang, C. D. Manning, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification", 2012,
-       https://aclanthology.org/P12-2018
+An n-gram of words is a number: that of the n-gram without its last word, times the number of words, plus that of the
+last word. So there are names only where somebody asks for them.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy import sparse
-from scipy.optimize import minimize
-from scipy.special import logsumexp
-from sklearn.linear_model import LogisticRegression
 
-from seq_plugins.text.encoding import NumberedTexts
+from seq_plugins.text.documents import Documents
+from seq_plugins.text.encoding import NumberedTexts, new_numbers, number_strings
 
-# N: documents, C: classes, O: outputs (1 for two classes, else C), G: n-grams, of words and of characters
+# N: documents, O: outputs, G: n-grams, of words and of characters
 
 JOINT = "\x1f"
 """What stands between the words of an n-gram: a character that is in no word."""
@@ -35,11 +25,7 @@ WITHIN = "\x1e"
 N_CHARACTERS = 4
 """Length of the n-grams of characters; a word's bounds count as one each."""
 
-INVERSE_REGULARISATION = 1.0
-_TOLERANCE = 1e-3
-_SHARE_OF_CHARACTERS = 0.5  # of an n-gram of characters, beside one of words
 _DOCUMENTS_AT_ONCE = 2000
-_STRENGTH_OF_PRIOR = 1.0  # in documents
 
 
 def ngrams_of(words: Sequence[str], longest: int) -> list[str]:
@@ -71,348 +57,358 @@ def first_places_of(words: Sequence[str], longest: int) -> dict[str, slice]:
     return places
 
 
-class NgramMatrix(NamedTuple):
-    """N-grams of documents.
+def value_of_ngrams(n_distinct: Any) -> Any:
+    """Return the value that n-grams have in a document with so many distinct ones: one by their number's square root.
 
-    Parameters
-    ----------
-    values
-        ``1 / sqrt(n)`` where a document has an n-gram, `(N, G)`; `n` is the number of its distinct n-grams, those of
-        words and those of characters by themselves.
-    lengths
-        These numbers, `(N, 2)`.
-    n_words
-        How many of the n-grams are of words; they come first.
+    It is rounded to a number of 32 bits.
     """
-
-    values: sparse.csr_matrix
-    lengths: np.ndarray
-    n_words: int
-
-    def take(self, numbers: np.ndarray) -> "NgramMatrix":
-        """Return some of the documents."""
-        return self._replace(values=self.values[numbers], lengths=self.lengths[numbers])
-
-    def by_kind(self, of_words: Any, of_characters: Any) -> np.ndarray:
-        """Return a number for each n-gram, `(G,)`: one of n-grams of words, another or their own of the rest."""
-        n_ngrams = self.values.shape[1]
-        return np.where(np.arange(n_ngrams) < self.n_words, of_words, of_characters)
-
-    def sum_by_ngram(self, weights: np.ndarray) -> np.ndarray:
-        """Return the sum of the weights, `(N,)`, of the documents that have an n-gram, for each, `(G,)`."""
-        sums = [self.values.T @ (weights * np.sqrt(lengths)) for lengths in self.lengths.T]
-        return self.by_kind(*sums)
+    return (1 / np.sqrt(np.maximum(n_distinct, 1))).astype(np.float32).astype(np.float64)
 
 
-class NgramCounts:
+class NgramMatrix(NamedTuple):
     """Which n-grams documents have.
 
     Parameters
     ----------
-    texts
-        The documents.
-    longest
-        Number of words of the longest n-grams.
-    chosen
-        Numbers of the documents that are looked at; all if ``None``.
+    columns
+        The n-grams of a vocabulary that each document has, document by document, first those of words, then those of
+        characters, int32.
+    counts
+        How many these are of either kind, `(N, 2)`.
+    lengths
+        Number of distinct n-grams of either kind that each document has, those that are in no vocabulary among them,
+        `(N, 2)`.
+    n_words
+        How many of the n-grams of the vocabulary are of words; they come first.
+    n_ngrams
+        Number of n-grams of the vocabulary, `G`.
     """
 
-    def __init__(self, texts: NumberedTexts, longest: int, chosen: np.ndarray | None = None) -> None:
-        self.longest = longest
-        documents = texts.documents if chosen is None else [texts.documents[number] for number in chosen.tolist()]
-        numbers: dict[str, int] = {}
-        word_of_token = np.array([numbers.setdefault(token.lower(), len(numbers)) for token in texts.tokens], np.int64)
-        all_words = list(numbers)
-        parts = [
-            _Part([word_of_token[document] for document in documents[first : first + _DOCUMENTS_AT_ONCE]])
-            for first in range(0, len(documents), _DOCUMENTS_AT_ONCE)
-        ]
-        distinct = _merged(part.codes for part in parts)
-        self._words = [all_words[number] for number in distinct.tolist()]
-        self._pairs: list[np.ndarray] = []  # for each length the place of the n-gram without its last word, and that
-        n_ngrams = len(distinct)
-        for part in parts:
-            part.finish(distinct, 0)
-            part.words = part.columns
+    columns: np.ndarray
+    counts: np.ndarray
+    lengths: np.ndarray
+    n_words: int
+    n_ngrams: int
+
+    @property
+    def values(self) -> np.ndarray:
+        """Value of the n-grams of either kind that a document has, `(N, 2)`; that of the others is 0."""
+        return value_of_ngrams(self.lengths)
+
+    def by_kind(self, of_words: Any, of_characters: Any) -> np.ndarray:
+        """Return a number for each n-gram, `(G,)`: one of n-grams of words, another or their own of the rest."""
+        return np.where(np.arange(self.n_ngrams) < self.n_words, of_words, of_characters)
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Place in the columns at which each row of counts begins, and the end of the last one, `(2 N + 1,)`."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+    def parts(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Yield some documents after others: which they are, their columns, and to which row of counts each belongs.
+
+        Rows are counted from the first of these documents; two, one of each kind, are a document's.
+        """
+        starts = self.starts[::2]
+        for first in range(0, len(self.counts), _DOCUMENTS_AT_ONCE):
+            part = slice(first, min(first + _DOCUMENTS_AT_ONCE, len(self.counts)))
+            counts = self.counts[part].ravel()
+            yield part, self.columns[starts[part.start] : starts[part.stop]], np.repeat(np.arange(len(counts)), counts)
+
+    def sum_by_ngram(self, weights: np.ndarray) -> np.ndarray:
+        """Return the sum of the weights, `(N,)`, of the documents that have an n-gram, for each, `(G,)`."""
+        sums = np.zeros(self.n_ngrams)
+        for part, columns, rows in self.parts():
+            sums += np.bincount(columns, np.repeat(weights[part], 2)[rows], self.n_ngrams)
+        return sums
+
+    def multiply(self, weights: np.ndarray) -> np.ndarray:
+        """Return the sums of the n-grams' weights, `(O, G)`, times their values, for each document, `(N, O)`."""
+        sums = np.zeros((len(self.counts), len(weights)))
+        values = self.values
+        for part, columns, rows in self.parts():
+            for output, of_ngrams in enumerate(weights):
+                by_kind = np.bincount(rows, of_ngrams[columns], 2 * (part.stop - part.start)).reshape(-1, 2)
+                sums[part, output] = (by_kind * values[part]).sum(axis=1)
+        return sums
+
+
+class NgramVocabulary:
+    """The n-grams that texts have: words, what is longer, and the n-grams of characters of these words.
+
+    Parameters
+    ----------
+    words
+        The words, in lower case.
+    longer
+        For each further length the codes of the n-grams, sorted, int64: the place of the n-gram without its last word
+        among those of its length, times the number of words, plus the place of the last word.
+    """
+
+    def __init__(self, words: Sequence[str], longer: Sequence[np.ndarray]) -> None:
+        self.words = list(words)
+        self.longer = list(longer)
+        self._place_of_word = {word: place for place, word in enumerate(self.words)}
+
+    @classmethod
+    def of(cls, texts: NumberedTexts, longest: int) -> Self:
+        """Return all n-grams that texts have, those of words up to the length `longest`."""
+        is_used = np.zeros(len(texts.tokens), bool)
+        is_used[texts.documents.ids] = True
+        used = np.flatnonzero(is_used).tolist()
+        vocabulary = cls(list(dict.fromkeys(texts.tokens[number].lower() for number in used)), [])
+        reader = _Reader(vocabulary, texts)
         for length in range(2, longest + 1):
-            n_shorter = len(distinct)
-            for part in parts:
-                part.lengthen(length, n_ngrams - n_shorter, len(self._words))
-            distinct = _merged(part.codes for part in parts)
-            for part in parts:
-                part.finish(distinct, n_ngrams)
-            self._pairs.append(distinct)
-            n_ngrams += len(distinct)
-        characters: dict[str, int] = {}
-        within = [
-            sorted({characters.setdefault(name, len(characters)) for name in characters_of(word)})
-            for word in self._words
-        ]
-        self._characters = list(characters)
-        within_words = sparse.csr_matrix(
-            (
-                np.ones(sum(map(len, within)), np.float32),
-                np.fromiter(chain.from_iterable(within), np.int32),
-                np.cumsum([0, *map(len, within)]),
-            ),
-            (len(self._words), len(characters)),
-        )
-        n_all = n_ngrams + len(characters)
-        rows = [part.as_matrix(n_ngrams, within_words) for part in parts]
-        values = sparse.vstack([sparse.csr_matrix((0, n_all), dtype=np.float32), *(row[0] for row in rows)], "csr")
-        lengths = np.concatenate([np.zeros((0, 2)), *(row[1] for row in rows)])
-        self.contained = NgramMatrix(values, lengths, n_ngrams)
+            codes = np.zeros(0, np.int64)
+            for part in _parts(texts.documents):
+                *_, found = reader.read(part, length)
+                codes = np.union1d(codes, found.places)
+            vocabulary.longer.append(codes)
+        return vocabulary
+
+    @classmethod
+    def from_names(cls, names: Sequence[str], longest: int) -> Self:
+        """Return the vocabulary whose :meth:`names` these are.
+
+        Raises
+        ------
+        ValueError
+            If they are those of no vocabulary.
+        """
+        by_length: list[list[str]] = [[] for _ in range(longest)]
+        for name in names:
+            if not name.startswith(WITHIN):
+                by_length[name.count(JOINT)].append(name)
+        words = by_length[0]
+        place_of_word = {word: place for place, word in enumerate(words)}
+        shorter, longer = place_of_word, []
+        for of_length in by_length[1:]:
+            parts = [name.rsplit(JOINT, 1) for name in of_length]
+            codes = [shorter[before] * len(words) + place_of_word[last] for before, last in parts]
+            longer.append(np.array(codes, np.int64))
+            shorter = {name: place for place, name in enumerate(of_length)}
+        vocabulary = cls(words, longer)
+        if any((np.diff(codes) <= 0).any() for codes in longer) or vocabulary.names() != list(names):
+            raise ValueError("the n-grams are not in the order of a vocabulary")
+        return vocabulary
+
+    @property
+    def longest(self) -> int:
+        """Number of words of the longest n-grams."""
+        return 1 + len(self.longer)
+
+    @property
+    def n_words(self) -> int:
+        """Number of n-grams of words."""
+        return len(self.words) + sum(len(codes) for codes in self.longer)
+
+    @property
+    def n_ngrams(self) -> int:
+        """Number of n-grams."""
+        return self.n_words + len(self.characters[0])
+
+    @cached_property
+    def characters(self) -> tuple[dict[str, int], Documents]:
+        """Number of each n-gram of characters, and those that each word has."""
+        numbers = new_numbers()
+        within = _number_characters(self.words, {}, numbers)
+        return dict(numbers), within
 
     def names(self) -> list[str]:
-        """Return the n-grams, in the order of the columns."""
-        names, shorter = list(self._words), self._words
-        for pairs in self._pairs:
-            before, last = np.divmod(pairs, len(self._words))
+        """Return the n-grams, in the order of their places."""
+        names, shorter = list(self.words), self.words
+        for codes in self.longer:
+            before, last = np.divmod(codes, len(self.words))
             shorter = [
-                shorter[place] + JOINT + self._words[word]
+                shorter[place] + JOINT + self.words[word]
                 for place, word in zip(before.tolist(), last.tolist(), strict=True)
             ]
             names += shorter
-        return names + self._characters
+        return names + list(self.characters[0])
+
+    def place(self, name: str) -> int | None:
+        """Return the place of an n-gram; ``None`` if it is not here."""
+        if name.startswith(WITHIN):
+            number = self.characters[0].get(name)
+            return None if number is None else self.n_words + number
+        words = [self._place_of_word.get(word, -1) for word in name.split(JOINT)]
+        if min(words) < 0 or len(words) > self.longest:
+            return None
+        first, place = 0, words[0]
+        for length, word in enumerate(words[1:], 2):
+            first += len(self.words) if length == 2 else len(self.longer[length - 3])
+            place = int(self.find(length, np.array([place * len(self.words) + word]))[0])
+            if place < 0:
+                return None
+        return first + place
+
+    def find(self, length: int, codes: np.ndarray) -> np.ndarray:
+        """Return the places of codes among the n-grams of a length above 1, -1 for those that are not here."""
+        known = self.longer[length - 2]
+        if not len(known):
+            return np.full(len(codes), -1)
+        places = np.searchsorted(known, codes).clip(max=len(known) - 1)
+        return np.where(known[places] == codes, places, -1)
+
+    def number(self, tokens: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+        """Return the place of each token's word, and the words that are not here, whose places are further ones."""
+        known, further = self._place_of_word, new_numbers(len(self.words))
+        lower = (token.lower() for token in tokens)
+        places = np.array([known[word] if word in known else further[word] for word in lower], np.int64)
+        return places, list(further)
+
+    def count(self, texts: NumberedTexts) -> NgramMatrix:
+        """Find out which of the n-grams texts have."""
+        reader = _Reader(self, texts)
+        counted = [reader.count(part) for part in _parts(texts.documents)]
+        columns, counts, lengths = ([part[which] for part in counted] for which in range(3))
+        nothing = np.zeros((0, 2), np.int64)
+        return NgramMatrix(
+            np.concatenate([np.zeros(0, np.int32), *columns]),
+            np.concatenate([nothing, *counts]),
+            np.concatenate([nothing, *lengths]),
+            self.n_words,
+            self.n_ngrams,
+        )
 
 
-class _Part:
-    """Some documents, whose n-grams of a length become codes, and these columns of a matrix.
+class _Found(NamedTuple):
+    """The distinct n-grams of one length of each of some documents.
 
     Parameters
     ----------
     documents
-        Words of each, as codes.
+        Number of the document of each, sorted.
+    last
+        Place of the last word of each.
+    places
+        Place of each among the vocabulary's n-grams of this length, -1 where it is not there; the code of each, where
+        the vocabulary has no such length yet.
     """
 
-    def __init__(self, documents: Sequence[np.ndarray]) -> None:
-        self._n_documents = len(documents)
-        self.words = np.zeros(0, np.int32)
-        self.columns = self.words
-        self.codes = np.concatenate([np.zeros(0, np.int64), *documents])
-        lengths = np.array([len(document) for document in documents], np.int64)
-        self._document = np.repeat(np.arange(len(documents), dtype=np.int32), lengths)
-        self._places = np.arange(len(self._document), dtype=np.int32)  # where the n-grams begin
-        self._found: list[tuple[np.ndarray, np.ndarray]] = []
-
-    def lengthen(self, length: int, first_shorter: int, n_words: int) -> None:
-        """Make codes of the n-grams with a word more, those that end within their document."""
-        last = self._places + (length - 1)
-        kept = np.flatnonzero(last < len(self._document))
-        kept = kept[self._document[last[kept]] == self._document[self._places[kept]]]
-        self._places = self._places[kept]
-        shorter = self.columns[kept].astype(np.int64) - first_shorter
-        self.codes = shorter * n_words + self.words[self._places + (length - 1)]
-
-    def finish(self, distinct: np.ndarray, first: int) -> None:
-        """Take the codes' places among all distinct ones, from column `first` on, for columns."""
-        self.columns = (np.searchsorted(distinct, self.codes) + first).astype(np.int32)
-        self._found.append((self._document[self._places], self.columns))
-        self.codes = np.zeros(0, np.int64)
-
-    def as_matrix(self, n_ngrams: int, within_words: sparse.csr_matrix) -> tuple[sparse.csr_matrix, np.ndarray]:
-        """Return values and lengths of a :class:`NgramMatrix`.
-
-        Parameters
-        ----------
-        n_ngrams
-            Number of n-grams of words.
-        within_words
-            Which n-grams of characters each word has, `(words, n-grams of characters)`.
-        """
-        rows, columns = (np.concatenate(found) for found in zip(*self._found, strict=True))
-        ones = np.ones(len(rows), np.float32)
-        of_words = sparse.coo_matrix((ones, (rows, columns)), (self._n_documents, n_ngrams)).tocsr()
-        of_characters = of_words[:, : len(within_words.indptr) - 1] @ within_words
-        lengths = []
-        for matrix in (of_words, of_characters):
-            lengths.append(np.diff(matrix.indptr))
-            matrix.data = np.repeat((1 / np.sqrt(np.maximum(lengths[-1], 1))).astype(np.float32), lengths[-1])
-        return sparse.hstack([of_words, of_characters], "csr"), np.stack(lengths, axis=1)
+    documents: np.ndarray
+    last: np.ndarray
+    places: np.ndarray
 
 
-def _merged(all_codes: Iterable[np.ndarray]) -> np.ndarray:
-    """Return all distinct codes, sorted."""
-    distinct: np.ndarray = np.unique(np.concatenate([np.zeros(0, np.int64), *map(np.unique, all_codes)]))
-    return distinct
-
-
-class NgramWeights(NamedTuple):
-    """What a linear classifier has learnt.
+class _Reader:
+    """Finds the n-grams of texts, some documents after others.
 
     Parameters
     ----------
-    weights
-        Weight of each n-gram, `(O, G)`.
-    intercepts
-        Intercepts, `(O,)`.
+    vocabulary
+        The n-grams that are known.
+    texts
+        The texts.
     """
 
-    weights: np.ndarray
-    intercepts: np.ndarray
+    def __init__(self, vocabulary: NgramVocabulary, texts: NumberedTexts) -> None:
+        self._vocabulary = vocabulary
+        self._n_known = len(vocabulary.words)
+        self._word_of_token, self._unknown = vocabulary.number(texts.tokens)
 
-    def logits(self, contained: NgramMatrix) -> np.ndarray:
-        """Return the logits of documents, `(N, O)`, float64, from the n-grams that they have."""
-        logits: np.ndarray = contained.values @ self.weights.T.astype(np.float64) + self.intercepts
-        return logits
+    @cached_property
+    def _unknown_characters(self) -> tuple[int, Documents]:
+        """How many n-grams of characters there are in all, and those that each unknown word has."""
+        known, _ = self._vocabulary.characters
+        further = new_numbers(len(known))
+        within = _number_characters(self._unknown, known, further)
+        return len(known) + len(further), within
+
+    def read(self, documents: Documents, longest: int) -> Iterator[_Found]:
+        """Yield the words of some documents, then their word pairs, and so on."""
+        n_words = self._n_known + len(self._unknown)
+        words, lengths = self._word_of_token[documents.ids], documents.lengths
+        starts, ends = np.arange(len(words)), np.repeat(documents.starts[1:], lengths)
+        keys = np.repeat(np.arange(len(lengths)), lengths) * n_words + words
+        distinct = _distinct(keys)
+        of_document, last = np.divmod(distinct, max(n_words, 1))
+        places = np.where(last < self._n_known, last, -1)
+        yield _Found(of_document, last, places)
+        for length in range(2, longest + 1):
+            kept = np.flatnonzero(starts + length <= ends)
+            starts, ends = starts[kept], ends[kept]
+            keys = np.searchsorted(distinct, keys[kept]) * n_words + words[starts + (length - 1)]
+            distinct = _distinct(keys)
+            before, last = np.divmod(distinct, max(n_words, 1))
+            of_document = of_document[before]
+            is_known = (places[before] >= 0) & (last < self._n_known)
+            places = np.where(is_known, places[before] * self._n_known + last, -1)
+            if length <= self._vocabulary.longest:
+                places = self._vocabulary.find(length, places)
+            yield _Found(of_document, last, places)
+
+    def count(self, documents: Documents) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what a :class:`NgramMatrix` says of some documents: columns, counts, lengths."""
+        vocabulary, n_documents = self._vocabulary, len(documents.lengths)
+        of_words = list(self.read(documents, vocabulary.longest))
+        numbers = [len(vocabulary.words), *map(len, vocabulary.longer), len(vocabulary.characters[0])]
+        firsts = np.cumsum([0, *numbers])
+        kinds, counts, lengths = [], [], []
+        for first, found in zip(firsts, [*of_words, self._characters(of_words[0], n_documents)], strict=False):
+            is_known = found.places >= 0
+            counts.append(np.bincount(found.documents[is_known], minlength=n_documents))
+            lengths.append(np.bincount(found.documents, minlength=n_documents))
+            kinds.append((found.places[is_known] + first).astype(np.int32))
+        by_kind = [np.stack([sum(each[:-1]), each[-1]], axis=1) for each in (counts, lengths)]
+        return _interleave(kinds, counts), by_kind[0], by_kind[1]
+
+    def _characters(self, words: _Found, n_documents: int) -> _Found:
+        """Return the n-grams of characters of documents with these words."""
+        known, within = self._vocabulary.characters
+        n_characters, within_unknown = self._unknown_characters
+        is_used = np.zeros(self._n_known + len(self._unknown), bool)
+        is_used[words.last] = True
+        used = np.flatnonzero(is_used)
+        n_known = np.searchsorted(used, self._n_known)
+        of_words = Documents.joined([within.take(used[:n_known]), within_unknown.take(used[n_known:] - self._n_known)])
+        starts = np.searchsorted(words.documents, np.arange(n_documents + 1))
+        has_words = _ones(Documents(np.searchsorted(used, words.last), starts), len(used))
+        found = has_words @ _ones(of_words, n_characters)
+        documents = np.repeat(np.arange(n_documents), np.diff(found.indptr))
+        return _Found(documents, found.indices, np.where(found.indices < len(known), found.indices, -1))
 
 
-def fit_weights(contained: NgramMatrix, codes: np.ndarray, weights: np.ndarray, n_classes: int) -> NgramWeights:
-    """Fit a logistic regression over naive-Bayes-weighted n-grams; those that no document has get no weight.
+def _parts(documents: Documents) -> Iterator[Documents]:
+    n_documents = len(documents.lengths)
+    for first in range(0, n_documents, _DOCUMENTS_AT_ONCE):
+        yield documents.slice(first, min(first + _DOCUMENTS_AT_ONCE, n_documents))
+
+
+def _number_characters(words: Sequence[str], known: Mapping[str, int], further: Mapping[str, int]) -> Documents:
+    """Return the numbers of the n-grams of characters that each word has, known ones or further ones."""
+
+    def number(name: str) -> int:
+        return known[name] if name in known else further[name]
+
+    return number_strings(map(characters_of, words), number)
+
+
+def _ones(documents: Documents, n_columns: int) -> sparse.csr_matrix:
+    """Return a matrix with ones in the columns that are the ids of each document."""
+    ones = np.ones(len(documents.ids), np.float32)
+    return sparse.csr_matrix((ones, documents.ids, documents.starts), (len(documents.starts) - 1, n_columns))
+
+
+def _distinct(keys: np.ndarray) -> np.ndarray:
+    """Return the distinct numbers, sorted, as ``np.unique`` does in twice the time; none is negative."""
+    ordered = np.sort(keys)
+    return ordered[np.diff(ordered, prepend=-1) > 0]
+
+
+def _interleave(kinds: Sequence[np.ndarray], counts: Sequence[np.ndarray]) -> np.ndarray:
+    """Put what documents have of several kinds in the order of the documents.
 
     Parameters
     ----------
-    contained
-        Which n-grams each document has.
-    codes
-        Number of the class of each, `(N,)`.
-    weights
-        Weight of each, `(N,)`.
-    n_classes
-        Number of classes.
+    kinds
+        What they have of each kind, document after document.
+    counts
+        How much of each kind each document has.
     """
-    coded = [1] if n_classes == 2 else range(n_classes)
-    found, intercepts = np.zeros((len(coded), contained.values.shape[1]), np.float32), []
-    usual_of_words, usual_of_characters = np.sqrt(np.median(contained.lengths, axis=0))  # values are 1 on a usual text
-    scales = contained.by_kind(usual_of_words, _SHARE_OF_CHARACTERS * usual_of_characters)
-    for row, code in zip(found, coded, strict=True):
-        is_inside = codes == code
-        ratios = _log_ratios(contained.sum_by_ngram(weights * is_inside), contained.sum_by_ngram(weights * ~is_inside))
-        factors = scales * np.sign(ratios) * np.sqrt(np.abs(ratios))
-        values = contained.values
-        weighted = sparse.csr_matrix(
-            (values.data * factors[values.indices], values.indices, values.indptr), values.shape
-        )
-        # the dual problem is solved in a tenth of the time of the primal one, and in less memory
-        regression = LogisticRegression(
-            C=INVERSE_REGULARISATION,
-            solver="liblinear",
-            dual=True,
-            tol=_TOLERANCE,
-            max_iter=1000,
-            random_state=0,
-        )
-        regression.fit(weighted, is_inside, sample_weight=weights)
-        row[:] = regression.coef_[0] * factors
-        intercepts.append(regression.intercept_[0])
-    return NgramWeights(found, np.array(intercepts))
-
-
-class NgramClassifier:
-    """The linear classifier.
-
-    Parameters
-    ----------
-    longest
-        Number of words of the longest n-grams.
-    names
-        The n-grams, in the order of their weights: all words, then all pairs, and so on.
-    weights
-        Weight of each, `(O, G)`.
-    intercepts
-        Intercepts, `(O,)`.
-    """
-
-    def __init__(self, longest: int, names: Sequence[str], weights: np.ndarray, intercepts: np.ndarray) -> None:
-        self.longest = longest
-        self.names = list(names)
-        self.weights = weights
-        self.intercepts = intercepts
-        self._places = {name: place for place, name in enumerate(self.names)}
-
-    def contributions(self, words: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return what each n-gram of a document adds to the logits, `(O,)` each; none if it was not in training."""
-        of_words = dict.fromkeys(ngrams_of(words, self.longest))
-        of_characters = dict.fromkeys(name for word in words for name in characters_of(word))
-        return {
-            name: self.weights[:, self._places[name]] / np.sqrt(len(names))
-            for names in (of_words, of_characters)
-            for name in names
-            if name in self._places
-        }
-
-    def logits(self, texts: NumberedTexts) -> np.ndarray:
-        """Return the logits of documents, `(N, O)`, float64."""
-        counts = NgramCounts(texts, self.longest)
-        places = np.array([self._places.get(name, -1) for name in counts.names()], np.int64)
-        weights = np.where(places >= 0, self.weights[:, places], 0)  # of those that were not in training none
-        return NgramWeights(weights, self.intercepts).logits(counts.contained)
-
-
-def log_count_ratios(contained: Any, is_inside: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the logarithm of how much more often each n-gram is in documents of a class than in others, `(G,)`.
-
-    Parameters
-    ----------
-    contained
-        Which n-grams each document has, `(N, G)`.
-    is_inside
-        Whether each is of the class, `(N,)`.
-    weights
-        Weight of each, `(N,)`.
-    """
-    return _log_ratios(*(contained.T @ (weights * mask) for mask in (is_inside, ~is_inside)))
-
-
-def _log_ratios(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """Return the ratios from how often each n-gram is in documents of a class and in others; 0 if in none."""
-    is_seen = inside + outside > 0
-    shares = [(1 + counts) / (1 + counts[is_seen]).sum() for counts in (inside, outside)]
-    return np.where(is_seen, np.log(shares[0] / shares[1]), 0)
-
-
-class Mixture(NamedTuple):
-    """How two classifiers' logits are added.
-
-    Parameters
-    ----------
-    linear
-        Weight of the linear classifier.
-    network
-        Weight of the network; 0 where it knows nothing that the other does not.
-    offsets
-        What is added, `(O,)`.
-    """
-
-    linear: float
-    network: float
-    offsets: np.ndarray
-
-    def logits(self, linear: np.ndarray, network: np.ndarray) -> np.ndarray:
-        """Return the sum, `(N, O)`, of the two classifiers' logits."""
-        added: np.ndarray = self.linear * linear + self.network * network + self.offsets
-        return added
-
-
-def fit_mixture(linear: np.ndarray, network: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> Mixture:
-    """Return the mixture that makes the labels of held-out documents most likely; no weight is negative.
-
-    A weak prior holds the linear classifier at 1 and the network at 0: a few documents are no reason to trust it. Where
-    there are none to learn from, the network has half the weight, which is what did well.
-
-    Parameters
-    ----------
-    linear
-        Logits of the linear classifier, `(N, O)`; it has not been fitted to these documents.
-    network
-        Logits of the network, likewise.
-    codes
-        Number of the class of each document, `(N,)`.
-    weights
-        Weight of each, `(N,)`.
-    """
-    n_outputs = linear.shape[1]
-    if not len(codes):
-        return Mixture(1.0, 0.5, np.zeros(n_outputs))
-
-    def loss(parameters: np.ndarray) -> float:
-        logits = Mixture(parameters[0], parameters[1], parameters[2:]).logits(linear, network)
-        if n_outputs == 1:
-            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-        losses = logsumexp(logits, axis=1) - logits[np.arange(len(codes)), codes]
-        prior = (parameters[0] - 1) ** 2 + parameters[1] ** 2 + (parameters[2:] ** 2).sum()
-        return float(weights @ losses + 0.5 * _STRENGTH_OF_PRIOR * prior)
-
-    bounds = [(0.0, None), (0.0, None), *[(None, None)] * n_outputs]
-    found = minimize(loss, np.array([1.0, 0.1, *[0.0] * n_outputs]), method="L-BFGS-B", bounds=bounds).x
-    return Mixture(float(found[0]), float(found[1]), found[2:])
+    lengths = np.stack(counts, axis=1)  # -> (N, kinds)
+    starts = (np.cumsum(lengths) - lengths.ravel()).reshape(lengths.shape)
+    together = np.empty(lengths.sum(), np.int32)
+    for of_kind, count, start in zip(kinds, lengths.T, starts.T, strict=True):
+        together[np.arange(len(of_kind)) + np.repeat(start - (np.cumsum(count) - count), count)] = of_kind
+    return together

@@ -24,8 +24,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from seq_plugins._files import raise_naming_file
+from seq_plugins.text.linear_classifier import NgramClassifier
+from seq_plugins.text.mixture import Mixture
 from seq_plugins.text.network import SentimentNetwork
-from seq_plugins.text.ngrams import N_CHARACTERS, Mixture, NgramClassifier
+from seq_plugins.text.ngrams import N_CHARACTERS, NgramVocabulary
 from seq_plugins.text.tokenizing import Tokenizer
 from seq_plugins.text.typed_text import TREEBANK, TokenizerChoice
 from seq_plugins.text.vectorizer import Word2VecVectorizer
@@ -61,7 +63,7 @@ def save_classifier(classifier: Any, folder: Path) -> None:
             "unknown_words": vectorizer.unknown_words_,
         }
         if ngrams is not None:
-            vocabulary |= {"ngrams": ngrams.names, "n_characters": N_CHARACTERS}
+            vocabulary |= {"ngrams": ngrams.vocabulary.names(), "n_characters": N_CHARACTERS}
         (temporary / "vocabulary.json").write_text(json.dumps(vocabulary), encoding="utf-8")
         table = vectorizer.table_
         save_file({"vectors": np.ascontiguousarray(table.vectors)}, temporary / "vectors.safetensors")
@@ -240,7 +242,8 @@ def _assemble(
             raise ValueError(f"the linear classifier has no n-grams of {N_CHARACTERS} characters, so fit it again")
         if weights.shape != (model["shape"]["n_outputs"], len(names)):
             raise ValueError(f"{len(names)} n-grams, but weights of shape {weights.shape}")
-        classifier.ngrams_ = NgramClassifier(arguments["ngrams"], names, weights, arrays["ngrams.intercepts"])
+        known = NgramVocabulary.from_names(names, arguments["ngrams"])
+        classifier.ngrams_ = NgramClassifier(known, weights, arrays["ngrams.intercepts"])
         linear, of_network, *offsets = arrays["mixture"].tolist()
         classifier.mixture_ = Mixture(linear, of_network, np.array(offsets))
     if len(classifier.classes_) != len(classifier._class_totals):

@@ -57,21 +57,22 @@ class CachedTreebankTokenizer:
     def __init__(self) -> None:
         self._tokenize: Tokenizer = TreebankWordTokenizer().tokenize
         self._remembered: dict[str, Sequence[str]] = {}
+        self._beginnings: dict[str, Sequence[str]] = {}
         self._endings: dict[str, Sequence[str]] = {}  # mostly a full stop
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_remembered": {}, "_endings": {}}
+        return self.__dict__ | {"_remembered": {}, "_beginnings": {}, "_endings": {}}
 
     def split(self, text: str) -> tuple[list[str], str, str]:
         """Return the stretches inside a text, the text before them, and the one after them.
 
-        Each is to be tokenized with :meth:`inside`, :meth:`at_start` and :meth:`at_end`. If there is no text between
+        Each is to be tokenized with :meth:`inside`, :meth:`at_start` and :meth:`at_end`. If there is no space between
         the two ends, both are one: the whole is then the text before, and the text after is empty.
         """
         last = len(text.rstrip(_ENDINGS))
         start_of_end = text.rfind(" ", 0, last)
         end_of_start = text.find(" ")
-        if end_of_start < 0 or start_of_end <= end_of_start:
+        if end_of_start < 0 or start_of_end < end_of_start:
             return [], text, ""
         return text[end_of_start + 1 : start_of_end].split(" "), text[:end_of_start], text[start_of_end:]
 
@@ -98,20 +99,27 @@ class CachedTreebankTokenizer:
     def __call__(self, text: str) -> list[str]:
         """Return the tokens of a text."""
         inside, start, end = self.split(text)
-        tokens = list(self.at_start(start, bool(end)))
+        if not end:
+            return list(self.at_start(start, False))
+        tokens = list(_recall(self._beginnings, start, self._at_start_of_more))
         remembered = self._remembered
         for stretch in inside:
-            tokens += remembered[stretch] if stretch in remembered else _remember(remembered, stretch, self.inside)
-        if end:
-            tokens += self._endings[end] if end in self._endings else _remember(self._endings, end, self.at_end)
+            tokens += remembered[stretch] if stretch in remembered else _recall(remembered, stretch, self.inside)
+        tokens += _recall(self._endings, end, self.at_end)
         return tokens
+
+    def _at_start_of_more(self, stretch: str) -> Sequence[str]:
+        return self.at_start(stretch, True)
 
     def locate(self, text: str) -> Iterator[Token]:
         """Yield the tokens of a text, each with its place."""
         return locate_tokens(text, self(text))
 
 
-def _remember(remembered: dict[str, Sequence[str]], stretch: str, tokenize: Tokenizer) -> Sequence[str]:
+def _recall(remembered: dict[str, Sequence[str]], stretch: str, tokenize: Tokenizer) -> Sequence[str]:
+    """Return the tokens of a stretch, and remember them."""
+    if stretch in remembered:
+        return remembered[stretch]
     tokens = tokenize(stretch)
     if len(stretch) <= MAX_REMEMBERED and len(remembered) < MAX_STRETCHES:
         remembered[stretch] = tokens

@@ -58,7 +58,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
     ----------
     vectors
         gensim's ``KeyedVectors``, or what :func:`load_word_vectors` takes. They are not copied, also not by
-        ``sklearn.base.clone``.
+        ``sklearn.base.clone``; in a grid search over several, objects are to be :class:`SharedWordVectors`.
     maxlen
         Number of words of a document, `L`.
     oov
@@ -223,7 +223,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         found: Counter[str] = Counter()
         n_tokens = 0
-        encoder = TextEncoder(self.vectors_.key_to_index, bool(self.lowercase_), self.tokenizer)
+        encoder = self.encoder_.with_ids(self.vectors_.key_to_index, bool(self.lowercase_))
         for text in check_texts(X, "X"):
             tokens = encoder.tokens(text)
             n_tokens += len(tokens)
@@ -247,11 +247,12 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
             check_number("n_jobs", self.n_jobs, int)
         self.vectors_ = resolve_word_vectors(self.vectors)
         self.lowercase_ = _is_lowercase(self.vectors_.index_to_key) if self.lowercase == "auto" else self.lowercase
-        numbered = TextEncoder({}, False, self.tokenizer).number(texts, self.n_jobs, not self.verbose)
+        encoder = TextEncoder({}, False, self.tokenizer)
+        numbered = encoder.number(texts, self.n_jobs, not self.verbose)
         self.unknown_words_: list[str] = []
         if self.oov == "random":
             self.unknown_words_ = self._find_unknown_words(numbered.tokens)
-        self._make_table()
+        self._make_table(encoder)
         encoded = self.encoder_.encode(numbered, self.oov == "skip", self.maxlen)
         self.unknown_share_ = encoded.n_unknown / max(encoded.n_tokens, 1)
         is_telling = encoded.n_tokens >= FEWEST_WORDS and self.oov == "skip"
@@ -268,8 +269,8 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         encoded = self.encoder_.encode(texts, self.oov == "skip", self.maxlen)
         if warns and encoded.n_mostly_unknown:
             warnings.warn(
-                f"{encoded.n_mostly_unknown} of {len(texts.documents)} texts have no vector for more than half of "
-                "their words: predictions rest on the others. `unknown` of the vectorizer lists such words.",
+                f"{encoded.n_mostly_unknown} of {len(texts.documents.lengths)} texts have no vector for more than half "
+                "of their words: predictions rest on the others. `unknown` of the vectorizer lists such words.",
                 stacklevel=3,
             )
         return encoded.documents
@@ -294,14 +295,17 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
         self.lowercase_ = bool(self.lowercase)
         self.unknown_words_ = list(unknown_words)
         self.unknown_share_ = unknown_share
-        self._make_table(unknown)
+        self._make_table(TextEncoder({}, False, self.tokenizer), unknown)
 
     def _find_unknown_words(self, tokens: Sequence[str]) -> list[str]:
         words = dict.fromkeys(token.lower() if self.lowercase_ else token for token in tokens)
         return [word for word in words if word not in self.vectors_.key_to_index]
 
-    def _make_table(self, unknown: np.ndarray | None = None) -> None:
-        """Make the table of vectors and the encoder; `unknown` are the random vectors, drawn if there are none."""
+    def _make_table(self, encoder: TextEncoder, unknown: np.ndarray | None = None) -> None:
+        """Make the table of vectors, and of an encoder without ids one with them.
+
+        `unknown` are the random vectors, drawn if there are none.
+        """
         matrix = self.vectors_.vectors[: len(self.vectors_.index_to_key)]
         if self.oov == "random" and unknown is None:
             generator = check_random_state(self.random_state)
@@ -315,7 +319,7 @@ class Word2VecVectorizer(TextEstimator, TransformerMixin, BaseEstimator):
             self.table_ = WordTable(matrix, unknown[0], unknown[1:])
         first = FIRST_WORD + len(matrix)
         further_ids = {word: first + number for number, word in enumerate(self.unknown_words_)}
-        self.encoder_ = TextEncoder(self.vectors_.key_to_index, bool(self.lowercase_), self.tokenizer, further_ids)
+        self.encoder_ = encoder.with_ids(self.vectors_.key_to_index, bool(self.lowercase_), further_ids)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "table_")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
@@ -232,14 +232,67 @@ def _without_advice() -> Iterator[None]:
         logger.removeFilter(is_no_advice)
 
 
+class SharedWordVectors:
+    """Word vectors that are not copied where objects are, as in a grid search over several.
+
+    scikit-learn makes a deep copy of what stands in a grid for each fit: of a ``KeyedVectors`` with all its numbers, of
+    this without. Where fits run in several processes, joblib maps the numbers into the memory of each.
+
+    Parameters
+    ----------
+    vectors
+        gensim's ``KeyedVectors``, or a model with such.
+
+    Attributes
+    ----------
+    wv
+        The ``KeyedVectors``.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from seq_plugins.text import SentimentClassifier, SharedWordVectors, train_word_vectors
+    >>> texts = ["a fine film", "a dull film"] * 20
+    >>> choices = [SharedWordVectors(train_word_vectors(texts, n, verbose=False)) for n in (10, 20)]
+    >>> search = GridSearchCV(SentimentClassifier.lecture(), {"vectors": choices}, cv=2)
+    >>> search.fit(texts, ["good", "bad"] * 20).best_params_["vectors"] in choices
+    True
+    """
+
+    def __init__(self, vectors: Any) -> None:
+        self.wv = resolve_word_vectors(vectors)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        return f"SharedWordVectors({self.wv})"
+
+
+def check_not_copied(vectors: Any) -> None:
+    """Raise an error for vectors that scikit-learn copies before it sets them as a parameter.
+
+    Raises
+    ------
+    TypeError
+        If they are gensim's object.
+    """
+    if isinstance(getattr(vectors, "wv", vectors), KeyedVectors) and not isinstance(vectors, SharedWordVectors):
+        raise TypeError(
+            f"Expected vectors in set_params to be a name, a path or SharedWordVectors, got {type(vectors).__name__}: "
+            "scikit-learn copies it for each fit of a search. Give the name or path, or "
+            "seq_plugins.text.SharedWordVectors(vectors), which is not copied."
+        )
+
+
 def resolve_word_vectors(vectors: Any) -> KeyedVectors:
     """Return the word vectors that the argument `vectors` of an estimator stands for.
 
     Parameters
     ----------
     vectors
-        ``KeyedVectors``, a model with such, or what :func:`load_word_vectors` takes. The latter are loaded once as long
-        as somebody uses them.
+        ``KeyedVectors``, something with such as its ``wv``, or what :func:`load_word_vectors` takes. The latter are
+        loaded once as long as somebody uses them.
 
     Raises
     ------

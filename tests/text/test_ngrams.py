@@ -11,17 +11,18 @@ from sklearn.linear_model import LogisticRegression
 
 from seq_plugins.text import SentimentClassifier
 from seq_plugins.text.encoding import TextEncoder
+from seq_plugins.text.linear_classifier import NgramClassifier, NgramWeights, fit_weights
+from seq_plugins.text.mixture import fit_mixture
 from seq_plugins.text.ngrams import (
     JOINT,
     WITHIN,
-    NgramClassifier,
-    NgramCounts,
+    NgramMatrix,
+    NgramVocabulary,
     characters_of,
     first_places_of,
-    fit_mixture,
-    fit_weights,
     ngrams_of,
 )
+from seq_plugins.text.pooled_convolution import SWITCH
 from seq_plugins.text.training import Trainer
 from tests.text.samples import make_classifier, make_texts, make_vectors
 
@@ -32,9 +33,15 @@ NEW_TEXTS, NEW_LABELS = make_texts(40, seed=1)
 ENCODER = TextEncoder({}, lowercase=False, tokenizer=str.split)
 
 
+def _count(texts: list[str], longest: int) -> tuple[NgramVocabulary, NgramMatrix]:
+    numbered = ENCODER.number(texts)
+    vocabulary = NgramVocabulary.of(numbered, longest)
+    return vocabulary, vocabulary.count(numbered)
+
+
 def _fit(texts: list[str], codes: np.ndarray, weights: np.ndarray, longest: int, n_classes: int = 2) -> NgramClassifier:
-    counts = NgramCounts(ENCODER.number(texts), longest)
-    return NgramClassifier(longest, counts.names(), *fit_weights(counts.contained, codes, weights, n_classes))
+    vocabulary, contained = _count(texts, longest)
+    return NgramClassifier(vocabulary, *fit_weights(contained, codes, weights, n_classes))
 
 
 @pytest.mark.parametrize("n_at_once", [1, 4, 2000])
@@ -42,19 +49,59 @@ def _fit(texts: list[str], codes: np.ndarray, weights: np.ndarray, longest: int,
 def test_counts_are_those_of_an_obvious_loop(longest: int, n_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seq_plugins.text.ngrams._DOCUMENTS_AT_ONCE", n_at_once)
     texts = ["a Fine fine film", "", "fine", "fine film a fine film", "dull film", "a dull dull dull film"]
-    counts = NgramCounts(ENCODER.number(texts), longest)
-    names = counts.names()
-    assert len(set(names)) == len(names) == counts.contained.values.shape[1]
-    for text, row in zip(texts, counts.contained.values.toarray(), strict=True):
-        found = {name: value for name, value in zip(names, row, strict=True) if value}
-        of_words, of_characters = _ngrams(text, longest)
-        assert set(found) == of_words | of_characters
-        for part in (of_words, of_characters):
-            assert all(found[name] == pytest.approx(len(part) ** -0.5) for name in part)
-    chosen = NgramCounts(ENCODER.number(texts), longest, np.array([2, 0]))
-    assert set(chosen.names()) == set().union(*(part for text in texts[:3] for part in _ngrams(text, longest)))
-    expected = [[len(part) for part in _ngrams(texts[number], longest)] for number in (2, 0)]
-    assert chosen.contained.lengths.tolist() == expected
+    vocabulary, contained = _count(texts, longest)
+    names = vocabulary.names()
+    assert len(set(names)) == len(names) == vocabulary.n_ngrams == contained.n_ngrams
+    assert [vocabulary.place(name) for name in names] == list(range(len(names)))
+    assert set(names) == set().union(*(part for text in texts for part in _ngrams(text, longest)))
+    further = ["a finer film", "Dull a a fine dull film film", "unheard", "", "a fine film a fine film"]
+    for all_texts, found in ((texts, contained), (further, vocabulary.count(ENCODER.number(further)))):
+        starts = found.starts
+        for number, text in enumerate(all_texts):
+            of_either_kind = _ngrams(text, longest)
+            assert found.lengths[number].tolist() == [len(part) for part in of_either_kind]
+            for kind, part in enumerate(of_either_kind):
+                columns = found.columns[starts[2 * number + kind] : starts[2 * number + kind + 1]]
+                assert sorted(columns) == sorted(names.index(name) for name in part if name in names)
+            assert found.counts[number].sum() == starts[2 * number + 2] - starts[2 * number]
+
+
+def test_ngrams_that_are_nowhere_have_no_place() -> None:
+    vocabulary, _ = _count(["a fine film", "a dull film"], 2)
+    missing = [
+        "unheard",
+        f"film{JOINT}a",
+        f"unheard{JOINT}film",
+        f"a{JOINT}fine{JOINT}film",
+        characters_of("unheard")[0],
+    ]
+    assert [vocabulary.place(name) for name in missing] == [None] * len(missing)
+
+
+@pytest.mark.parametrize("longest", [1, 2, 3])
+def test_a_vocabulary_is_made_from_its_names(longest: int) -> None:
+    vocabulary, contained = _count(TEXTS, longest)
+    again = NgramVocabulary.from_names(vocabulary.names(), longest)
+    np.testing.assert_array_equal(again.count(ENCODER.number(TEXTS)).columns, contained.columns)
+    with pytest.raises(ValueError, match="not in the order of a vocabulary"):
+        NgramVocabulary.from_names(vocabulary.names()[::-1], longest)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("longest", [1, 2, 3])
+def test_logits_are_those_of_an_obvious_loop(longest: int, n_classes: int) -> None:
+    vocabulary, _ = _count(TEXTS, longest)
+    generator = np.random.default_rng(0)
+    weights = generator.normal(size=(1 if n_classes == 2 else n_classes, vocabulary.n_ngrams)).astype(np.float32)
+    linear = NgramClassifier(vocabulary, weights, generator.normal(size=len(weights)))
+    names, texts = vocabulary.names(), [*NEW_TEXTS, "", "a film unheard of", "unheard"]
+    for text, logits in zip(texts, linear.logits(ENCODER.number(texts)), strict=True):
+        expected = linear.intercepts.copy()
+        for part in _ngrams(text, longest):
+            for name in part:
+                if name in names:
+                    expected += weights[:, names.index(name)] * np.float64(np.float32(1 / np.sqrt(len(part))))
+        np.testing.assert_allclose(logits, expected, rtol=1e-12, atol=1e-12)
 
 
 def _ngrams(text: str, longest: int) -> tuple[set[str], set[str]]:
@@ -68,15 +115,31 @@ def test_ngrams_of_characters_see_the_bounds_of_words() -> None:
     assert characters_of("a") == []
 
 
-def test_ngrams_that_no_document_of_a_fold_has_do_not_change_its_weights() -> None:
+def test_documents_of_weight_zero_do_not_change_the_weights() -> None:
     codes = np.array([label == "good" for label in LABELS]).astype(int)
-    counts = NgramCounts(ENCODER.number(TEXTS), 2)
-    part = NgramCounts(ENCODER.number(TEXTS), 2, np.arange(40))
-    fitted = fit_weights(counts.contained.take(np.arange(40)), codes[:40], np.ones(40), 2)
-    alone = fit_weights(part.contained, codes[:40], np.ones(40), 2)
-    places = [counts.names().index(name) for name in part.names()]
+    vocabulary, contained = _count(TEXTS, 2)
+    part, of_part = _count(TEXTS[:40], 2)
+    fitted = fit_weights(contained, codes, (np.arange(len(codes)) < 40).astype(float), 2)
+    alone = fit_weights(of_part, codes[:40], np.ones(40), 2)
+    names = vocabulary.names()
+    places = [names.index(name) for name in part.names()]
     np.testing.assert_allclose(fitted.weights[:, places], alone.weights, rtol=1e-3, atol=1e-4)
     assert np.count_nonzero(fitted.weights) <= len(places)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_without_machine_code_the_weights_are_the_same(n_classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, labels = make_texts(150, n_classes=n_classes)
+    codes = np.unique(labels, return_inverse=True)[1]
+    weights = np.random.default_rng(0).uniform(0.1, 3, len(codes)) * (np.arange(len(codes)) % 7 > 0)
+    _, contained = _count(texts, 2)
+    monkeypatch.setattr("seq_plugins.text.logistic_regression.TOLERANCE", 1e-8)
+    fitted: list[NgramWeights] = []
+    for setting in ("auto", "torch"):
+        monkeypatch.setenv(SWITCH, setting)
+        fitted.append(fit_weights(contained, codes, weights, n_classes))
+    np.testing.assert_allclose(fitted[0].weights, fitted[1].weights, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(fitted[0].intercepts, fitted[1].intercepts, rtol=1e-5, atol=1e-6)
 
 
 def test_ngrams_are_words_and_their_neighbours_in_lower_case() -> None:
@@ -156,6 +219,16 @@ def test_with_hardly_any_texts_the_linear_classifier_is_trusted() -> None:
     mixture = fit_mixture(np.array([[1.0]]), np.array([[-1.0]]), np.array([1]), np.ones(1))
     assert mixture.linear == pytest.approx(1, abs=0.3)
     assert mixture.network == 0
+
+
+def test_a_surplus_of_one_class_among_few_texts_hardly_moves_the_bound_between_classes() -> None:
+    linear = np.tile([[-1.0], [1.0]], (20, 1))
+    codes = np.tile([0, 1], 20)
+    codes[::4] = 1  # a quarter of all, by chance
+    few = fit_mixture(linear, np.zeros_like(linear), codes, np.ones(40))
+    assert 0 < few.offsets[0] < 0.15
+    many = fit_mixture(np.tile(linear, (50, 1)), np.zeros((2000, 1)), np.tile(codes, 50), np.ones(2000))
+    assert many.offsets[0] > 0.4
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
+from gensim.models import KeyedVectors, Word2Vec
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import SkipTestWarning
@@ -15,7 +17,7 @@ from sklearn.utils import estimator_checks, get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from seq_plugins.text import SentimentClassifier, Word2VecVectorizer
+from seq_plugins.text import SentimentClassifier, SharedWordVectors, Word2VecVectorizer
 from seq_plugins.text.word_vectors import make_keyed_vectors
 from tests.text.samples import make_classifier, make_texts, make_vectors
 
@@ -169,6 +171,59 @@ def test_pipeline_and_grid_search() -> None:
     assert search.best_score_ > 0.8
     assert search.score(*make_texts(seed=1)) > 0.8
     assert search.best_estimator_["classifier"].vectors is pipeline["classifier"].vectors
+
+
+class _NeverCopied(KeyedVectors):
+    """Word vectors that nobody may copy."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise AssertionError("the vectors are copied")
+
+
+def _make_never_copied(n_dimensions: int) -> KeyedVectors:
+    vectors = make_vectors(n_dimensions=n_dimensions)
+    vectors.__class__ = _NeverCopied
+    return vectors
+
+
+@pytest.mark.parametrize("name", ["vectors", "classifier__vectors"])
+def test_a_grid_over_shared_vectors_copies_none(name: str) -> None:
+    shared = [SharedWordVectors(_make_never_copied(n_dimensions)) for n_dimensions in (4, 16)]
+    estimator = make_classifier(n_epochs=1)
+    if name != "vectors":
+        estimator = Pipeline([("classifier", estimator)])
+    search = GridSearchCV(estimator, {name: shared}, cv=2).fit(TEXTS, LABELS)
+    best = search.best_estimator_ if name == "vectors" else search.best_estimator_["classifier"]
+    assert best.vectors in shared
+    assert best.vectorizer_.vectors_ is best.vectors.wv
+    assert np.shares_memory(best.vectorizer_.table_.vectors, best.vectors.wv.vectors)
+
+
+@pytest.mark.parametrize("estimator", [SentimentClassifier(), Word2VecVectorizer(make_vectors())])
+def test_a_grid_over_gensims_vectors_is_refused_with_the_way(estimator: Any) -> None:
+    model = Word2Vec(vector_size=4)
+    for vectors in (make_vectors(), model):
+        with pytest.raises(TypeError, match=r"a name, a path or SharedWordVectors, got \w+: scikit-learn copies it"):
+            GridSearchCV(estimator, {"vectors": [vectors]}, cv=2, scoring=lambda *_: 0.0).fit(TEXTS, LABELS)
+
+
+def test_parameters_can_be_set_to_what_they_are() -> None:
+    classifier = make_classifier()
+    parameters = classifier.get_params()
+    assert classifier.set_params(**parameters).get_params() == parameters
+    assert classifier.set_params(vectors="glove-6b-50d").vectors == "glove-6b-50d"
+    assert classifier.set_params(vectors=None).vectors is None
+
+
+def _is_mapped(classifier: SentimentClassifier) -> bool:
+    return isinstance(classifier.vectors.wv.vectors, np.memmap)
+
+
+@pytest.mark.slow
+def test_shared_vectors_are_mapped_into_processes() -> None:
+    vectors = make_vectors([f"word{number}" for number in range(2**15)])  # 2 MB
+    classifier = make_classifier(vectors=SharedWordVectors(vectors))
+    assert all(joblib.Parallel(n_jobs=2)(joblib.delayed(_is_mapped)(classifier) for _ in range(2)))
 
 
 def test_cross_validation_in_processes() -> None:

@@ -13,6 +13,7 @@ import torch
 from sklearn.feature_extraction.text import CountVectorizer
 
 import benchmarks.core.rivals
+import benchmarks.sentiment.scale as scale_module
 import benchmarks.sentiment.speed_cases as speed_module
 from benchmarks.__main__ import main
 from benchmarks.core.errors import MissingRivalError, UserError
@@ -22,6 +23,7 @@ from benchmarks.sentiment.corpora import Corpus, load_corpus, make_demo
 from benchmarks.sentiment.entries import NaiveBayesFeatures, write_documents
 from benchmarks.sentiment.folds import FoldRow
 from benchmarks.sentiment.insights import strongest_phrases
+from benchmarks.sentiment.scale import make_long_texts
 from benchmarks.sentiment.speed_cases import PlainNetwork, make_cases, print_memory, tokenize_and_vectorize
 from benchmarks.sentiment.summaries import summarise, table_lines, verdict
 from seq_plugins.text import Word2VecVectorizer
@@ -324,6 +326,28 @@ def test_every_case_in_this_process_gives_a_whole_row(tiny: Corpus) -> None:
 def test_memory_is_printed_in_megabytes(side: str, tiny: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
     print_memory(side, "demo", 1)
     assert np.isfinite(json.loads(capsys.readouterr().out))
+
+
+def test_long_texts_are_joined_and_what_they_take_is_told(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scale_module, "SentimentClassifier", lambda *_, **__: make_classifier(ngrams=2, n_epochs=1))
+    assert _run(table, "--scale", "70", "--json", "scale.json") == 0
+    rows = json.loads((tmp_path / "scale.json").read_text())["scale"]
+    assert [row["texts"] for row in rows] == [70, 70, 60]
+    assert rows[0]["words"] == rows[1]["words"] > 8 * rows[2]["words"]
+    assert all(row["seconds"] > 0 for row in rows)
+    printed = capsys.readouterr().out
+    assert all(row["case"] in printed for row in rows)
+
+
+def test_long_texts_are_mostly_of_their_class() -> None:
+    corpus = Corpus("letters", ["a", "b"], np.array(["x", "y"]), np.arange(2))
+    texts, labels = make_long_texts(corpus, 400)
+    assert [len(text.split()) for text in texts] == [11] * 400
+    assert labels[:3].tolist() == ["x", "y", "x"]
+    shares = [text.count("a" if label == "x" else "b") / 11 for text, label in zip(texts, labels, strict=True)]
+    assert np.mean(shares) == pytest.approx(0.6, abs=0.05)
 
 
 def test_the_plain_network_takes_ids_and_trains_all_but_the_vectors() -> None:
