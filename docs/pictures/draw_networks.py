@@ -194,7 +194,7 @@ def draw_encoder_decoder_model() -> None:
         drawing.arrow((x + 0.45, top), (following - 0.45, top), style)
         drawing.arrow((x + 0.45, top + 1.8), (following - 0.45, top + 0.15), "--")
     last = horizon[-1]
-    drawing.words((last + 0.8, 0.6), "covariates (B, H, F) and,\nin parallel, a position")
+    drawing.words((last + 0.8, 0.6), "covariates (B, H, F), what is\nstill to come and, in parallel,\na position")
     drawing.words((last + 0.6, top), "states (B, H, D)")
     drawing.words((last + 0.6, top + 0.95), "one head for all steps")
     drawing.words((last + 0.6, top + 1.9), "(B, H, C)")

@@ -10,6 +10,7 @@ are PyTorch's.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
+from math import ceil
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -261,12 +262,10 @@ class PlainStack(nn.Module):
 
     def _run(self, loops: "Loops", inputs: torch.Tensor) -> torch.Tensor:
         """Return the states `(K, L, B, D)` of all steps through machine code."""
-        n_steps, n_samples = inputs.shape[1:3]
-        shifts = np.array([_shifts(of_layer, n_steps, n_samples) for of_layer in self.steps_back])
         states: torch.Tensor = _CompiledStack.apply(  # type: ignore[no-untyped-call]
-            loops, shifts, inputs.flatten(1, 2), self.first_weight, self.weights, self.biases
+            loops, self.steps_back, inputs.transpose(1, 2), self.first_weight, self.weights, self.biases
         )
-        return states.unflatten(1, (n_steps, n_samples))
+        return states.transpose(1, 2)
 
 
 class GatedLayer(nn.Module):
@@ -400,81 +399,90 @@ def load_loops(dtype: torch.dtype) -> Loops | None:
 def _first_calls(loops: Loops, type_name: str) -> list[Callable[[], None]]:
     """Return the loops' first calls, of two layers with one filter."""
     zeros = partial(np.zeros, dtype=type_name)
-    rows, shifts, states = zeros((1, 2, 1)), np.array([[1, 0], [1, 0]]), zeros((2, 1, 2, 1))
+    inputs, steps_back, states, outputs = zeros((1, 1, 2, 1)), np.array([[1, 0]] * 2), *[zeros((1, 1, 2, 1))] * 2
     packed = zeros((1, 2, 1, 1)), zeros((1, 1, 2, 1, 1)), zeros((1, 2, 1))
-    gradients = zeros(rows.shape), *(zeros(each.shape) for each in packed)
+    gradients = zeros(inputs.shape), *(zeros(each.shape) for each in packed)
     return [
-        partial(loops.forward, rows, *packed, shifts, states, 2),
-        partial(loops.backward, rows, rows, *packed[:2], shifts, states, *gradients, 2),
+        partial(loops.forward, inputs, *packed, steps_back, states, outputs, 1, 2),
+        partial(loops.backward, outputs, inputs, *packed[:2], steps_back, states, outputs, *gradients, 1, 2),
     ]
 
 
 class _CompiledStack(torch.autograd.Function):
-    """Convolutions with ReLU as one operation, from `(K, R, I)` to `(K, R, D)`."""
+    """Convolutions with ReLU as one operation, from `(K, B, L, I)` to `(K, B, L, D)`."""
 
     @staticmethod
     def forward(
         ctx: Any,
         loops: Loops,
-        shifts: np.ndarray,
-        rows: torch.Tensor,
+        steps_back: Sequence[Sequence[int]],
+        inputs: torch.Tensor,
         first_weight: torch.Tensor,
         weights: torch.Tensor | None,
         biases: torch.Tensor,
     ) -> Any:
         """Return the topmost states, and remember those of all layers."""
-        ctx.loops, ctx.shifts = loops, shifts
-        ctx.arrays = _to_array(rows), *_by_member(len(rows), first_weight, weights, biases)
-        n_filters, dtype = biases.shape[-1], ctx.arrays[0].dtype
-        ctx.n_rows = _n_rows(rows.shape[-1], n_filters)
-        shape = (len(shifts), *rows.shape[:2], n_filters)
-        (states,) = carve(SCRATCH_MEMORY.take(n_bytes_of([shape], dtype)), [shape], dtype)
-        loops.forward(*ctx.arrays, shifts, states, ctx.n_rows)
-        outputs = torch.from_numpy(states[-1])
+        n_members, n_samples, n_steps, n_features = inputs.shape
+        n_layers, n_filters = biases.shape[-2:]
+        ctx.loops, ctx.steps_back = loops, np.minimum(steps_back, n_steps)
+        ctx.arrays = _to_array(inputs), *_by_member(n_members, first_weight, weights, biases)
+        n_rows = _n_rows(n_features, n_filters)
+        n_groups = ceil(n_samples / max(1, n_rows // n_steps))
+        ctx.n_at_once, ctx.n_rows = ceil(n_samples / n_groups), n_rows
+        shapes = [(n_layers - 1, n_members, n_samples * n_steps, n_filters), (n_members, n_samples, n_steps, n_filters)]
+        dtype = ctx.arrays[0].dtype
+        states, outputs = carve(SCRATCH_MEMORY.take(n_bytes_of(shapes, dtype)), shapes, dtype)
+        loops.forward(*ctx.arrays, ctx.steps_back, states, outputs, ctx.n_at_once, ctx.n_rows)
+        made = torch.from_numpy(outputs)
         # PyTorch tells if somebody has changed one of these in place, and lets them go after the way back
-        ctx.save_for_backward(torch.from_numpy(states), outputs, rows, first_weight, weights, biases)
-        return outputs
+        ctx.save_for_backward(torch.from_numpy(states), made, inputs, first_weight, weights, biases)
+        return made
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         """Return the gradients of the arguments of `forward`."""
-        states, _, *given = ctx.saved_tensors
+        states, outputs, *given = ctx.saved_tensors
         # else second derivatives, such as PyTorch's `hessian`, are silently zero
         if torch.is_grad_enabled() or stands_for_several(gradient):
             return None, None, *_differentiable_gradients(ctx, gradient, given)
-        rows, first_weight, weights, biases = ctx.arrays
-        of_rows = np.empty(rows.shape if ctx.needs_input_grad[2] else (0, 0, 0), rows.dtype)
+        inputs, first_weight, weights, biases = ctx.arrays
+        of_inputs = np.empty(inputs.shape if ctx.needs_input_grad[2] else (0, 0, 0, 0), inputs.dtype)
         of_weights = [np.empty_like(first_weight), np.empty_like(weights), np.empty_like(biases)]
         ctx.loops.backward(
             _to_array(gradient),
-            rows,
+            inputs,
             first_weight,
             weights,
-            ctx.shifts,
+            ctx.steps_back,
             states.numpy(),
-            of_rows,
+            _to_array(outputs),
+            of_inputs,
             *of_weights,
+            ctx.n_at_once,
             ctx.n_rows,
         )
         shaped = (
             None if known is None else torch.from_numpy(found.reshape(known.shape))
             for found, known in zip(of_weights, given[1:], strict=True)
         )
-        return None, None, torch.from_numpy(of_rows) if of_rows.size else None, *shaped
+        return None, None, torch.from_numpy(of_inputs) if of_inputs.size else None, *shaped
 
 
 def _differentiable_gradients(
     ctx: Any, gradient: torch.Tensor, given: Sequence[torch.Tensor]
 ) -> list[torch.Tensor | None]:
-    """Return the gradients of rows and parameters through PyTorch's operations, which have derivatives."""
-    states, first_weight, weights, biases = given
+    """Return the gradients of inputs and parameters through PyTorch's operations, which have derivatives."""
+    inputs, first_weight, weights, biases = given
+    n_samples, n_steps = inputs.shape[1:3]
     with torch.enable_grad():
+        states = inputs.transpose(1, 2).flatten(1, 2)  # -> (K, R, I)
         of_layers = [first_weight, *(() if weights is None else weights.unbind(-4))]
-        for weight, bias, shifts in zip(of_layers, biases.unbind(-2), ctx.shifts.tolist(), strict=True):
-            states = torch.relu(_convolve(states, weight, bias, shifts))
+        for weight, bias, steps_back in zip(of_layers, biases.unbind(-2), ctx.steps_back.tolist(), strict=True):
+            states = torch.relu(_convolve(states, weight, bias, _shifts(steps_back, n_steps, n_samples)))
+        outputs = states.unflatten(1, (n_steps, n_samples)).transpose(1, 2)  # -> (K, B, L, D)
     needed = ctx.needs_input_grad[2:]
     differentiated = [each for each, is_needed in zip(given, needed, strict=True) if is_needed]
-    gradients = iter(torch.autograd.grad(states, differentiated, gradient, create_graph=torch.is_grad_enabled()))
+    gradients = iter(torch.autograd.grad(outputs, differentiated, gradient, create_graph=torch.is_grad_enabled()))
     return [next(gradients) if is_needed else None for is_needed in needed]
 
 

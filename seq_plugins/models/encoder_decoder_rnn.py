@@ -122,6 +122,8 @@ class TeacherForcing(DrawsByMember, nn.Module):
 class EncoderDecoderRNNModule(SequenceModule):
     """Two stacks of recurrent layers: the decoder's start from what the encoder's hand on after the newest input.
 
+    A further layer goes through the future covariates backwards: its states tell the decoder what is still to come.
+
     Parameters
     ----------
     model
@@ -142,6 +144,8 @@ class EncoderDecoderRNNModule(SequenceModule):
         Share of steps that are given what came true in training, or that in the first and in the last epoch.
     attention
         Whether the decoder attends to all states of the encoder.
+    look_ahead
+        Whether each step of the decoder is told of the covariates of the steps after it.
     sequence_to_sequence
         Whether there is a loss on forecasts from several steps of the window, or on that from its end only.
     decoder_starts
@@ -163,16 +167,24 @@ class EncoderDecoderRNNModule(SequenceModule):
         decoding: Decoding,
         teacher_forcing: float | Sequence[float],
         attention: bool,
+        look_ahead: bool,
         sequence_to_sequence: bool,
         decoder_starts: int,
         **kwargs: Any,
     ) -> None:
         super().__init__(sequence_to_sequence=sequence_to_sequence, **kwargs)
         is_parallel = decoding == "parallel"
+        looks_ahead = look_ahead and self.future_dim > 0
         given_dim = self.future_dim + (Positions.n_features if is_parallel else self.n_targets)
+        given_dim += hidden_dim if looks_ahead else 0
         layers = hidden_dim, n_rnn_layers, dropout, recurrent_dropout
         self.encoder = RecurrentStack(model, self.input_dim, *layers, layer_norm=layer_norm)
         self.decoder = RecurrentStack(model, given_dim, *layers, layer_norm=layer_norm)
+        self.ahead = None
+        if looks_ahead:
+            self.ahead = RecurrentStack(
+                model, self.future_dim, hidden_dim, 1, dropout, recurrent_dropout, layer_norm=layer_norm
+            )
         self.positions = Positions(self.output_chunk_length) if is_parallel else None
         self.teacher_forcing = None if is_parallel else TeacherForcing(_first_and_last(teacher_forcing))
         self.attention = LuongAttention(hidden_dim) if attention else None
@@ -190,6 +202,8 @@ class EncoderDecoderRNNModule(SequenceModule):
         if future is not None and is_of_every_step:
             future = self._windows_ahead(torch.cat([x_in.historic_future_covariates, future], dim=1))
             future = future.flatten(0, 1)  # -> (B * T, H, F)
+        if future is not None and self.ahead is not None:
+            future = torch.cat([future, self.ahead(future.flip(1)).flip(1)], dim=-1)  # -> (B * T, H, F + D)
         if self.positions is None:
             forecasts = self._decode_in_turn(x_in, context, future, encoded, memories)
         else:
@@ -387,6 +401,10 @@ class EncoderDecoderRNNModel(SequenceModel):
         before the last rate is reached. Missing values are never fed.
     attention
         Whether each step of the decoder attends to all states of the encoder, with the general score of Luong.
+    look_ahead
+        Whether each step of the decoder is also told of the future covariates of the steps after it: by the states of
+        a recurrent layer that goes through them backwards, from the end of the horizon, as in a bidirectional network
+        (Schuster and Paliwal, 1997). Without future covariates there is no such layer.
     sequence_to_sequence
         Whether to compute the loss on forecasts from several steps of the window, or only on that from its end, which
         takes less time.
@@ -411,6 +429,8 @@ class EncoderDecoderRNNModel(SequenceModel):
       https://arxiv.org/abs/1506.03099
     - M.-T. Luong, H. Pham and C. D. Manning, "Effective Approaches to Attention-based Neural Machine
       Translation", 2015, https://arxiv.org/abs/1508.04025
+    - M. Schuster and K. K. Paliwal, "Bidirectional Recurrent Neural Networks", IEEE Transactions on Signal
+      Processing 45 (11), 1997, https://doi.org/10.1109/78.650093
     """
 
     _module_class = EncoderDecoderRNNModule
@@ -418,6 +438,7 @@ class EncoderDecoderRNNModel(SequenceModel):
         "decoding": one_of(get_args(Decoding)),
         "teacher_forcing": _rates,
         "attention": boolean,
+        "look_ahead": boolean,
         "decoder_starts": integer_from(1),
     }
 
@@ -432,6 +453,7 @@ class EncoderDecoderRNNModel(SequenceModel):
         decoding: Decoding = "parallel",
         teacher_forcing: float | Sequence[float] = 0.0,
         attention: bool = False,
+        look_ahead: bool = True,
         sequence_to_sequence: bool = True,
         decoder_starts: int = 8,
         dropout: float = 0.0,

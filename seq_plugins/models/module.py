@@ -426,7 +426,8 @@ class SequenceModule(PLForecastingModule, ABC, metaclass=_OfMembers):
                     f"Expected {type(self.encoder).__name__} to return {len(self.step_ends)} states, one for each of "
                     f"`step_ends`, got {states.shape[1]}. Give `set_encoder` the newest input of every state."
                 )
-            states = states[:, self._loss_steps if self._slice_with_loss is None else self._slice_with_loss]
+            if len(self._loss_steps) < len(self.step_ends):
+                states = states[:, self._loss_steps if self._slice_with_loss is None else self._slice_with_loss]
         return self.head(states, self._known_ahead(x_in, context.seasons, is_of_every_step)), states
 
     def _known_ahead(

@@ -98,6 +98,7 @@ def _own_arguments(draw: st.DrawFn, name: str, input_length: int) -> dict[str, A
         "decoding": st.sampled_from(["parallel", "autoregressive"]),
         "teacher_forcing": st.sampled_from([0.0, 0.5, 1.0, (1.0, 0.0)]),
         "attention": st.booleans(),
+        "look_ahead": st.booleans(),
         "decoder_starts": st.integers(1, 3),
     }
     arguments = {argument: draw(choice) for argument, choice in choices.items() if takes(name, argument)}

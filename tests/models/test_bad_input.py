@@ -36,6 +36,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "decoding": ["greedy", None, 1],
     "teacher_forcing": [-0.1, 1.5, None, "1", True, [0.5], [1.0, 2.0], (0.5, 0.4, 0.3)],
     "attention": [1, None, "luong"],
+    "look_ahead": [1, None],
     "sequence_to_sequence": [None, 1],
     "decoder_starts": [0, None, 1.5],
     "gated": [None, 1],

@@ -19,6 +19,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dilated layers": {"n_rnn_layers": 2, "dilations": [1, 3]},
     "segments": {"hidden_fc_sizes": [16], "segment_length": 1, "activation": "Tanh"},
     "attention": {"attention": True, "model": "LSTM"},
+    "no look ahead": {"look_ahead": False},
     "autoregressive decoding": {"decoding": "autoregressive", "teacher_forcing": 0.0},
     "autoregressive decoding, normalised": {
         "decoding": "autoregressive",
@@ -34,6 +35,7 @@ OWN_ARGUMENTS = (
     "layer_norm",
     "decoding",
     "attention",
+    "look_ahead",
 )
 LOCAL: dict[str, dict[str, Any]] = {
     "local level": {"local_normalization": "level"},

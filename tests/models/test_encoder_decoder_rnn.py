@@ -20,6 +20,7 @@ N_COMPONENTS, N_SAMPLES = 2, 3
 
 each_cell = pytest.mark.parametrize("cell", CELLS)
 with_and_without_attention = pytest.mark.parametrize("attention", [False, True], ids=["no attention", "attention"])
+ahead_or_not = pytest.mark.parametrize("look_ahead", [False, True], ids=["no look ahead", "look ahead"])
 
 
 def _fitted(**arguments: Any) -> EncoderDecoderRNNModel:
@@ -76,11 +77,19 @@ def _plain_forecast(network: Any, cell: str, x_in: PLModuleInput, given: str) ->
             below = memories[place][0] if cell == "LSTM" else memories[place]
         return below
 
+    known = [x_in.future_covariates[:, k] for k in range(OUTPUT)]
+    if network.ahead is not None:
+        (layer,) = network.ahead
+        backwards, memory = _cell(layer, cell), None
+        for k in reversed(range(OUTPUT)):
+            memory = backwards(known[k], memory)
+            known[k] = torch.cat([known[k], memory[0] if cell == "LSTM" else memory], dim=-1)
+
     encoded = [step(encoder, features[:, t]) for t in range(features.shape[1])]
     value, forecasts = x_in.past_target[:, -1], []
     for k in range(OUTPUT):
         told = network.positions.weight[k].expand(N_SAMPLES, -1) if given == "position" else value
-        state = step(decoder, torch.cat([told, x_in.future_covariates[:, k]], dim=-1))
+        state = step(decoder, torch.cat([told, known[k]], dim=-1))
         if network.attention is not None:
             score, combine = network.attention.score.weight, network.attention.combine
             scores = torch.stack([((state @ score.T) * each).sum(dim=-1) for each in encoded])  # -> (L, B)
@@ -93,12 +102,17 @@ def _plain_forecast(network: Any, cell: str, x_in: PLModuleInput, given: str) ->
 
 
 @with_and_without_attention
+@ahead_or_not
 @each_cell
 @pytest.mark.parametrize(
     ("decoding", "given"), [("parallel", "position"), ("autoregressive", "own forecast")], ids=["parallel", "in turn"]
 )
-def test_a_forecast_equals_that_of_a_plain_loop(cell: str, attention: bool, decoding: str, given: str) -> None:
-    network = _network(model=cell, attention=attention, decoding=decoding, n_rnn_layers=2, hidden_fc_sizes=[5])
+def test_a_forecast_equals_that_of_a_plain_loop(
+    cell: str, look_ahead: bool, attention: bool, decoding: str, given: str
+) -> None:
+    arguments = {"look_ahead": look_ahead, "attention": attention, "decoding": decoding, "n_rnn_layers": 2}
+    network = _network(model=cell, hidden_fc_sizes=[5], **arguments)
+    assert (network.ahead is not None) == look_ahead
     x_in = _input(ModuleStage.PREDICT)
     expected = _plain_forecast(network, cell, x_in, given)
     torch.testing.assert_close(network(x_in).prediction.squeeze(-1), expected, rtol=0, atol=1e-10)
@@ -144,6 +158,42 @@ def test_in_training_each_start_forecasts_as_a_window_that_ends_there_would(
         )
         expected = _plain_forecast(network, cell, shorter, given)
         torch.testing.assert_close(steps.prediction[:, place].squeeze(-1), expected, rtol=0, atol=1e-10)
+
+
+@each_cell
+def test_teacher_forcing_tells_each_of_several_starts_what_came_true_after_it(cell: str) -> None:
+    arguments = {"decoding": "autoregressive", "teacher_forcing": 1.0, "decoder_starts": 4, "n_rnn_layers": 2}
+    network = _network(model=cell, **arguments)
+    x_in = _input(ModuleStage.TRAIN)
+    steps = network(x_in).state
+    known = torch.cat([x_in.historic_future_covariates, x_in.future_covariates], dim=1)
+    target = torch.cat([x_in.past_target, x_in.future_target], dim=1)
+    ends = [network.step_ends[step] for step in network._loss_steps]
+    assert len(ends) == 4
+    for place, end in enumerate(ends):
+        window, ahead = slice(0, end + 1), slice(end + 1, end + 1 + OUTPUT)
+        shorter = x_in.replace(
+            past_target=target[:, window],
+            past_covariates=x_in.past_covariates[:, window],
+            historic_future_covariates=known[:, window],
+            future_covariates=known[:, ahead],
+            future_target=target[:, ahead],
+        )
+        expected = _plain_forecast(network, cell, shorter, "what came true")
+        torch.testing.assert_close(steps.prediction[:, place].squeeze(-1), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("decoding", ["parallel", "autoregressive"])
+def test_with_a_look_ahead_the_first_step_depends_on_the_covariates_of_the_last(decoding: str) -> None:
+    for look_ahead in (True, False):
+        network = _network(decoding=decoding, look_ahead=look_ahead)
+        x_in = _input(ModuleStage.PREDICT)
+        (moved_by,) = torch.autograd.grad(network(x_in).prediction[:, 0].sum(), x_in.future_covariates)
+        assert bool(moved_by[:, -1].any()) == look_ahead
+
+
+def test_without_future_covariates_nothing_looks_ahead() -> None:
+    assert make_model(NAME).fit(make_series()).model.ahead is None
 
 
 @pytest.mark.parametrize("stage", [ModuleStage.VALIDATE, ModuleStage.PREDICT])

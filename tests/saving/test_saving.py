@@ -44,6 +44,7 @@ def _own_arguments(model_name: str) -> dict[str, Any]:
         "decoding": "autoregressive",
         "teacher_forcing": (0.5, 0.0),
         "attention": True,
+        "look_ahead": False,
         "decoder_starts": 3,
     }
     arguments = {name: value for name, value in arguments.items() if takes(model_name, name)}
