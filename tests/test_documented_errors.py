@@ -137,6 +137,11 @@ CASES: dict[str, Callable[[], Any]] = {
     "static NaN": lambda: _fit(_described(np.nan)),
     "type": lambda: _fit(past_covariates=make_series(dtype=np.float64)),
     "no series": lambda: _fit([1.0]),
+    "a rate of refits that is no rate": lambda: make_model(MODEL).backtest(
+        make_series(), warm_epochs=1, warm_learning_rate=0
+    ),
+    "a rate of refits that are not warm": lambda: make_model(MODEL).backtest(make_series(), warm_learning_rate=0.1),
+    "an update before a fit": lambda: make_model(MODEL).update(make_series()),
     "number of series": lambda: _fit([make_series()] * 2, past_covariates=make_series()),
     "no series at a later position": lambda: _fit(
         [make_series()] * 3, past_covariates=_table_of(make_series(), "rain")

@@ -94,7 +94,7 @@ def test_a_wrong_argument_is_named_with_what_came(model_name: str, value: Any) -
 
 
 def test_the_argument_is_documented(model_name: str) -> None:
-    assert "\nmissing\n    What to do about missing values (NaN)" in (type(make_model(model_name)).__doc__ or "")
+    assert "\nmissing\n    How to treat missing values (NaN)" in (type(make_model(model_name)).__doc__ or "")
 
 
 def test_by_default_nan_is_refused_with_both_remedies(model_name: str) -> None:

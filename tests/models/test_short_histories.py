@@ -101,7 +101,7 @@ def test_no_history_at_all_is_one_missing_value_before_the_forecast(model_name: 
     nothing = make_series(1).with_values(np.full((1, 1, 1), NAN))
     assert np.isfinite(values_of(model.predict(OUTPUT, nothing))).all()
     with pytest.raises(
-        ValueError, match=r"`series` has 0 time steps, expected at least 1: .*one time step with a missing"
+        ValueError, match=r"`series` has 0 time steps, expected at least 1: .*give a missing value at the time step"
     ):
         model.predict(OUTPUT, make_series()[:0])
 

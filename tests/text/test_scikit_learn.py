@@ -115,6 +115,7 @@ EXPECTED_TO_FAIL = {
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @pytest.mark.filterwarnings("ignore:partial_fit trains the network alone")  # as it is meant to
+@pytest.mark.filterwarnings("ignore:TypeError occurred during set_params")  # a grid search would copy the vectors
 def test_scikit_learns_checks_pass_where_texts_stand_for_numbers(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
@@ -126,6 +127,7 @@ CHECKS_OF_ANY_INPUT = [
 ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:TypeError occurred during set_params")  # a grid search would copy the vectors
 @pytest.mark.parametrize("check", CHECKS_OF_ANY_INPUT)
 @pytest.mark.parametrize("estimator", [SentimentClassifier(verbose=False), Word2VecVectorizer(make_vectors())])
 def test_checks_that_need_no_numbers_pass_as_they_are(estimator: Any, check: str) -> None:

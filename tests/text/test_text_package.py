@@ -74,8 +74,8 @@ SentimentClassifier.load("nowhere")
 def test_every_public_name_can_be_imported() -> None:
     names: list[str] = vars(seq_plugins.text)["__all__"]
     assert set(names) == {
-        "Explanation", "Phrase", "SentimentClassifier", "Word2VecVectorizer", "load_word_vectors", "sentiment_series",
-        "train_word_vectors",
+        "Explanation", "Phrase", "SentimentClassifier", "SharedWordVectors", "Word2VecVectorizer", "load_word_vectors",
+        "sentiment_series", "train_word_vectors",
     }  # fmt: skip
     for name in names:
         assert getattr(seq_plugins.text, name).__doc__
