@@ -11,7 +11,7 @@ import time
 import warnings
 from abc import ABC
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral
@@ -187,21 +187,21 @@ class RefittingModel(CheckedModel, ABC):
         optional(positive_number)("learning_rate", learning_rate)
         if self.model is None:
             raise ValueError("Expected a model that has been fitted, got one without weights. Call `fit` first.")
-        with _updating(self.model, learning_rate), self._not_stopping_early(unless="val_series" in kwargs):
+        given = inspect.signature(CheckedModel.fit).bind(self, series, *args, epochs=epochs, **kwargs).arguments
+        validates = given.get("val_series") is not None
+        with _updating(self.model, learning_rate), nullcontext() if validates else self._not_stopping_early():
             return self.fit(series, *args, epochs=epochs, **kwargs)
 
     @contextmanager
-    def _not_stopping_early(self, unless: bool) -> Iterator[None]:
+    def _not_stopping_early(self) -> Iterator[None]:
         """Train without early stopping, which has nothing to go by where nothing is validated."""
-        given = self.trainer_params.get("callbacks")
-        if given and not unless:
-            stays = [callback for callback in given if not isinstance(callback, EarlyStopping)]
-            self.trainer_params["callbacks"] = stays
+        given: Arguments = vars(self)["trainer_params"]
+        stays = [callback for callback in given.get("callbacks") or [] if not isinstance(callback, EarlyStopping)]
+        self.trainer_params = given | {"callbacks": stays}
         try:
             yield
         finally:
-            if given:
-                self.trainer_params["callbacks"] = given
+            self.trainer_params = given
 
 
 def _taken_from(arguments: Arguments) -> Arguments:

@@ -88,6 +88,12 @@ def test_an_update_without_validation_does_not_stop_early() -> None:
     seen.rates.clear()
     model.update(SERIES, epochs=4, val_series=LONGER)
     assert len(seen.rates) == 2 * N_BATCHES
+    seen.rates.clear()
+    model.update(SERIES, None, None, LONGER, epochs=4)
+    assert len(seen.rates) == 2 * N_BATCHES
+    seen.rates.clear()
+    model.update(SERIES, epochs=4, val_series=None)
+    assert len(seen.rates) == 4 * N_BATCHES
 
 
 def test_a_model_without_weights_is_not_updated() -> None:
