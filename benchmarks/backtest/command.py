@@ -78,10 +78,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--then-forecast",
         action="store_true",
-        help="fit the best of ours on all of the table, and write what comes next and the model to forecast/ in the "
-        "folder for results, as python -m seq_plugins forecast does",
+        help="fit our best model on the whole table, and write the forecast of the coming horizon and the model to "
+        "forecast/ in the results folder, as python -m seq_plugins forecast does",
     )
     add_run_options(command)
+    _add_tuning_options(command)
+    _add_lengths(command)
+    add_table_options(command)
+
+
+def _add_tuning_options(command: argparse.ArgumentParser) -> None:
     choosing = command.add_argument_group("tuning")
     choosing.add_argument(
         "--choosing",
@@ -91,6 +97,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     choosing.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings for all models, with values as in JSON"
     )
+
+
+def _add_lengths(command: argparse.ArgumentParser) -> None:
     lengths = command.add_argument_group("time steps in a table of yours")
     lengths.add_argument("--horizon", type=positive, metavar="N", help="to forecast (default: guessed)")
     lengths.add_argument(
@@ -111,7 +120,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the test period, the last of all (default: 15 %%, a horizon at the least)",
     )
-    add_table_options(command)
 
 
 def _read_table(options: argparse.Namespace) -> Table | None:

@@ -25,7 +25,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from seq_plugins._private_names import AutomaticOptimization, TrainingEpochLoop
 from seq_plugins.layers import RecurrentLayer
 from seq_plugins.layers.recurrent_kernels import threads_of_members
-from seq_plugins.lightning.updates import Updates, forget_gradients
+from seq_plugins.lightning.weight_updates import Updates, forget_gradients
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from seq_plugins._progress import progress_bar
 from seq_plugins.lightning.output import without_advice_to_load_weights
-from seq_plugins.lightning.updating import UpdateSchedule
+from seq_plugins.lightning.update_schedule import UpdateSchedule
 from seq_plugins.models._checked_calls import CheckedModel
 from seq_plugins.models.arguments import integer_from, optional, positive_number
 

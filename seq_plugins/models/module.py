@@ -49,8 +49,8 @@ from seq_plugins.lightning.training_loop import (
     sees_batches,
     validates_within_epochs,
 )
-from seq_plugins.lightning.updates import forget_gradients
-from seq_plugins.lightning.updating import UpdateSchedule
+from seq_plugins.lightning.update_schedule import UpdateSchedule
+from seq_plugins.lightning.weight_updates import forget_gradients
 
 if TYPE_CHECKING:
     from darts.utils.onnx.export import OnnxExportBundle  # which imports onnx; that is not needed otherwise

@@ -11,7 +11,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from seq_plugins.lightning.updates import Updates
+from seq_plugins.lightning.weight_updates import Updates
 
 N_UPDATES = 6
 
